@@ -106,6 +106,7 @@ engine_start() {
     --pidfile "$run/dockerd.pid" --containerd-namespace berth --containerd-plugins-namespace berth-plugins \
     --bridge=none --iptables=false --log-level=warn >"$log" 2>&1 </dev/null {engine_lock}>&- &
   pid=$!
+  disown "$pid" # else the shell reports its end
   born=$(engine_born "$pid")
   echo "$pid $born $run" >"$engine_state/engine"
   until engine_answers "unix://$run/docker.sock"; do
