@@ -41,9 +41,7 @@ pub struct Session {
 
 impl core::fmt::Debug for Session {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Session")
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
@@ -78,13 +76,7 @@ const STATEMENT: &str = "Sign in to see your own jobs and results. This signatur
 impl SignIn {
     /// The EIP-4361 text.
     pub fn message(&self) -> String {
-        let Self {
-            host,
-            address,
-            chain_id,
-            nonce,
-            issued_at,
-        } = self;
+        let Self { host, address, chain_id, nonce, issued_at } = self;
         format!(
             "{host} wants you to sign in with your Ethereum account:\n{address}\n\n{STATEMENT}\n\nURI: http://{host}\n\
              Version: 1\nChain ID: {chain_id}\nNonce: {nonce}\nIssued At: {issued_at}"
@@ -106,9 +98,7 @@ impl SignIn {
                 issued_at: field("Issued At: ")?.to_owned(),
             })
         };
-        read()
-            .filter(|sign_in| sign_in.message() == message)
-            .ok_or(SignInError::Form)
+        read().filter(|sign_in| sign_in.message() == message).ok_or(SignInError::Form)
     }
 
     /// Whether the account signed this text.

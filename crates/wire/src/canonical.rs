@@ -32,9 +32,5 @@ pub fn hash<T: Serialize>(document: &T) -> Sha256 {
 /// [`NotCanonical`] if it is not.
 pub fn from_bytes<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, NotCanonical> {
     let document: T = serde_json::from_slice(bytes).map_err(NotCanonical::Parse)?;
-    if to_bytes(&document) == bytes {
-        Ok(document)
-    } else {
-        Err(NotCanonical::Form)
-    }
+    if to_bytes(&document) == bytes { Ok(document) } else { Err(NotCanonical::Form) }
 }

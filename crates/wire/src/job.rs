@@ -88,13 +88,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            cpu_millis: 1_000,
-            memory_bytes: 256 << 20,
-            disk_bytes: 64 << 20,
-            pids: 64,
-            network: false,
-        }
+        Self { cpu_millis: 1_000, memory_bytes: 256 << 20, disk_bytes: 64 << 20, pids: 64, network: false }
     }
 }
 
@@ -120,9 +114,7 @@ pub enum JobError {
     #[error("image `{0}` has no digest: a job runs exactly one image, named by its digest")]
     ImageDigest(String),
     /// A variable that the system sets, or that no system takes.
-    #[error(
-        "environment variable `{0}`: names are letters, digits and _, and BERTH_, IEXEC_ and XW are taken"
-    )]
+    #[error("environment variable `{0}`: names are letters, digits and _, and BERTH_, IEXEC_ and XW are taken")]
     Env(String),
     /// A limit of nothing.
     #[error("limit `{0}` is zero or past 2^53")]
@@ -186,26 +178,16 @@ impl Job {
         {
             return Err(JobError::Stdin(stdin.clone()));
         }
-        if let Some(path) = self
-            .outputs
-            .iter()
-            .find(|path| !path.split('/').all(is_component))
-        {
+        if let Some(path) = self.outputs.iter().find(|path| !path.split('/').all(is_component)) {
             return Err(JobError::OutputPath(path.clone()));
         }
         let free = |name: &str| {
             !name.is_empty()
                 && !name.starts_with(|c: char| c.is_ascii_digit())
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-                && !["BERTH_", "IEXEC_", "XW"]
-                    .iter()
-                    .any(|taken| name.starts_with(taken))
+                && !["BERTH_", "IEXEC_", "XW"].iter().any(|taken| name.starts_with(taken))
         };
-        if let Some((name, _)) = self
-            .env
-            .iter()
-            .find(|(name, value)| !free(name) || value.contains('\0'))
-        {
+        if let Some((name, _)) = self.env.iter().find(|(name, value)| !free(name) || value.contains('\0')) {
             return Err(JobError::Env(name.clone()));
         }
         self.limits.check()
@@ -234,22 +216,13 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        let image = Image {
-            reference: "x".into(),
-            config: Some(OciDigest(Sha256([7; 32]))),
-            manifest: None,
-        };
+        let image = Image { reference: "x".into(), config: Some(OciDigest(Sha256([7; 32]))), manifest: None };
         Job {
             version: 1,
             image: Some(image),
             args: vec!["--n".into(), "{}".into()],
             env: BTreeMap::from([("B".into(), "2".into()), ("A".into(), "1".into())]),
-            inputs: vec![Input {
-                name: "a.txt".into(),
-                size: 3,
-                sha256: Sha256::of(b"abc"),
-                url: None,
-            }],
+            inputs: vec![Input { name: "a.txt".into(), size: 3, sha256: Sha256::of(b"abc"), url: None }],
             stdin: None,
             limits: Limits::default(),
             outputs: vec![],
@@ -262,18 +235,14 @@ mod tests {
         let bytes = job().to_bytes();
         assert_eq!(Job::from_bytes(&bytes).expect("what we wrote"), job());
         assert!(
-            String::from_utf8_lossy(&bytes)
-                .starts_with(r#"{"args":["--n","{}"],"each":["1"],"env":{"A":"1","B":"2"}"#)
+            String::from_utf8_lossy(&bytes).starts_with(r#"{"args":["--n","{}"],"each":["1"],"env":{"A":"1","B":"2"}"#)
         );
     }
 
     #[test]
     fn another_form_of_the_same_job_is_refused() {
         let spaced = serde_json::to_vec_pretty(&job()).expect("serialises");
-        assert!(matches!(
-            Job::from_bytes(&spaced),
-            Err(JobError::Form(canonical::NotCanonical::Form))
-        ));
+        assert!(matches!(Job::from_bytes(&spaced), Err(JobError::Form(canonical::NotCanonical::Form))));
     }
 
     #[test]
@@ -284,42 +253,18 @@ mod tests {
             job.check()
         };
         for name in ["", "..", "a/b", "a\0", "\n"] {
-            assert!(
-                matches!(
-                    with(&|j| j.inputs[0].name = name.into()),
-                    Err(JobError::InputName(_))
-                ),
-                "{name:?}"
-            );
+            assert!(matches!(with(&|j| j.inputs[0].name = name.into()), Err(JobError::InputName(_))), "{name:?}");
         }
         for path in ["", "/etc", "a/../b", "a//b"] {
-            assert!(
-                matches!(
-                    with(&|j| j.outputs = vec![path.into()]),
-                    Err(JobError::OutputPath(_))
-                ),
-                "{path:?}"
-            );
+            assert!(matches!(with(&|j| j.outputs = vec![path.into()]), Err(JobError::OutputPath(_))), "{path:?}");
         }
         for env in ["", "1A", "A=B", "BERTH_TASK_ID", "IEXEC_OUT", "XWJOBUID"] {
             let set = |j: &mut Job| drop(j.env.insert(env.into(), String::new()));
             assert!(matches!(with(&set), Err(JobError::Env(_))), "{env:?}");
         }
-        assert!(matches!(
-            with(&|j| j.stdin = Some("b".into())),
-            Err(JobError::Stdin(_))
-        ));
-        assert!(matches!(
-            with(&|j| j.limits.pids = 0),
-            Err(JobError::Limit("pids"))
-        ));
-        let bare = |j: &mut Job| {
-            j.image = Some(Image {
-                reference: "x".into(),
-                config: None,
-                manifest: None,
-            })
-        };
+        assert!(matches!(with(&|j| j.stdin = Some("b".into())), Err(JobError::Stdin(_))));
+        assert!(matches!(with(&|j| j.limits.pids = 0), Err(JobError::Limit("pids"))));
+        let bare = |j: &mut Job| j.image = Some(Image { reference: "x".into(), config: None, manifest: None });
         assert!(matches!(with(&bare), Err(JobError::ImageDigest(_))));
     }
 }

@@ -48,10 +48,7 @@ pub struct Content {
 impl Content {
     /// These bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            sha256: Sha256::of(bytes),
-            size: bytes.len() as u64,
-        }
+        Self { sha256: Sha256::of(bytes), size: bytes.len() as u64 }
     }
 }
 
@@ -60,18 +57,12 @@ impl Manifest {
     pub fn new(exit: i32, mut files: Vec<File>, stdout: Content) -> Self {
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         let stdout = files.is_empty().then_some(stdout);
-        Self {
-            version: 1,
-            exit,
-            files,
-            stdout,
-        }
+        Self { version: 1, exit, files, stdout }
     }
 
     /// The result's digest.
     pub fn digest(&self) -> ResultDigest {
-        ResultDigest::new(B256::new(canonical::hash(self).0))
-            .expect("no document is known whose sha256 is zero")
+        ResultDigest::new(B256::new(canonical::hash(self).0)).expect("no document is known whose sha256 is zero")
     }
 
     /// Its canonical bytes.
@@ -86,31 +77,15 @@ impl Manifest {
     /// output is there beside files or absent without.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotCanonical> {
         let manifest: Self = canonical::from_bytes(bytes)?;
-        let sorted = manifest
-            .files
-            .windows(2)
-            .all(|pair| pair[0].path.as_bytes() < pair[1].path.as_bytes());
-        let inside = manifest
-            .files
-            .iter()
-            .all(|file| file.path.split('/').all(crate::job::is_component));
+        let sorted = manifest.files.windows(2).all(|pair| pair[0].path.as_bytes() < pair[1].path.as_bytes());
+        let inside = manifest.files.iter().all(|file| file.path.split('/').all(crate::job::is_component));
         let stdout = manifest.stdout.is_some() == manifest.files.is_empty();
-        if manifest.version == 1 && sorted && inside && stdout {
-            Ok(manifest)
-        } else {
-            Err(NotCanonical::Form)
-        }
+        if manifest.version == 1 && sorted && inside && stdout { Ok(manifest) } else { Err(NotCanonical::Form) }
     }
 
     /// Every blob that it names.
     pub fn blobs(&self) -> impl Iterator<Item = Content> + '_ {
-        self.files
-            .iter()
-            .map(|file| Content {
-                sha256: file.sha256,
-                size: file.size,
-            })
-            .chain(self.stdout)
+        self.files.iter().map(|file| Content { sha256: file.sha256, size: file.size }).chain(self.stdout)
     }
 }
 
@@ -120,23 +95,12 @@ mod tests {
 
     #[test]
     fn a_manifest_sorts_its_files_and_drops_stdout_beside_them() {
-        let file = |path: &str| File {
-            path: path.into(),
-            sha256: Sha256::of(b""),
-            size: 0,
-        };
+        let file = |path: &str| File { path: path.into(), sha256: Sha256::of(b""), size: 0 };
         let manifest = Manifest::new(0, vec![file("b"), file("a/c")], Content::of(b"hello"));
         assert_eq!(manifest.files[0].path, "a/c");
         assert_eq!(manifest.stdout, None);
-        assert_eq!(
-            Manifest::from_bytes(&manifest.to_bytes()).expect("what we wrote"),
-            manifest
-        );
-        assert!(
-            Manifest::new(0, vec![], Content::of(b"hello"))
-                .stdout
-                .is_some()
-        );
+        assert_eq!(Manifest::from_bytes(&manifest.to_bytes()).expect("what we wrote"), manifest);
+        assert!(Manifest::new(0, vec![], Content::of(b"hello")).stdout.is_some());
         let escape = Manifest::new(0, vec![file("../x")], Content::of(b""));
         assert!(Manifest::from_bytes(&escape.to_bytes()).is_err());
     }

@@ -138,11 +138,7 @@ impl AnyOrder {
             Self::Dataset(order) => order.price,
             Self::Pool(order) => order.price,
             Self::Request(order) => Decimal(
-                order
-                    .app_max_price
-                    .0
-                    .saturating_add(order.dataset_max_price.0)
-                    .saturating_add(order.pool_max_price.0),
+                order.app_max_price.0.saturating_add(order.dataset_max_price.0).saturating_add(order.pool_max_price.0),
             ),
         }
     }

@@ -23,12 +23,7 @@ pub struct Problem {
 impl Problem {
     /// A problem without a hint.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.to_owned(),
-            detail: detail.into(),
-            hint: None,
-        }
+        Self { status, code: code.to_owned(), detail: detail.into(), hint: None }
     }
 
     /// The same with a hint.

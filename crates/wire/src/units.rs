@@ -44,11 +44,7 @@ impl<'de> Deserialize<'de> for Decimal {
             .then(|| text.parse().ok())
             .flatten()
             .map(Self)
-            .ok_or_else(|| {
-                D::Error::custom(format!(
-                    "`{text}` is not a whole number below 2^128 in decimal digits"
-                ))
-            })
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a whole number below 2^128 in decimal digits")))
     }
 }
 
@@ -86,8 +82,7 @@ impl FromStr for Sha256 {
 
     fn from_str(text: &str) -> Result<Self, ParseSha256Error> {
         let wrong = || ParseSha256Error(text.to_owned());
-        let lower =
-            text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let lower = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !lower {
             return Err(wrong());
         }
@@ -107,9 +102,7 @@ impl Serialize for Sha256 {
 
 impl<'de> Deserialize<'de> for Sha256 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -127,10 +120,7 @@ impl FromStr for OciDigest {
     type Err = ParseSha256Error;
 
     fn from_str(text: &str) -> Result<Self, ParseSha256Error> {
-        text.strip_prefix("sha256:")
-            .ok_or_else(|| ParseSha256Error(text.to_owned()))?
-            .parse()
-            .map(Self)
+        text.strip_prefix("sha256:").ok_or_else(|| ParseSha256Error(text.to_owned()))?.parse().map(Self)
     }
 }
 
@@ -142,8 +132,6 @@ impl Serialize for OciDigest {
 
 impl<'de> Deserialize<'de> for OciDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -75,9 +75,7 @@ pub(super) struct Http {
 
 impl core::fmt::Debug for Http {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Http")
-            .field("base", &self.base)
-            .finish_non_exhaustive()
+        f.debug_struct("Http").field("base", &self.base).finish_non_exhaustive()
     }
 }
 
@@ -89,11 +87,7 @@ impl Http {
             .tcp_nodelay(true)
             .build()
             .expect("a client with the built-in roots and no special settings always builds");
-        Self {
-            client,
-            base: base.trim_end_matches('/').to_owned(),
-            token: None,
-        }
+        Self { client, base: base.trim_end_matches('/').to_owned(), token: None }
     }
 
     pub(super) fn with_token(mut self, token: String) -> Self {
@@ -114,25 +108,16 @@ impl Http {
     }
 
     pub(super) fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable {
-            url: self.base.clone(),
-            source: source.without_url(),
-        }
+        ClientError::Unreachable { url: self.base.clone(), source: source.without_url() }
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let foreign = || ClientError::Foreign {
-            url: self.base.clone(),
-            status: status.as_u16(),
-        };
+        let foreign = || ClientError::Foreign { url: self.base.clone(), status: status.as_u16() };
         let problem: Problem = response.json().await.map_err(|_| foreign())?;
         Err(problem.into())
     }
@@ -140,10 +125,7 @@ impl Http {
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = self.send(request).await?;
         let status = response.status().as_u16();
-        response.json().await.map_err(|_| ClientError::Foreign {
-            url: self.base.clone(),
-            status,
-        })
+        response.json().await.map_err(|_| ClientError::Foreign { url: self.base.clone(), status })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -155,8 +137,7 @@ impl Http {
         path: &str,
         timeout: Duration,
     ) -> Result<T, ClientError> {
-        self.json(self.request(Method::GET, path).timeout(timeout))
-            .await
+        self.json(self.request(Method::GET, path).timeout(timeout)).await
     }
 
     pub(super) async fn query<T: DeserializeOwned>(
@@ -164,37 +145,14 @@ impl Http {
         path: &str,
         query: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.json(
-            self.request(Method::GET, path)
-                .query(query)
-                .timeout(CALL_TIMEOUT),
-        )
-        .await
+        self.json(self.request(Method::GET, path).query(query).timeout(CALL_TIMEOUT)).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        self.json(
-            self.request(Method::POST, path)
-                .json(body)
-                .timeout(CALL_TIMEOUT),
-        )
-        .await
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.json(self.request(Method::POST, path).json(body).timeout(CALL_TIMEOUT)).await
     }
 
-    pub(super) async fn post_bytes<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<T, ClientError> {
-        self.json(
-            self.request(Method::POST, path)
-                .body(body)
-                .timeout(CALL_TIMEOUT),
-        )
-        .await
+    pub(super) async fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        self.json(self.request(Method::POST, path).body(body).timeout(CALL_TIMEOUT)).await
     }
 }
