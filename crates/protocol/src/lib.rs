@@ -25,7 +25,5 @@ pub mod time;
 pub use amount::Amount;
 pub use deal::{Deadlines, DealTerms};
 pub use digest::{Failure, ResultDigest};
-pub use ids::{
-    AccountAddr, AssetId, AssetKind, DealId, JobHash, OperatorAddr, OrderHash, TaskId, WorkerAddr,
-};
+pub use ids::{AccountAddr, AssetId, AssetKind, DealId, JobHash, OperatorAddr, OrderHash, TaskId, WorkerAddr};
 pub use time::Timestamp;
