@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+import {BerthStorage} from "./BerthStorage.sol";
+import {IAssets} from "./interfaces/IAssets.sol";
+import {IBerthDirect, IRecourse} from "./interfaces/IBerth.sol";
+import {Hashing} from "./libraries/Hashing.sol";
+import {Offers} from "./libraries/Offers.sol";
+import {Ownership} from "./libraries/Ownership.sol";
+import {Signing} from "./libraries/Signing.sol";
+import {AssetId, DealId} from "./types/Ids.sol";
+import {Orders, PoolOrder, RequestOrder, Signatures, UNLIMITED} from "./types/Orders.sol";
+import {DealSubject, DealTerms, WorkerResults} from "./types/Deals.sol";
+import {Account, Deal} from "./types/Storage.sol";
+import {Deadlines} from "./libraries/Deadlines.sol";
+import {Payouts} from "./libraries/Payouts.sol";
+
+/// @title Berth
+/// @dev Reentrancy. The token is called in deposits and withdrawals only. Those are under one lock, since a deposit
+/// counts what arrives while the token runs. All else may be entered from the token: at that time nothing is half
+/// done, for a deposit has changed nothing yet and a withdrawal everything. A match makes staticcalls, in which state
+/// can't change. Settlements call nobody. So nothing else needs a lock.
+contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
+    using SafeERC20 for IERC20;
+    using Ownership for IAssets;
+
+    /// @notice The owners of a match's assets; the dataset's is zero when there is none.
+    struct Owners {
+        address app;
+        address dataset;
+        address pool;
+    }
+
+    /// @notice The EIP-712 digests of a match's orders; the dataset's is zero when there is none.
+    struct Digests {
+        bytes32 app;
+        bytes32 dataset;
+        bytes32 pool;
+        bytes32 request;
+    }
+
+    /// @notice What a settlement knows before it looks at a list.
+    /// @param deal the deal's id
+    /// @param domain the domain separator
+    /// @param punishing the deal's last punish time
+    /// @param pot what a task's worker is paid
+    /// @param failurePot what a failed task's worker is paid
+    struct Settlement {
+        DealId deal;
+        bytes32 domain;
+        uint256 punishing;
+        uint256 pot;
+        uint256 failurePot;
+    }
+
+    /// @notice How many tasks ended, and how.
+    struct Tally {
+        uint256 done;
+        uint256 failed;
+    }
+
+    uint256 private constant MAX_LISTS = 256;
+    uint256 private constant MAX_ENTRIES = 256;
+
+    /// @dev `uint32 index, bytes32 digest`.
+    uint256 private constant ENTRY_BYTES = 36;
+    uint256 private constant INDEX_BYTES = 4;
+
+    /// @dev Digests below are failures.
+    uint256 private constant FAILURES = 1 << 8;
+
+    IERC20 private immutable TOKEN;
+    address private immutable RECOURSE;
+
+    constructor(
+        IERC20 token_,
+        IAssets assets_,
+        address recourse_,
+        uint32 minDuration,
+        uint32 maxDuration,
+        uint64 maxSpan
+    ) BerthStorage(assets_, minDuration, maxDuration, maxSpan) {
+        require(address(token_).code.length > 0, Berth_NoContract(address(token_)));
+        require(recourse_.code.length > 0, Berth_NoContract(recourse_));
+        (uint32 min, uint32 max, uint64 span) = IRecourse(recourse_).bounds();
+        require(
+            IRecourse(recourse_).assets() == address(assets_) && min == minDuration && max == maxDuration
+                && span == maxSpan,
+            Berth_RecourseMismatch(recourse_)
+        );
+        TOKEN = token_;
+        RECOURSE = recourse_;
+    }
+
+    /// @notice Everything else is Recourse's.
+    // A fallback has no documentation in an interface, and its input is the whole call.
+    fallback(bytes calldata input) external returns (bytes memory) {
+        return Address.functionDelegateCall(RECOURSE, input);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function deposit(uint256 amount) external {
+        _deposit(msg.sender, amount);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function depositFor(address account_, uint256 amount) external {
+        require(account_ != address(0), Berth_BadRecipient(account_));
+        _deposit(account_, amount);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
+        // A permit that was shown to the token before fails here, and has left the allowance.
+        // slither-disable-next-line unused-return
+        try IERC20Permit(address(TOKEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        _deposit(msg.sender, amount);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function withdraw(address to, uint256 amount) external nonReentrant {
+        require(to != address(0) && to != address(this), Berth_BadRecipient(to));
+        _debit(msg.sender, amount);
+        emit Withdrawn(msg.sender, to, amount);
+        TOKEN.safeTransfer(to, amount);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function matchOrders(Orders calldata orders, Signatures calldata signatures) external returns (DealId deal) {
+        // Check:
+        RequestOrder calldata request = orders.request;
+        Offers.requireFit(orders, MIN_DURATION, MAX_DURATION);
+        require(
+            request.payer == request.requester || request.payer == msg.sender,
+            Berth_PayerAbsent(request.payer, msg.sender)
+        );
+        Owners memory owners = _ownersOf(orders);
+        Offers.requireRules(orders, ASSETS, owners.app, owners.dataset, owners.pool);
+        Digests memory digests = _requireAuthorised(orders, signatures, owners);
+
+        // Effect:
+        (uint32 first, uint32 size) = _consume(orders, digests);
+        uint256 span = Deadlines.span(request.duration, size, orders.pool.parallel);
+        require(span <= MAX_SPAN, Berth_SpanTooLong(span, MAX_SPAN));
+        DealTerms memory terms = _termsOf(orders, owners, digests.request, first, size);
+        // A price is below 2^130, so its product with a size fits.
+        unchecked {
+            _lock(terms.payer, Payouts.price(terms.appPrice, terms.datasetPrice, terms.poolPrice) * size);
+            _lock(terms.poolOwner, uint256(terms.poolStake) * size);
+        }
+        // No two matches have the same terms: `first` rises with each deal of a request.
+        deal = DealId.wrap(keccak256(abi.encode(terms)));
+        _deals[deal] = Deal({open: size, claimed: false, ended: 0});
+
+        emit DealMatched(deal, terms.pool, request.requester, terms, _subjectOf(orders, digests));
+    }
+
+    /// @inheritdoc IBerthDirect
+    function settleSingles(DealTerms calldata terms, WorkerResults[] calldata results) external {
+        // Check:
+        require(terms.trust <= 1, Berth_NotSingle(terms.trust));
+        require(results.length <= MAX_LISTS, Berth_BatchTooLarge(results.length, MAX_LISTS));
+        Settlement memory settlement;
+        settlement.deal = terms.id();
+        Progress memory progress = _progressOf(settlement.deal);
+        require(block.timestamp <= terms.settling(), Berth_TooLate(terms.settling()));
+        settlement.domain = Hashing.domainSeparator();
+        settlement.punishing = terms.punishing();
+        uint256 fee = terms.failureFee();
+        settlement.pot = terms.workersPot(terms.poolPrice);
+        settlement.failurePot = terms.workersPot(fee);
+
+        // Effect:
+        Tally memory total;
+        for (uint256 i = 0; i < results.length; i++) {
+            Tally memory list = _settleList(terms, settlement, progress, results[i]);
+            total.done += list.done;
+            total.failed += list.failed;
+        }
+        if (total.done + total.failed == 0) return;
+        _store(settlement.deal, progress);
+        _pay(terms, settlement, total, fee);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function account(address holder) external view returns (uint128 free, uint128 locked) {
+        Account memory held = _accounts[holder];
+        return (held.free, held.locked);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function dealState(DealId deal) external view returns (Deal memory) {
+        return _deals[deal];
+    }
+
+    /// @inheritdoc IBerthDirect
+    function ended(DealId deal, uint256 offset) external view returns (bool) {
+        return _hasEnded(deal, offset);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function consumed(bytes32 order) external view returns (uint32) {
+        return _consumed[order];
+    }
+
+    /// @inheritdoc IBerthDirect
+    function epochOf(address signer) external view returns (uint64) {
+        return _epochs[signer];
+    }
+
+    /// @inheritdoc IBerthDirect
+    function domainSeparator() external view returns (bytes32) {
+        return Hashing.domainSeparator();
+    }
+
+    /// @inheritdoc IERC5267
+    function eip712Domain()
+        external
+        view
+        returns (
+            bytes1 fields,
+            string memory name,
+            string memory version,
+            uint256 chainId,
+            address verifyingContract,
+            bytes32 salt,
+            uint256[] memory extensions
+        )
+    {
+        // 0x0f: name, version, chain id and contract are there, a salt is not.
+        return (hex"0f", Hashing.NAME, Hashing.VERSION, block.chainid, address(this), bytes32(0), new uint256[](0));
+    }
+
+    /// @inheritdoc IBerthDirect
+    function token() external view returns (address) {
+        return address(TOKEN);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function recourse() external view returns (address) {
+        return RECOURSE;
+    }
+
+    /// @dev Pulls from the sender, and credits what arrived.
+    function _deposit(address holder, uint256 amount) private nonReentrant {
+        uint256 before = TOKEN.balanceOf(address(this));
+        TOKEN.safeTransferFrom(msg.sender, address(this), amount);
+        uint256 held = TOKEN.balanceOf(address(this));
+        // Keeps the sum of all accounts and bonds within 128 bits.
+        require(held <= type(uint128).max, Berth_HeldTooLarge(held));
+        _credit(holder, held - before);
+        emit Deposited(holder, msg.sender, held - before);
+    }
+
+    /// @dev The owners of the assets of a match, all of which must exist.
+    function _ownersOf(Orders calldata orders) private view returns (Owners memory owners) {
+        owners.app = _ownerOf(orders.app.app);
+        if (!orders.dataset.dataset.isNone()) owners.dataset = _ownerOf(orders.dataset.dataset);
+        owners.pool = _ownerOf(orders.pool.pool);
+    }
+
+    function _ownerOf(AssetId asset) private view returns (address owner) {
+        owner = ASSETS.ownerOrNone(asset);
+        require(owner != address(0), Berth_UnknownAsset(asset));
+    }
+
+    /// @dev Each order is in time, of its signer's epoch, and signed.
+    function _requireAuthorised(Orders calldata orders, Signatures calldata signatures, Owners memory owners)
+        private
+        view
+        returns (Digests memory digests)
+    {
+        bytes32 domain = Hashing.domainSeparator();
+        digests.app = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.app));
+        _requireOrder(digests.app, orders.app.expiry, orders.app.epoch, owners.app, signatures.app);
+        if (!orders.dataset.dataset.isNone()) {
+            digests.dataset = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.dataset));
+            _requireOrder(
+                digests.dataset, orders.dataset.expiry, orders.dataset.epoch, owners.dataset, signatures.dataset
+            );
+        }
+        digests.pool = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.pool));
+        _requireOrder(digests.pool, orders.pool.expiry, orders.pool.epoch, owners.pool, signatures.pool);
+        digests.request = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.request));
+        _requireOrder(
+            digests.request, orders.request.expiry, orders.request.epoch, orders.request.requester, signatures.request
+        );
+    }
+
+    function _requireOrder(bytes32 digest, uint64 expiry, uint64 epoch, address signer, bytes calldata signature)
+        private
+        view
+    {
+        require(block.timestamp <= expiry, Berth_OrderExpired(digest, expiry));
+        uint64 current = _epochs[signer];
+        require(epoch >= current, Berth_OrderCancelled(digest, epoch, current));
+        _requireSigned(signer, digest, signature);
+    }
+
+    /// @dev Takes as many tasks as all orders have left: `size`, after the `first` that the request had used.
+    function _consume(Orders calldata orders, Digests memory digests) private returns (uint32 first, uint32 size) {
+        bool hasDataset = !orders.dataset.dataset.isNone();
+        first = _consumed[digests.request];
+        size = orders.request.volume - first;
+        require(size > 0, Berth_OrderConsumed(digests.request));
+        size = _atMost(size, digests.app, orders.app.volume);
+        if (hasDataset) size = _atMost(size, digests.dataset, orders.dataset.volume);
+        size = _atMost(size, digests.pool, orders.pool.volume);
+
+        _consumed[digests.request] = first + size;
+        if (orders.app.volume != UNLIMITED) _consumed[digests.app] += size;
+        if (hasDataset && orders.dataset.volume != UNLIMITED) _consumed[digests.dataset] += size;
+        if (orders.pool.volume != UNLIMITED) _consumed[digests.pool] += size;
+    }
+
+    function _atMost(uint32 size, bytes32 digest, uint32 volume) private view returns (uint32) {
+        if (volume == UNLIMITED) return size;
+        uint32 left = volume - _consumed[digest];
+        require(left > 0, Berth_OrderConsumed(digest));
+        return left < size ? left : size;
+    }
+
+    function _termsOf(Orders calldata orders, Owners memory owners, bytes32 digest, uint32 first, uint32 size)
+        private
+        view
+        returns (DealTerms memory terms)
+    {
+        PoolOrder calldata pool = orders.pool;
+        RequestOrder calldata request = orders.request;
+        terms.request = digest;
+        terms.pool = pool.pool;
+        terms.appOwner = owners.app;
+        terms.datasetOwner = owners.dataset;
+        terms.poolOwner = owners.pool;
+        terms.operator = pool.operator;
+        terms.payer = request.payer;
+        terms.callback = request.callback;
+        terms.appPrice = orders.app.price;
+        // Without a dataset nobody would be paid its price.
+        if (!orders.dataset.dataset.isNone()) terms.datasetPrice = orders.dataset.price;
+        terms.poolPrice = pool.price;
+        terms.poolStake = pool.poolStake;
+        terms.workerStake = pool.workerStake;
+        terms.operatorShareBps = pool.operatorShareBps;
+        terms.parallel = pool.parallel;
+        terms.duration = request.duration;
+        terms.trust = request.trust;
+        terms.first = first;
+        terms.size = size;
+        terms.start = uint64(block.timestamp);
+    }
+
+    function _subjectOf(Orders calldata orders, Digests memory digests)
+        private
+        pure
+        returns (DealSubject memory subject)
+    {
+        subject.app = AssetId.unwrap(orders.app.app);
+        subject.dataset = AssetId.unwrap(orders.dataset.dataset);
+        subject.beneficiary = orders.request.beneficiary;
+        subject.tag = orders.request.tag;
+        subject.jobHash = orders.request.jobHash;
+        subject.appOrder = digests.app;
+        subject.datasetOrder = digests.dataset;
+        subject.poolOrder = digests.pool;
+    }
+
+    /// @dev Ends the tasks of one list in memory, and pays the worker's owner.
+    function _settleList(
+        DealTerms calldata terms,
+        Settlement memory settlement,
+        Progress memory progress,
+        WorkerResults calldata list
+    ) private returns (Tally memory tally) {
+        uint256 length = list.entries.length;
+        require(
+            length > 0 && length % ENTRY_BYTES == 0 && length <= MAX_ENTRIES * ENTRY_BYTES, Berth_BadListLength(length)
+        );
+        _requireSigned(
+            list.worker,
+            MessageHashUtils.toTypedDataHash(
+                settlement.domain, Hashing.singleResults(settlement.deal, keccak256(list.entries))
+            ),
+            list.signature
+        );
+        if (msg.sender != terms.operator) _requireAssigned(terms, settlement, list);
+
+        address owner = _coveringOwner(terms, list.worker, settlement.punishing);
+        if (owner == address(0)) {
+            emit ListSkipped(settlement.deal, list.worker);
+            return tally;
+        }
+        bytes memory kept;
+        (tally, kept) = _endEntries(terms, settlement.deal, progress, list.entries);
+        if (tally.done + tally.failed == 0) return tally;
+        _credit(owner, settlement.pot * tally.done + settlement.failurePot * tally.failed);
+        emit SinglesSettled(settlement.deal, list.worker, kept);
+    }
+
+    /// @dev Each entry has the operator's word that this worker may run the task.
+    function _requireAssigned(DealTerms calldata terms, Settlement memory settlement, WorkerResults calldata list)
+        private
+        pure
+    {
+        uint256 count = list.entries.length / ENTRY_BYTES;
+        uint256 needed = count * Signing.SIGNATURE_BYTES;
+        require(list.assignments.length == needed, Berth_BadAssignmentsLength(list.assignments.length, needed));
+        for (uint256 i = 0; i < count; i++) {
+            uint256 at = i * ENTRY_BYTES;
+            uint32 index = uint32(bytes4(list.entries[at:at + INDEX_BYTES]));
+            bytes32 structHash = Hashing.assignment(settlement.deal.task(index), list.worker);
+            at = i * Signing.SIGNATURE_BYTES;
+            _requireSigned(
+                terms.operator,
+                MessageHashUtils.toTypedDataHash(settlement.domain, structHash),
+                list.assignments[at:at + Signing.SIGNATURE_BYTES]
+            );
+        }
+    }
+
+    /// @dev Ends in memory whatever is open, and copies it run by run into `kept`.
+    function _endEntries(DealTerms calldata terms, DealId deal, Progress memory progress, bytes calldata entries)
+        private
+        returns (Tally memory tally, bytes memory kept)
+    {
+        uint32 previous = 0;
+        uint256 runStart = 0;
+        for (uint256 at = 0; at < entries.length; at += ENTRY_BYTES) {
+            uint32 index = uint32(bytes4(entries[at:at + INDEX_BYTES]));
+            uint256 digest = uint256(bytes32(entries[at + INDEX_BYTES:at + ENTRY_BYTES]));
+            require(at == 0 || index > previous, Berth_IndexNotAscending(previous, index));
+            require(terms.holds(index), Berth_IndexOutside(index, terms.first, terms.size));
+            require(digest != 0, Berth_NoDigest(index));
+            previous = index;
+            if (_end(deal, progress, index - terms.first)) {
+                if (digest < FAILURES) tally.failed++;
+                else tally.done++;
+            } else {
+                if (runStart < at) kept = bytes.concat(kept, entries[runStart:at]);
+                runStart = at + ENTRY_BYTES;
+            }
+        }
+        if (runStart == 0) return (tally, entries);
+        if (runStart < entries.length) kept = bytes.concat(kept, entries[runStart:]);
+    }
+
+    /// @dev Pays everybody but the workers, and gives the payer what failures leave.
+    function _pay(DealTerms calldata terms, Settlement memory settlement, Tally memory total, uint256 fee) private {
+        uint256 price = terms.price();
+        uint256 stake = uint256(terms.poolStake) * (total.done + total.failed);
+        uint256 poolPart =
+            (terms.poolPrice - settlement.pot) * total.done + (fee - settlement.failurePot) * total.failed;
+        _release(terms.payer, price * (total.done + total.failed), (price - fee) * total.failed);
+        _credit(terms.appOwner, uint256(terms.appPrice) * total.done);
+        _credit(terms.datasetOwner, uint256(terms.datasetPrice) * total.done);
+        _release(terms.poolOwner, stake, stake + poolPart);
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+import {AssetId, DealId} from "../types/Ids.sol";
+import {Orders, Signatures} from "../types/Orders.sol";
+import {DealSubject, DealTerms, WorkerResults} from "../types/Deals.sol";
+import {Rule} from "../types/Rule.sol";
+import {Deal} from "../types/Storage.sol";
+
+/// @notice What Berth and Recourse may say: every event and every error of either.
+interface IBerthBase {
+    // Accounts
+
+    /// @notice `from` paid tokens in; `amount` is what arrived.
+    event Deposited(address indexed account, address indexed from, uint256 amount);
+    /// @notice `account` took tokens out.
+    event Withdrawn(address indexed account, address indexed to, uint256 amount);
+
+    // Orders and deals
+
+    /// @notice All orders of `account` of an earlier epoch are cancelled.
+    event EpochRaised(address indexed account, uint64 epoch);
+    /// @notice Four orders became a deal of `terms.size` tasks. The payer's price and the pool owner's stake, each
+    /// times the size, went from free to locked. Keep the terms: all later calls need them.
+    event DealMatched(
+        DealId indexed deal, AssetId indexed pool, address indexed requester, DealTerms terms, DealSubject subject
+    );
+    /// @notice Tasks of a single-worker deal ended. Each entry (`uint32 index, bytes32 digest`, packed, 36 bytes) is
+    /// one that ended now; a digest below 2^8 is a failure. With the terms and the worker's owner this tells every
+    /// balance that moved (ADR 0001, section 3, money).
+    event SinglesSettled(DealId indexed deal, address indexed worker, bytes entries);
+    /// @notice A list was left out of a settlement, since its worker's bond does not cover the deal.
+    event ListSkipped(DealId indexed deal, address indexed worker);
+    /// @notice The operator gave tasks back: their price went back to the payer, their stake back to the pool's owner,
+    /// or, if it was late, was burnt.
+    event TasksDeclined(DealId indexed deal, uint32[] indexes, bool stakeReturned);
+    /// @notice Whatever was still open after the final deadline ended: the price of these tasks went back to the
+    /// payer, their stake was burnt.
+    event DealClaimed(DealId indexed deal, uint32 tasks);
+
+    // Bonds
+
+    /// @notice A worker has an owner in this pool, for ever.
+    event WorkerEnlisted(AssetId indexed pool, address indexed worker, address indexed owner);
+    /// @notice The owner put `amount` of its free money behind the worker.
+    event Bonded(AssetId indexed pool, address indexed worker, uint128 amount);
+    /// @notice `amount` more is on its way back; all that is on its way may be withdrawn from `releaseAt` on.
+    event Unbonded(AssetId indexed pool, address indexed worker, uint128 amount, uint64 releaseAt);
+    /// @notice All that was on its way is in the owner's free money again.
+    event BondWithdrawn(AssetId indexed pool, address indexed worker, uint128 amount);
+
+    // Errors of accounts
+
+    /// @notice The account has less free money than this needs.
+    error Berth_FreeTooSmall(address account, uint256 free, uint256 needed);
+    /// @notice Nobody could ever use what is sent there.
+    error Berth_BadRecipient(address recipient);
+    /// @notice The contract would hold more than 2^128 - 1 base units.
+    error Berth_HeldTooLarge(uint256 held);
+
+    // Errors of construction
+
+    /// @notice 0 < minDuration <= maxDuration <= maxSpan does not hold, or maxSpan is no time span.
+    error Berth_BadBounds(uint32 minDuration, uint32 maxDuration, uint64 maxSpan);
+    /// @notice There is no contract at this address.
+    error Berth_NoContract(address at);
+    /// @notice Recourse was built for other assets or bounds.
+    error Berth_RecourseMismatch(address recourse);
+
+    // Errors of a match
+
+    /// @notice An order names an asset of another kind than it has to.
+    error Berth_WrongKind(AssetId asset, uint8 wanted);
+    /// @notice There is no such asset.
+    error Berth_UnknownAsset(AssetId asset);
+    /// @notice The request asks for another asset.
+    error Berth_AssetMismatch(AssetId asked, AssetId offered);
+    /// @notice The request pays less than the asset asks, per task.
+    error Berth_PriceTooHigh(AssetId asset, uint128 price, uint128 maxPrice);
+    /// @notice The pool does not offer these bits that app, dataset or request need.
+    error Berth_TagMissing(bytes32 missing);
+    /// @notice The request asks for a duration that the pool, or the contract, does not allow.
+    error Berth_DurationOutOfBounds(uint32 duration, uint32 min, uint32 max);
+    /// @notice The request asks for more trust than the pool gives.
+    error Berth_TrustTooHigh(uint32 trust, uint32 maxTrust);
+    /// @notice The operator's share is more than the whole.
+    error Berth_ShareTooLarge(uint16 operatorShareBps);
+    /// @notice The pool runs no task at all.
+    error Berth_NothingParallel(AssetId pool);
+    /// @notice A request's volume must be at least 1 and finite.
+    error Berth_BadVolume(uint32 volume);
+    /// @notice A request must say which pools it trusts.
+    error Berth_AnyPool(address requester);
+    /// @notice A rule of one order refuses the other side.
+    error Berth_RuleRefused(Rule rule, AssetId asset, address account);
+    /// @notice The order was good until `expiry`.
+    error Berth_OrderExpired(bytes32 order, uint64 expiry);
+    /// @notice The order is of an epoch that its signer has left.
+    error Berth_OrderCancelled(bytes32 order, uint64 epoch, uint64 current);
+    /// @notice Nothing is left of the order's volume.
+    error Berth_OrderConsumed(bytes32 order);
+    /// @notice The signature is not that of `signer` over `digest`, in 65 bytes with a low s.
+    error Berth_BadSignature(address signer, bytes32 digest);
+    /// @notice A payer other than the requester has to send the match itself.
+    error Berth_PayerAbsent(address payer, address sender);
+    /// @notice The pool would take longer for so many tasks than the contract allows.
+    error Berth_SpanTooLong(uint256 span, uint256 maxSpan);
+    /// @notice An epoch only rises.
+    error Berth_EpochNotRaised(uint64 current, uint64 given);
+
+    // Errors of deals
+
+    /// @notice No deal with these terms was ever matched.
+    error Berth_UnknownDeal(DealId deal);
+    /// @notice This was possible until `deadline`.
+    error Berth_TooLate(uint256 deadline);
+    /// @notice This is possible once `deadline` is over.
+    error Berth_TooEarly(uint256 deadline);
+    /// @notice A deal of this trust is not settled by lists of single workers.
+    error Berth_NotSingle(uint32 trust);
+    /// @notice The deal has no task of this index.
+    error Berth_IndexOutside(uint32 index, uint32 first, uint32 size);
+    /// @notice Indexes of a list must rise.
+    error Berth_IndexNotAscending(uint32 previous, uint32 index);
+    /// @notice A digest of zero is no result.
+    error Berth_NoDigest(uint32 index);
+    /// @notice A list has 1 to 256 entries of 36 bytes.
+    error Berth_BadListLength(uint256 length);
+    /// @notice More items than one call may have.
+    error Berth_BatchTooLarge(uint256 items, uint256 max);
+    /// @notice Without the operator as sender, each entry needs its assignment, 65 bytes.
+    error Berth_BadAssignmentsLength(uint256 length, uint256 needed);
+    /// @notice Only the deal's operator may do this.
+    error Berth_NotOperator(address sender, address operator);
+    /// @notice All tasks of the deal have ended.
+    error Berth_NothingOpen(DealId deal);
+
+    // Errors of bonds
+
+    /// @notice The worker of this pool belongs to somebody else, or to nobody.
+    error Berth_NotBondOwner(address sender, address owner);
+    /// @notice Less is bonded than this takes away.
+    error Berth_BondTooSmall(uint256 bonded, uint256 needed);
+    /// @notice A bond holds at most 2^96 - 1 base units.
+    error Berth_BondTooLarge(uint256 bond);
+    /// @notice What is unbonding is not released yet.
+    error Berth_BondHeld(uint64 releaseAt);
+    /// @notice Nothing is unbonding.
+    error Berth_NothingUnbonding(AssetId pool, address worker);
+}
+
+/// @notice What Berth does itself: accounts, match, settlement, and the views.
+interface IBerthDirect is IBerthBase, IERC5267 {
+    /// @notice Pays tokens of the sender into the sender's account.
+    /// @dev Requires: an allowance of the sender for this contract. Changes: free += what arrived. Emits: Deposited.
+    /// Reverts: Berth_HeldTooLarge, and whatever the token says.
+    ///
+    /// Assumptions on the token: ERC-20; balances change only by transfers and only by the amounts that arrive (fees
+    /// on transfer are fine, rebasing is not: what it takes away would be missing for everybody); its supply is below
+    /// 2^128, or else whoever holds that much can stop deposits, but nothing else.
+    ///
+    /// Warning: whoever can freeze or seize the token can freeze or seize what is held here.
+    function deposit(uint256 amount) external;
+
+    /// @notice Pays tokens of the sender into the account of another.
+    /// @dev As `deposit`; reverts also with Berth_BadRecipient for the zero address.
+    function depositFor(address account_, uint256 amount) external;
+
+    /// @notice As `deposit`, with an ERC-2612 permit of the sender for exactly `amount`.
+    /// @dev A permit that fails is passed over: somebody may have shown it to the token before, which leaves the very
+    /// allowance that is needed. If there is none, the token refuses the transfer.
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+
+    /// @notice Takes tokens out of the sender's account.
+    /// @dev Requires: free >= amount; `to` neither zero nor this contract. Changes: free -= amount. Emits: Withdrawn.
+    /// Reverts: Berth_FreeTooSmall, Berth_BadRecipient, and whatever the token says.
+    function withdraw(address to, uint256 amount) external;
+
+    /// @notice Makes a deal of four orders, for as many tasks as the smallest of what is left of their volumes.
+    /// @dev Anyone may send it, unless the payer is neither the requester nor the sender.
+    ///
+    /// Requires: each order unexpired, of its signer's epoch or later, not consumed, signed by the owner of its asset
+    /// (the request by its requester) by ECDSA in 65 bytes; assets of the right kinds, registered, and the ones that
+    /// the request asks for; prices, tag, trust and duration within bounds; all rules satisfied, and the request's
+    /// rule for pools not "anyone"; parallel >= 1; operatorShareBps <= 10,000; the deal's span at most maxSpan; free
+    /// money of the payer for (appPrice + datasetPrice + poolPrice) * size, and of the pool's owner for
+    /// poolStake * size. A dataset order whose dataset is zero stands for none, and nothing of it is looked at.
+    ///
+    /// Changes: consumed volumes; both accounts from free to locked; the deal's word. Emits: DealMatched.
+    ///
+    /// Reverts: Berth_WrongKind, Berth_AssetMismatch, Berth_PriceTooHigh, Berth_TagMissing, Berth_TrustTooHigh,
+    /// Berth_DurationOutOfBounds, Berth_ShareTooLarge, Berth_NothingParallel, Berth_BadVolume, Berth_AnyPool,
+    /// Berth_PayerAbsent, Berth_UnknownAsset, Berth_RuleRefused, Berth_OrderExpired, Berth_OrderCancelled,
+    /// Berth_BadSignature, Berth_OrderConsumed, Berth_SpanTooLong, Berth_FreeTooSmall.
+    ///
+    /// Warning: signed orders are public once published, and anybody may match them with whatever fits. What an order
+    /// does not want it has to refuse by its rules, its epoch and its expiry.
+    /// Warning: ownership of an asset is read at the match; an order of a former owner is worth nothing.
+    function matchOrders(Orders calldata orders, Signatures calldata signatures) external returns (DealId deal);
+
+    /// @notice Settles tasks of a single-worker deal (trust 0 or 1) from workers' signed lists, until the final
+    /// deadline (start + S + 9T).
+    /// @dev Requires: a known deal; at most 256 lists, each of 1 to 256 entries with strictly ascending indexes within
+    /// the deal, no digest zero, signed by its worker. From anyone but the operator also, for each entry, the
+    /// operator's signed assignment.
+    ///
+    /// Changes: for each entry whose task is open: it ends, and app, dataset and pool owner, the worker's owner and
+    /// the payer get what ADR 0001, section 3 says. Emits: SinglesSettled for each list of which something was
+    /// settled, ListSkipped for each whose worker's bond does not cover the deal.
+    ///
+    /// Reverts: Berth_NotSingle, Berth_UnknownDeal, Berth_TooLate, Berth_BatchTooLarge, Berth_BadListLength,
+    /// Berth_BadSignature, Berth_BadAssignmentsLength, Berth_IndexOutside, Berth_IndexNotAscending, Berth_NoDigest.
+    /// An entry whose task has ended is skipped without a word, so that nobody can stop a batch by settling a part of
+    /// it first.
+    ///
+    /// Warning: of two lists that answer one task, the first to arrive is paid. The operator decides, by assigning.
+    function settleSingles(DealTerms calldata terms, WorkerResults[] calldata results) external;
+
+    /// @notice What an account has: free, and locked in open deals. Bonds are counted in neither.
+    function account(address holder) external view returns (uint128 free, uint128 locked);
+
+    /// @notice The word that is kept of a deal; all zero for a deal that never was.
+    function dealState(DealId deal) external view returns (Deal memory);
+
+    /// @notice Whether a task has ended: settled, declined or claimed.
+    /// @param offset the task's place in the deal, counted from 0: its index less the deal's `first`
+    /// @dev Warning: the contract does not know a deal's size, so an offset outside it gets an answer, too.
+    function ended(DealId deal, uint256 offset) external view returns (bool);
+
+    /// @notice How many tasks of an order, named by its digest, are used up. Stays zero for an unlimited order.
+    function consumed(bytes32 order) external view returns (uint32);
+
+    /// @notice The epoch of an account: orders of an earlier one are cancelled.
+    function epochOf(address signer) external view returns (uint64);
+
+    /// @notice The EIP-712 domain separator of everything signed for this contract.
+    function domainSeparator() external view returns (bytes32);
+
+    /// @notice The token that everything is paid in.
+    function token() external view returns (address);
+
+    /// @notice The contract that runs the slow path, in this one's name.
+    function recourse() external view returns (address);
+}
+
+/// @notice What Berth hands on to Recourse: orders' epochs, bonds, decline and claim.
+interface IRecourse is IBerthBase {
+    /// @notice Cancels all orders of the sender that name an earlier epoch.
+    /// @dev Requires: epoch above the present one. Emits: EpochRaised. Reverts: Berth_EpochNotRaised.
+    function raiseEpoch(uint64 epoch) external;
+
+    /// @notice Puts free money of the sender behind a worker of a pool.
+    /// @dev The first bond names the owner for ever, and so needs the worker's own word: its signature over
+    /// Enlistment(pool, owner). Later ones are the owner's alone; their `enlistment` is not looked at. An amount of
+    /// zero enlists a worker for a pool that asks for no stake.
+    ///
+    /// Requires: a registered pool; owner or, at first, the worker's signature; free >= amount.
+    /// Changes: free -= amount, bonded += amount. Emits: WorkerEnlisted (first), Bonded.
+    /// Reverts: Berth_WrongKind, Berth_UnknownAsset, Berth_BadSignature, Berth_NotBondOwner,
+    /// Berth_FreeTooSmall, Berth_BondTooLarge.
+    ///
+    /// Warning: a bond answers for everything that the worker's key signs in this pool.
+    function bond(AssetId pool, address worker, uint128 amount, bytes calldata enlistment) external;
+
+    /// @notice Starts to take money back from behind a worker.
+    /// @dev Requires: owner; bonded >= amount. Changes: bonded -= amount, unbonding += amount, releaseAt = now +
+    /// unbondDelay(). Emits: Unbonded. Reverts: Berth_NotBondOwner, Berth_BondTooSmall.
+    ///
+    /// Warning: there is one release time a worker: unbonding more puts off what is on its way already.
+    function unbond(AssetId pool, address worker, uint128 amount) external;
+
+    /// @notice Brings all that is released back into the owner's free money.
+    /// @dev Requires: owner; something unbonding; now >= releaseAt. Changes: free += unbonding, unbonding = 0.
+    /// Emits: BondWithdrawn. Reverts: Berth_NotBondOwner, Berth_NothingUnbonding, Berth_BondHeld.
+    function withdrawBond(AssetId pool, address worker) external;
+
+    /// @notice Gives tasks back unworked, until the close deadline (start + S + 6T).
+    /// @dev Requires: the deal's operator; at most 256 indexes, each within the deal. One that has ended, or that is
+    /// given twice, is skipped. Changes: the price of each goes back to the payer's free money; its stake to that of
+    /// the pool's owner until start + T, and is burnt later. Emits: TasksDeclined, if any task ended.
+    /// Reverts: Berth_NotOperator, Berth_UnknownDeal, Berth_TooLate, Berth_BatchTooLarge, Berth_IndexOutside.
+    function decline(DealTerms calldata terms, uint32[] calldata indexes) external;
+
+    /// @notice Ends whatever of a deal is open after its final deadline (start + S + 9T). Anyone may.
+    /// @dev Requires: a known deal with open tasks; the final deadline over. Changes: the payer gets back the price of
+    /// the open tasks, the pool's stake for them is burnt: it stays here for ever, counted nowhere.
+    /// Emits: DealClaimed. Reverts: Berth_UnknownDeal, Berth_NothingOpen, Berth_TooEarly.
+    function claim(DealTerms calldata terms) external;
+
+    /// @notice What is kept of a worker of a pool.
+    function bondOf(AssetId pool, address worker)
+        external
+        view
+        returns (address owner, uint128 bonded, uint128 unbonding, uint64 releaseAt, uint32 score);
+
+    /// @notice Whether a worker's bond covers a deal: it has an owner, and `bonded`, with `unbonding` if that is not
+    /// released before the deal's last punish time, is at least the deal's worker stake.
+    function covers(DealTerms calldata terms, address worker) external view returns (bool);
+
+    /// @notice How long a bond takes to be released, in seconds: maxSpan + 12 * maxDuration + 1, past the last punish
+    /// time of any deal that was matched while it counted.
+    function unbondDelay() external view returns (uint64);
+
+    /// @notice The registry of assets.
+    function assets() external view returns (address);
+
+    /// @notice The shortest and the longest duration of a task, and the longest span of a deal, in seconds.
+    function bounds() external view returns (uint32 minDuration, uint32 maxDuration, uint64 maxSpan);
+}
+
+/// @title Berth: a market for computing
+/// @notice Money, deals and their settlement. Immutable: no owner, no proxy, no pause; nobody but the token's issuer
+/// can move or freeze another's money, by no call of this interface but with the holder's call or signature.
+///
+/// All of it is at one address. Behind that, Berth runs `IBerthDirect` itself and every other selector in Recourse, a
+/// second immutable contract, by delegatecall, since the code size limit (EIP-170) has no room for both.
+///
+/// Words: T is a task's duration; S = T * ceil(size / parallel), a deal's span; all deadlines are inclusive.
+///
+/// The only calls out: the token, at the very end of a deposit or a withdrawal, under a lock; staticcalls to Assets
+/// and to the contracts that orders name as rules, at a match.
+interface IBerth is IBerthDirect, IRecourse {}

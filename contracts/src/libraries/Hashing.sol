@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AssetId, DealId, TaskId} from "../types/Ids.sol";
+import {AppOrder, DatasetOrder, PoolOrder, RequestOrder} from "../types/Orders.sol";
+
+/// @notice EIP-712: the domain, and the struct hash of everything that is signed (ADR 0001, sections 1, 2 and 4).
+/// @dev All members of all types are value types, whose EIP-712 encoding is their ABI encoding; so hashing a struct is
+/// hashing its type hash followed by the struct as it stands.
+library Hashing {
+    string internal constant NAME = "Berth";
+    string internal constant VERSION = "1";
+
+    bytes32 internal constant DOMAIN_TYPE =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 internal constant APP_ORDER_TYPE = keccak256(
+        "AppOrder(bytes32 app,uint128 price,uint32 volume,bytes32 tag,bytes32 datasetRule,bytes32 poolRule,bytes32 requesterRule,uint64 expiry,uint64 epoch,bytes32 salt)"
+    );
+    bytes32 internal constant DATASET_ORDER_TYPE = keccak256(
+        "DatasetOrder(bytes32 dataset,uint128 price,uint32 volume,bytes32 tag,bytes32 appRule,bytes32 poolRule,bytes32 requesterRule,uint64 expiry,uint64 epoch,bytes32 salt)"
+    );
+    bytes32 internal constant POOL_ORDER_TYPE = keccak256(
+        "PoolOrder(bytes32 pool,uint128 price,uint32 volume,bytes32 tag,address operator,uint32 parallel,uint128 workerStake,uint128 poolStake,uint16 operatorShareBps,uint32 minDuration,uint32 maxDuration,uint32 maxTrust,bytes32 appRule,bytes32 datasetRule,bytes32 requesterRule,uint64 expiry,uint64 epoch,bytes32 salt)"
+    );
+    bytes32 internal constant REQUEST_ORDER_TYPE = keccak256(
+        "RequestOrder(bytes32 app,uint128 appMaxPrice,bytes32 dataset,uint128 datasetMaxPrice,bytes32 poolRule,uint128 poolMaxPrice,address requester,address payer,address beneficiary,address callback,bytes32 jobHash,uint32 volume,bytes32 tag,uint32 duration,uint32 trust,uint64 expiry,uint64 epoch,bytes32 salt)"
+    );
+    bytes32 internal constant ENLISTMENT_TYPE = keccak256("Enlistment(bytes32 pool,address owner)");
+    bytes32 internal constant ASSIGNMENT_TYPE = keccak256("Assignment(bytes32 task,address worker)");
+    bytes32 internal constant SINGLE_RESULTS_TYPE = keccak256("SingleResults(bytes32 deal,bytes32 root)");
+
+    /// @notice The separator of the contract in whose name this runs: the same for Berth and, under its delegatecall,
+    /// for Recourse. Computed each time, so that it follows a chain that splits.
+    function domainSeparator() internal view returns (bytes32) {
+        return keccak256(
+            abi.encode(DOMAIN_TYPE, keccak256(bytes(NAME)), keccak256(bytes(VERSION)), block.chainid, address(this))
+        );
+    }
+
+    function hash(AppOrder calldata order) internal pure returns (bytes32) {
+        return keccak256(abi.encode(APP_ORDER_TYPE, order));
+    }
+
+    function hash(DatasetOrder calldata order) internal pure returns (bytes32) {
+        return keccak256(abi.encode(DATASET_ORDER_TYPE, order));
+    }
+
+    function hash(PoolOrder calldata order) internal pure returns (bytes32) {
+        return keccak256(abi.encode(POOL_ORDER_TYPE, order));
+    }
+
+    function hash(RequestOrder calldata order) internal pure returns (bytes32) {
+        return keccak256(abi.encode(REQUEST_ORDER_TYPE, order));
+    }
+
+    function enlistment(AssetId pool, address owner) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ENLISTMENT_TYPE, pool, owner));
+    }
+
+    function assignment(TaskId task, address worker) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ASSIGNMENT_TYPE, task, worker));
+    }
+
+    function singleResults(DealId deal, bytes32 root) internal pure returns (bytes32) {
+        return keccak256(abi.encode(SINGLE_RESULTS_TYPE, deal, root));
+    }
+}

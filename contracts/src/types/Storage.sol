@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice One account's money.
+/// @dev slot 0: free (16 bytes), locked (16 bytes)
+/// @param free what its holder may withdraw, bond, or pay with
+/// @param locked what its open deals may still take
+struct Account {
+    uint128 free;
+    uint128 locked;
+}
+
+/// @notice What is kept of a deal. A known deal's word is never zero.
+/// @dev slot 0: open (4 bytes), claimed (1), ended (24), 3 unused
+/// @param open how many tasks have not ended
+/// @param claimed whether what was open at the final deadline was claimed
+/// @param ended bit i: task first + i has ended, for the first 192 tasks
+struct Deal {
+    uint32 open;
+    bool claimed;
+    uint192 ended;
+}
+
+/// @notice One worker's bond in one pool.
+/// @dev slot 0: owner (20 bytes), bonded (12); slot 1: unbonding (12), releaseAt (5), score (4), 11 unused
+/// @param owner who put it up and is paid; zero: no such worker
+/// @param bonded what covers deals
+/// @param unbonding what is on its way back to the owner
+/// @param releaseAt when that may be withdrawn
+/// @param score the worker's record in this pool
+struct Bond {
+    address owner;
+    uint96 bonded;
+    uint96 unbonding;
+    uint40 releaseAt;
+    uint32 score;
+}
