@@ -130,7 +130,8 @@ abstract contract BerthStorage is IBerthBase {
                 progress.tail = _ended[deal][word];
                 progress.loaded = true;
             }
-            uint256 bit = 1 << ((offset - HEAD_TASKS) % WORD_TASKS);
+            uint256 place = (offset - HEAD_TASKS) % WORD_TASKS;
+            uint256 bit = 1 << place;
             if (progress.tail & bit != 0) return false;
             progress.tail |= bit;
         }
