@@ -1,0 +1,58 @@
+//! The EIP-712 domain, and what is signed in it besides orders (ADR 0001, sections 1 and 4).
+
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::{Eip712Domain, SolStruct, sol};
+use std::borrow::Cow;
+
+sol! {
+    /// A worker key names its owner in a pool, once and for ever.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Enlistment { bytes32 pool; address owner; }
+    /// The operator lets a worker run a task.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Assignment { bytes32 task; address worker; }
+    /// A worker stands for its results in a single-worker deal.
+    #[derive(Debug, PartialEq, Eq)]
+    struct SingleResults { bytes32 deal; bytes32 root; }
+    /// A worker stands for its hidden answer.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Commitment { bytes32 task; bytes32 commitment; }
+    /// A worker opens its commitments of a closed round.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Reveal { bytes32 root; bytes32 seed; }
+    /// A worker signs in at a scheduler.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Session { bytes32 pool; address operator; bytes32 nonce; uint64 expiry; }
+}
+
+/// Where signatures hold: one `Berth` contract on one chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Domain {
+    /// The chain's id.
+    pub chain_id: u64,
+    /// The address of `Berth`.
+    pub berth: Address,
+}
+
+impl Domain {
+    /// The digest that is signed for `message` here.
+    pub fn digest<M: SolStruct>(&self, message: &M) -> B256 {
+        message.eip712_signing_hash(&self.eip712())
+    }
+
+    /// The domain as EIP-712 has it.
+    pub const fn eip712(&self) -> Eip712Domain {
+        Eip712Domain {
+            name: Some(Cow::Borrowed("Berth")),
+            version: Some(Cow::Borrowed("1")),
+            chain_id: Some(U256::from_limbs([self.chain_id, 0, 0, 0])),
+            verifying_contract: Some(self.berth),
+            salt: None,
+        }
+    }
+
+    /// `hashStruct` of the domain itself.
+    pub fn separator(&self) -> B256 {
+        self.eip712().separator()
+    }
+}
