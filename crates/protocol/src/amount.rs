@@ -73,25 +73,17 @@ impl Amount {
         let digits = format!("{:0>width$}", self.0, width = usize::from(decimals) + 1);
         let (whole, part) = digits.split_at(digits.len() - usize::from(decimals));
         let part = part.trim_end_matches('0');
-        if part.is_empty() {
-            whole.to_owned()
-        } else {
-            format!("{whole}.{part}")
-        }
+        if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
     }
 
     /// Reads `1.25` tokens of `decimals` decimals; `None` if it is no such number, too fine or too large.
     pub fn parse_tokens(text: &str, decimals: u8) -> Option<Self> {
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > usize::from(decimals)
-        {
+        if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > usize::from(decimals) {
             return None;
         }
-        format!("{whole}{part:0<width$}", width = usize::from(decimals))
-            .parse()
-            .ok()
-            .map(Self)
+        format!("{whole}{part:0<width$}", width = usize::from(decimals)).parse().ok().map(Self)
     }
 }
 
@@ -107,27 +99,11 @@ mod tests {
 
     #[test]
     fn tokens_print_and_parse_back() {
-        for (units, decimals, text) in [
-            (0, 18, "0"),
-            (1, 9, "0.000000001"),
-            (1_250, 3, "1.25"),
-            (7, 0, "7"),
-        ] {
+        for (units, decimals, text) in [(0, 18, "0"), (1, 9, "0.000000001"), (1_250, 3, "1.25"), (7, 0, "7")] {
             assert_eq!(Amount::new(units).in_tokens(decimals), text);
-            assert_eq!(
-                Amount::parse_tokens(text, decimals),
-                Some(Amount::new(units))
-            );
+            assert_eq!(Amount::parse_tokens(text, decimals), Some(Amount::new(units)));
         }
-        for bad in [
-            "",
-            ".5",
-            "1.2345",
-            "-1",
-            "1e3",
-            "1,5",
-            "999999999999999999999999999999999999999",
-        ] {
+        for bad in ["", ".5", "1.2345", "-1", "1e3", "1,5", "999999999999999999999999999999999999999"] {
             assert_eq!(Amount::parse_tokens(bad, 3), None, "{bad}");
         }
     }
@@ -138,9 +114,6 @@ mod tests {
         assert_eq!(Amount::new(u128::MAX).less_bps(0), Amount::new(u128::MAX));
         assert_eq!(Amount::new(5).less_bps(BPS), Amount::ZERO);
         assert_eq!(Amount::new(10).fraction(1, 3), Amount::new(3));
-        assert_eq!(
-            Amount::new(u128::MAX).fraction(7, 7),
-            Amount::new(u128::MAX)
-        );
+        assert_eq!(Amount::new(u128::MAX).fraction(7, 7), Amount::new(u128::MAX));
     }
 }

@@ -21,9 +21,7 @@ pub fn group(weights: impl IntoIterator<Item = u32>) -> U256 {
     weights
         .into_iter()
         .fold(None, |product: Option<U256>, weight| {
-            let product = product
-                .unwrap_or(U256::ONE)
-                .saturating_mul(U256::from(weight));
+            let product = product.unwrap_or(U256::ONE).saturating_mul(U256::from(weight));
             Some(product.min(SATURATION))
         })
         .unwrap_or(U256::ZERO)
@@ -46,14 +44,7 @@ mod tests {
 
     #[test]
     fn fresh_workers_reach_two_to_the_n() {
-        for (agreeing, most) in [
-            (1_usize, 2_u32),
-            (2, 4),
-            (3, 8),
-            (4, 16),
-            (5, 32),
-            (10, 1024),
-        ] {
+        for (agreeing, most) in [(1_usize, 2_u32), (2, 4), (3, 8), (4, 16), (5, 32), (10, 1024)] {
             let agreed = group(vec![weight(0); agreeing]);
             assert!(accepted(agreed, U256::ZERO, most));
             assert!(!accepted(agreed, U256::ZERO, most + 1));
@@ -75,14 +66,7 @@ mod tests {
 
     #[test]
     fn a_slash_takes_a_third() {
-        for (before, after) in [
-            (0, 0),
-            (1, 0),
-            (2, 1),
-            (3, 2),
-            (18, 12),
-            (u32::MAX, 2_863_311_530),
-        ] {
+        for (before, after) in [(0, 0), (1, 0), (2, 1), (3, 2), (18, 12), (u32::MAX, 2_863_311_530)] {
             assert_eq!(slashed_score(before), after);
         }
     }

@@ -65,11 +65,7 @@ impl DealTerms {
             Ok(self.id().task(index))
         } else {
             let last = (u64::from(self.first) + u64::from(self.size)).saturating_sub(1);
-            Err(OutsideDeal {
-                index,
-                first: self.first,
-                last,
-            })
+            Err(OutsideDeal { index, first: self.first, last })
         }
     }
 
@@ -86,18 +82,9 @@ impl DealTerms {
 
     /// Its deadlines.
     pub fn deadlines(&self) -> Deadlines {
-        let after = |periods: u64| {
-            Timestamp::new(self.start)
-                .plus(self.span_s())
-                .plus(periods * u64::from(self.duration))
-        };
-        Deadlines {
-            close: after(6),
-            append: after(7),
-            settle: after(9),
-            open: after(10),
-            punish: after(12),
-        }
+        let after =
+            |periods: u64| Timestamp::new(self.start).plus(self.span_s()).plus(periods * u64::from(self.duration));
+        Deadlines { close: after(6), append: after(7), settle: after(9), open: after(10), punish: after(12) }
     }
 
     /// Until when a decline gives the pool's stake back.
@@ -107,11 +94,7 @@ impl DealTerms {
 
     /// What the payer locked for one task. The match refuses a sum past 2^128.
     pub fn price(&self) -> Amount {
-        Amount::new(
-            self.appPrice
-                .saturating_add(self.datasetPrice)
-                .saturating_add(self.poolPrice),
-        )
+        Amount::new(self.appPrice.saturating_add(self.datasetPrice).saturating_add(self.poolPrice))
     }
 
     /// The workers' part of an amount of the pool's price; the rest, rounding included, is the pool owner's.

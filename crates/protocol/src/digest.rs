@@ -23,14 +23,8 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::FetchFailed,
-        Self::TimedOut,
-        Self::Refused,
-        Self::NoAgreement,
-        Self::OutOfMemory,
-        Self::OutputTooLarge,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::FetchFailed, Self::TimedOut, Self::Refused, Self::NoAgreement, Self::OutOfMemory, Self::OutputTooLarge];
 
     /// Its digest.
     pub fn digest(self) -> ResultDigest {
@@ -72,9 +66,7 @@ impl ResultDigest {
 
     /// Which failure it is, if it is one that has a name.
     pub fn failure(self) -> Option<Failure> {
-        Failure::ALL
-            .into_iter()
-            .find(|failure| failure.digest() == self)
+        Failure::ALL.into_iter().find(|failure| failure.digest() == self)
     }
 }
 
@@ -99,9 +91,6 @@ impl FromStr for ResultDigest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-        text.parse()
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| ParseDigestError(text.to_owned()))
+        text.parse().ok().and_then(Self::new).ok_or_else(|| ParseDigestError(text.to_owned()))
     }
 }

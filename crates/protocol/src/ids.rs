@@ -123,8 +123,7 @@ impl AssetId {
 
     /// The id that `Assets.register` gives (ADR 0001, section 2).
     pub fn derive(kind: AssetKind, creator: Address, descriptor: &[u8]) -> Self {
-        let mut id =
-            keccak256((U256::from(kind as u8), creator, keccak256(descriptor)).abi_encode());
+        let mut id = keccak256((U256::from(kind as u8), creator, keccak256(descriptor)).abi_encode());
         id[31] = kind as u8;
         Self(id)
     }
@@ -156,14 +155,11 @@ impl FromStr for AssetId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        text.parse()
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| ParseIdError {
-                text: text.to_owned(),
-                expected: "an asset's id (it ends in 01, 02 or 03)",
-                digits: 64,
-            })
+        text.parse().ok().and_then(Self::new).ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            expected: "an asset's id (it ends in 01, 02 or 03)",
+            digits: 64,
+        })
     }
 }
 

@@ -81,19 +81,11 @@ impl Order for RequestOrder {
 
 /// How many tasks of an order of `volume` are left when `consumed` are gone.
 pub const fn remaining(volume: u32, consumed: u32) -> u32 {
-    if volume == UNLIMITED {
-        UNLIMITED
-    } else {
-        volume.saturating_sub(consumed)
-    }
+    if volume == UNLIMITED { UNLIMITED } else { volume.saturating_sub(consumed) }
 }
 
 /// The price of one task under these orders; `None` past 2^128.
-pub fn price_per_task(
-    app: &AppOrder,
-    dataset: Option<&DatasetOrder>,
-    pool: &PoolOrder,
-) -> Option<Amount> {
+pub fn price_per_task(app: &AppOrder, dataset: Option<&DatasetOrder>, pool: &PoolOrder) -> Option<Amount> {
     Amount::new(app.price)
         .checked_add(Amount::new(dataset.map_or(0, |d| d.price)))?
         .checked_add(Amount::new(pool.price))

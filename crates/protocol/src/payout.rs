@@ -15,28 +15,18 @@ pub struct Payout {
 }
 
 impl Payout {
-    fn new(
-        credits: [(alloy_primitives::Address, Amount); 5],
-        returned: Amount,
-        burnt: Amount,
-    ) -> Self {
+    fn new(credits: [(alloy_primitives::Address, Amount); 5], returned: Amount, burnt: Amount) -> Self {
         let credits = credits
             .into_iter()
             .filter(|(_, amount)| *amount > Amount::ZERO)
             .map(|(account, amount)| (AccountAddr::new(account), amount))
             .collect();
-        Self {
-            credits,
-            stake_returned: returned,
-            stake_burnt: burnt,
-        }
+        Self { credits, stake_returned: returned, stake_burnt: burnt }
     }
 }
 
 fn minus(whole: Amount, part: Amount) -> Amount {
-    whole
-        .checked_sub(part)
-        .expect("a rounded-down part is no larger than its whole")
+    whole.checked_sub(part).expect("a rounded-down part is no larger than its whole")
 }
 
 /// A single-worker task that settles to `digest`.
@@ -45,11 +35,7 @@ pub fn single(terms: &DealTerms, digest: ResultDigest, worker_owner: AccountAddr
     let (app, dataset, fee) = if digest.is_failure() {
         (Amount::ZERO, Amount::ZERO, pool_price.tenth())
     } else {
-        (
-            Amount::new(terms.appPrice),
-            Amount::new(terms.datasetPrice),
-            pool_price,
-        )
+        (Amount::new(terms.appPrice), Amount::new(terms.datasetPrice), pool_price)
     };
     let pot = terms.workers_pot(fee);
     let paid = [app, dataset, fee].into_iter().fold(terms.price(), minus);
@@ -68,11 +54,7 @@ pub fn single(terms: &DealTerms, digest: ResultDigest, worker_owner: AccountAddr
 
 fn refund(terms: &DealTerms, returned: Amount, burnt: Amount) -> Payout {
     let nobody = (alloy_primitives::Address::ZERO, Amount::ZERO);
-    Payout::new(
-        [nobody, nobody, nobody, nobody, (terms.payer, terms.price())],
-        returned,
-        burnt,
-    )
+    Payout::new([nobody, nobody, nobody, nobody, (terms.payer, terms.price())], returned, burnt)
 }
 
 /// A task that the operator declines at `now`.

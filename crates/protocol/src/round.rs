@@ -18,12 +18,7 @@ pub fn salt(seed: B256, task: TaskId) -> B256 {
 
 /// A worker's hidden answer.
 pub fn commitment(task: TaskId, worker: WorkerAddr, digest: ResultDigest, salt: B256) -> B256 {
-    hash(&[
-        task.get().as_slice(),
-        worker.get().as_slice(),
-        digest.get().as_slice(),
-        salt.as_slice(),
-    ])
+    hash(&[task.get().as_slice(), worker.get().as_slice(), digest.get().as_slice(), salt.as_slice()])
 }
 
 /// The private mark by which the operator sees agreement.
@@ -42,11 +37,7 @@ pub struct Pair {
 
 /// A task's chain, extended by one pair. The empty chain is zero.
 pub fn extend(chain: B256, pair: Pair) -> B256 {
-    hash(&[
-        chain.as_slice(),
-        pair.worker.get().as_slice(),
-        pair.commitment.as_slice(),
-    ])
+    hash(&[chain.as_slice(), pair.worker.get().as_slice(), pair.commitment.as_slice()])
 }
 
 /// Why pairs make no leaf.
@@ -74,19 +65,11 @@ pub fn leaf(deal: DealId, index: u32, pairs: &[Pair]) -> Result<B256, LeafError>
     if pairs.len() > MAX_PAIRS {
         return Err(LeafError::TooMany(pairs.len()));
     }
-    if let Some(pair) = pairs
-        .windows(2)
-        .find(|pair| pair[1].worker <= pair[0].worker)
-    {
+    if let Some(pair) = pairs.windows(2).find(|pair| pair[1].worker <= pair[0].worker) {
         return Err(LeafError::Order(pair[1].worker));
     }
     let chain = pairs.iter().copied().fold(B256::ZERO, extend);
-    Ok(hash(&[
-        &[0],
-        deal.get().as_slice(),
-        &index.to_be_bytes(),
-        chain.as_slice(),
-    ]))
+    Ok(hash(&[&[0], deal.get().as_slice(), &index.to_be_bytes(), chain.as_slice()]))
 }
 
 /// A round's root over its leaves, in their order; `None` if there are none or too many to count.
@@ -103,7 +86,5 @@ pub fn root(leaves: &[B256]) -> Option<B256> {
             })
             .collect();
     }
-    level
-        .first()
-        .map(|top| hash(&[&[2], &count.to_be_bytes(), top.as_slice()]))
+    level.first().map(|top| hash(&[&[2], &count.to_be_bytes(), top.as_slice()]))
 }

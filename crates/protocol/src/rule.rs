@@ -66,12 +66,7 @@ mod tests {
     #[test]
     fn a_rule_survives_its_word() {
         let account = Address::repeat_byte(7);
-        for rule in [
-            Rule::Any,
-            Rule::Account(account),
-            Rule::Contract(account),
-            Rule::Asset(B256::repeat_byte(9)),
-        ] {
+        for rule in [Rule::Any, Rule::Account(account), Rule::Contract(account), Rule::Asset(B256::repeat_byte(9))] {
             assert_eq!(Rule::decode(rule.encode()), rule);
         }
     }

@@ -69,13 +69,9 @@ impl SingleList {
             return Err(ListError::Ragged(packed.len()));
         }
         let entry = |chunk: &[u8; ENTRY_BYTES]| {
-            let (index, digest) = chunk
-                .split_first_chunk::<4>()
-                .expect("a chunk is longer than an index");
+            let (index, digest) = chunk.split_first_chunk::<4>().expect("a chunk is longer than an index");
             let index = u32::from_be_bytes(*index);
-            ResultDigest::new(B256::from_slice(digest))
-                .map(|digest| (index, digest))
-                .ok_or(ListError::NoDigest(index))
+            ResultDigest::new(B256::from_slice(digest)).map(|digest| (index, digest)).ok_or(ListError::NoDigest(index))
         };
         Self::new(terms, chunks.iter().map(entry).collect::<Result<_, _>>()?)
     }
@@ -87,17 +83,11 @@ impl SingleList {
 
     /// The packed form.
     pub fn encode(&self) -> Vec<u8> {
-        self.0
-            .iter()
-            .flat_map(|(index, digest)| index.to_be_bytes().into_iter().chain(digest.get()))
-            .collect()
+        self.0.iter().flat_map(|(index, digest)| index.to_be_bytes().into_iter().chain(digest.get())).collect()
     }
 
     /// What the worker signs for it.
     pub fn statement(&self, deal: DealId) -> SingleResults {
-        SingleResults {
-            deal: deal.get(),
-            root: keccak256(self.encode()),
-        }
+        SingleResults { deal: deal.get(), root: keccak256(self.encode()) }
     }
 }

@@ -40,15 +40,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a task's life.
-    pub const ALL: [Self; 7] = [
-        Self::Open,
-        Self::Assigned,
-        Self::Reported,
-        Self::Settling,
-        Self::Settled,
-        Self::Declined,
-        Self::Claimed,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Open, Self::Assigned, Self::Reported, Self::Settling, Self::Settled, Self::Declined, Self::Claimed];
 
     /// Its name in lower case.
     pub const fn name(self) -> &'static str {
@@ -84,10 +77,7 @@ impl FromStr for Phase {
     type Err = UnknownPhase;
 
     fn from_str(text: &str) -> Result<Self, UnknownPhase> {
-        Self::ALL
-            .into_iter()
-            .find(|phase| phase.name() == text)
-            .ok_or_else(|| UnknownPhase(text.to_owned()))
+        Self::ALL.into_iter().find(|phase| phase.name() == text).ok_or_else(|| UnknownPhase(text.to_owned()))
     }
 }
 
@@ -171,16 +161,11 @@ impl Task {
     /// # Errors
     /// [`Refusal`] if the event does not fit the state.
     pub fn apply(self, event: Event) -> Result<Self, Refusal> {
-        let refused = Err(Refusal {
-            phase: self.phase(),
-            event,
-        });
+        let refused = Err(Refusal { phase: self.phase(), event });
         match event {
             Event::Assign(worker) if self == Self::Open => Ok(Self::Assigned(worker)),
             Event::Release(worker) if self == Self::Assigned(worker) => Ok(Self::Open),
-            Event::Report(answer)
-                if self == Self::Open || self == Self::Assigned(answer.worker) =>
-            {
+            Event::Report(answer) if self == Self::Open || self == Self::Assigned(answer.worker) => {
                 Ok(Self::Reported(answer))
             }
             Event::Settle(answer) if !self.phase().is_final() => Ok(Self::Settled(answer)),
@@ -188,8 +173,9 @@ impl Task {
             Event::Claim if !self.phase().is_final() => Ok(Self::Claimed),
             Event::Send | Event::Recall | Event::Unwind => match (self, event) {
                 (Self::Reported(answer), Event::Send) => Ok(Self::Settling(answer)),
-                (Self::Settling(answer), Event::Recall)
-                | (Self::Settled(answer), Event::Unwind) => Ok(Self::Reported(answer)),
+                (Self::Settling(answer), Event::Recall) | (Self::Settled(answer), Event::Unwind) => {
+                    Ok(Self::Reported(answer))
+                }
                 (Self::Declined | Self::Claimed, Event::Unwind) => Ok(Self::Open),
                 _ => refused,
             },
@@ -220,29 +206,14 @@ mod tests {
     fn every_pair_of_state_and_event_does_what_the_table_says() {
         let answer = answer();
         let (w, other) = (answer.worker, WorkerAddr::new(Address::repeat_byte(9)));
-        let (reported, settling, settled) = (
-            Task::Reported(answer),
-            Task::Settling(answer),
-            Task::Settled(answer),
-        );
-        let states = [
-            Task::Open,
-            Task::Assigned(w),
-            reported,
-            settling,
-            settled,
-            Task::Declined,
-            Task::Claimed,
-        ];
+        let (reported, settling, settled) = (Task::Reported(answer), Task::Settling(answer), Task::Settled(answer));
+        let states = [Task::Open, Task::Assigned(w), reported, settling, settled, Task::Declined, Task::Claimed];
         let events = [
             Event::Assign(w),
             Event::Release(w),
             Event::Release(other),
             Event::Report(answer),
-            Event::Report(Answer {
-                worker: other,
-                ..answer
-            }),
+            Event::Report(Answer { worker: other, ..answer }),
             Event::Send,
             Event::Recall,
             Event::Settle(answer),
@@ -255,14 +226,7 @@ mod tests {
             (Task::Assigned(w), Event::Release(w), Task::Open),
             (Task::Assigned(w), Event::Report(answer), reported),
             (Task::Open, Event::Report(answer), reported),
-            (
-                Task::Open,
-                events[4],
-                Task::Reported(Answer {
-                    worker: other,
-                    ..answer
-                }),
-            ),
+            (Task::Open, events[4], Task::Reported(Answer { worker: other, ..answer })),
             (reported, Event::Send, settling),
             (settling, Event::Recall, reported),
             (settled, Event::Unwind, reported),
@@ -276,10 +240,7 @@ mod tests {
         }
         for state in states {
             for event in events {
-                let wanted = allowed
-                    .iter()
-                    .find(|(s, e, _)| *s == state && *e == event)
-                    .map(|(_, _, to)| *to);
+                let wanted = allowed.iter().find(|(s, e, _)| *s == state && *e == event).map(|(_, _, to)| *to);
                 assert_eq!(state.apply(event).ok(), wanted, "{state:?} {event:?}");
             }
         }
@@ -290,9 +251,6 @@ mod tests {
         for phase in Phase::ALL {
             assert_eq!(phase.name().parse(), Ok(phase));
         }
-        assert_eq!(
-            "done".parse::<Phase>(),
-            Err(UnknownPhase("done".to_owned()))
-        );
+        assert_eq!("done".parse::<Phase>(), Err(UnknownPhase("done".to_owned())));
     }
 }

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Everything that passes between two of Berth's programs, and the documents that are hashed: one module a format, each
+//! converting to and from `protocol`'s types, and a typed client.
+//!
+//! It decides nothing and keeps nothing. All JSON is versioned by the `/v1/` of its path, or by its `version` member.
+//!
+//! [`job`] what a requester wants run, [`descriptor`] what an asset is, [`manifest`] what came out; [`order`] and
+//! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers;
+//! [`scheduler`] and [`market`] the HTTP interfaces; [`problem`] how all of them say no; [`client`] calls them.
+
+pub mod auth;
+pub mod canonical;
+pub mod client;
+pub mod deal;
+pub mod descriptor;
+pub mod job;
+pub mod manifest;
+pub mod market;
+pub mod order;
+pub mod problem;
+pub mod scheduler;
+pub mod units;
+pub mod worker;

@@ -1,0 +1,4 @@
+//! The chain adapter on a real anvil.
+
+mod follow;
+mod support;

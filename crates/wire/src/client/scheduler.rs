@@ -1,0 +1,182 @@
+use super::{ClientError, http::CALL_TIMEOUT, http::Http};
+use crate::{
+    auth::{Challenge, ChallengeRequest, Session, SessionRequest},
+    scheduler::{DealView, JobAccepted, PoolInfo, TaskView, WorkerView},
+    units::Sha256,
+};
+use alloy::primitives::{Address, B256, Bytes};
+use futures_util::StreamExt as _;
+use reqwest::Method;
+use sha2::Digest as _;
+use std::{path::Path, time::Duration};
+use tokio::io::AsyncWriteExt as _;
+
+/// Calls a scheduler.
+#[derive(Debug, Clone)]
+pub struct SchedulerClient(Http);
+
+impl SchedulerClient {
+    /// The scheduler at this URL, without a session.
+    pub fn new(url: &str) -> Self {
+        Self(Http::new(url))
+    }
+
+    /// The same with a session's token.
+    pub fn with_token(self, token: String) -> Self {
+        Self(self.0.with_token(token))
+    }
+
+    /// The base URL.
+    pub fn url(&self) -> &str {
+        self.0.base()
+    }
+
+    /// Whose scheduler it is.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn pool(&self) -> Result<PoolInfo, ClientError> {
+        self.0.get("/v1/pool").await
+    }
+
+    /// Asks for a text to sign.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn challenge(&self, address: Address) -> Result<Challenge, ClientError> {
+        self.0.post("/v1/auth/challenge", &ChallengeRequest { address }).await
+    }
+
+    /// Signs in with it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if the signature is not the account's.
+    pub async fn session(&self, message: String, signature: Bytes) -> Result<Session, ClientError> {
+        self.0.post("/v1/auth/session", &SessionRequest { message, signature }).await
+    }
+
+    /// Puts a job document.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` with what is wrong with the job.
+    pub async fn put_job(&self, canonical: Vec<u8>) -> Result<JobAccepted, ClientError> {
+        self.0.post_bytes("/v1/jobs", canonical).await
+    }
+
+    /// Puts bytes into the store under their hash.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if they are too large.
+    pub async fn put_bytes(&self, bytes: Vec<u8>) -> Result<Sha256, ClientError> {
+        let name = Sha256::of(&bytes);
+        let request = self.0.request(Method::PUT, &format!("/v1/blobs/{name}")).body(bytes);
+        self.0.send(request).await?;
+        Ok(name)
+    }
+
+    /// Puts a file into the store under its hash, which the caller knows. Streams.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `File` if it can't be read.
+    pub async fn put_file(&self, path: &Path, name: Sha256) -> Result<(), ClientError> {
+        let failed = |source| ClientError::File { path: path.display().to_string(), source };
+        let file = tokio::fs::File::open(path).await.map_err(failed)?;
+        let size = file.metadata().await.map_err(failed)?.len();
+        let request = self
+            .0
+            .request(Method::PUT, &format!("/v1/blobs/{name}"))
+            .header(reqwest::header::CONTENT_LENGTH, size)
+            .body(reqwest::Body::from(file));
+        self.0.send(request).await.map(drop)
+    }
+
+    /// Whether the store has it.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn has_blob(&self, name: Sha256) -> Result<bool, ClientError> {
+        let request = self.0.request(Method::HEAD, &format!("/v1/blobs/{name}")).timeout(CALL_TIMEOUT);
+        let response = request.send().await.map_err(|source| self.0.unreachable(source))?;
+        match response.status().as_u16() {
+            200 => Ok(true),
+            404 => Ok(false),
+            status => Err(ClientError::Foreign { url: self.0.base().to_owned(), status }),
+        }
+    }
+
+    /// A deal; with `since`, waits up to `wait` for its `seq` to pass it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` with `deal-unknown` while the scheduler has not seen it.
+    pub async fn deal(&self, deal: B256, since: Option<u64>, wait: Duration) -> Result<DealView, ClientError> {
+        let query = since.map(|seq| format!("?since={seq}&wait_ms={}", wait.as_millis())).unwrap_or_default();
+        self.0.get_within(&format!("/v1/deals/{deal}{query}"), CALL_TIMEOUT + wait).await
+    }
+
+    /// The latest deals, without their tasks.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn deals(&self, limit: u32) -> Result<Vec<DealView>, ClientError> {
+        self.0.get(&format!("/v1/deals?limit={limit}")).await
+    }
+
+    /// A task.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn task(&self, task: B256) -> Result<TaskView, ClientError> {
+        self.0.get(&format!("/v1/tasks/{task}")).await
+    }
+
+    /// The pool's workers.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, ClientError> {
+        self.0.get("/v1/workers").await
+    }
+
+    /// A settled task's manifest, whose bytes are checked against `digest`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Corrupt` if they are others.
+    pub async fn manifest(&self, task: B256, digest: B256) -> Result<Vec<u8>, ClientError> {
+        let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/result")).timeout(CALL_TIMEOUT);
+        let bytes = self.0.send(request).await?.bytes().await.map_err(|source| self.0.unreachable(source))?;
+        if Sha256::of(&bytes).0 == digest.0 { Ok(bytes.into()) } else { Err(self.corrupt(digest.to_string())) }
+    }
+
+    /// Fetches a task's blob into a file, checking its hash on the way. A partial file is removed.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
+    pub async fn fetch_blob(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
+        let fetched = self.fetch_unchecked(task, name, into).await;
+        if fetched.is_err() {
+            // The error that counts is the fetch's; a leftover is overwritten by the next try.
+            drop(tokio::fs::remove_file(into).await);
+        }
+        fetched
+    }
+
+    async fn fetch_unchecked(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
+        let failed = |source| ClientError::File { path: into.display().to_string(), source };
+        let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));
+        let mut body = self.0.send(request).await?.bytes_stream();
+        let mut file = tokio::fs::File::create(into).await.map_err(failed)?;
+        let (mut hash, mut size) = (sha2::Sha256::new(), 0);
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|source| self.0.unreachable(source))?;
+            hash.update(&chunk);
+            size += chunk.len() as u64;
+            file.write_all(&chunk).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)?;
+        if hash.finalize()[..] == name.0 { Ok(size) } else { Err(self.corrupt(name.to_string())) }
+    }
+
+    fn corrupt(&self, wanted: String) -> ClientError {
+        ClientError::Corrupt { url: self.0.base().to_owned(), wanted }
+    }
+}

@@ -1,0 +1,98 @@
+//! What an asset is: the document that `Assets.register` takes and its event carries.
+
+use crate::{
+    canonical::{self, NotCanonical},
+    job::Image,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How an app runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// A container of a Docker engine.
+    Docker,
+    /// A virtual machine under QEMU.
+    Qemu,
+    /// A virtual machine under VirtualBox.
+    Virtualbox,
+    /// A job of a Slurm cluster.
+    Slurm,
+}
+
+/// Where an app's image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// The engine (and perhaps the image) is the provider's; the job names its image.
+    Shared,
+    /// The image is the app's, fetched by digest.
+    Distributed,
+}
+
+/// The least that a machine must give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Minimum {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Output folder.
+    pub disk_bytes: u64,
+}
+
+/// What an asset is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Descriptor {
+    /// An application.
+    App {
+        /// Always 1.
+        version: u32,
+        /// What people call it.
+        name: String,
+        /// How it runs.
+        runtime: Runtime,
+        /// Whose image.
+        sharing: Sharing,
+        /// The image, unless the job names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Image>,
+        /// Its default environment.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        env: BTreeMap<String, String>,
+        /// The least that it needs.
+        minimum: Minimum,
+    },
+    /// A pool of workers.
+    Pool {
+        /// Always 1.
+        version: u32,
+        /// What people call it.
+        name: String,
+    },
+}
+
+impl Descriptor {
+    /// Its canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::to_bytes(self)
+    }
+
+    /// Reads a descriptor.
+    ///
+    /// # Errors
+    /// [`NotCanonical`] if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotCanonical> {
+        canonical::from_bytes(bytes)
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::App { name, .. } | Self::Pool { name, .. } => name,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A scheduler's HTTP interface.
+//!
+//! | call | who | what |
+//! |---|---|---|
+//! | `GET /healthz`, `/readyz`, `/version` | anyone | is it alive, is it ready |
+//! | `GET /v1/pool` | anyone | [`PoolInfo`] |
+//! | `POST /v1/auth/challenge`, `/v1/auth/session` | anyone | sign in ([`crate::auth`]) |
+//! | `PUT /v1/blobs/{sha256}` | signed in, or a worker | put an input, or a part of a result, into the store |
+//! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there |
+//! | `POST /v1/jobs` | signed in | put a job document (body: its canonical bytes); answers [`JobAccepted`] |
+//! | `GET /v1/deals/{deal}?since=N&wait_ms=M` | anyone | [`DealView`]; with `since`, waits until its `seq` is past N |
+//! | `GET /v1/deals?limit=N` | anyone | the latest [`DealView`]s, without tasks |
+//! | `GET /v1/tasks/{task}` | anyone | [`TaskView`] |
+//! | `GET /v1/tasks/{task}/result` | requester, beneficiary, payer | the manifest's bytes |
+//! | `GET /v1/tasks/{task}/blobs/{sha256}` | the same; inputs: its worker | a file of the result, a log, or an input |
+//! | `GET /v1/workers` | anyone | [`WorkerView`]s |
+//! | `GET /v1/worker` | worker | WebSocket ([`crate::worker`]) |
+
+use crate::{
+    deal::DealTerms,
+    manifest::Content,
+    units::Decimal,
+    worker::{Capacity, Shares, Stage},
+};
+use alloy::primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+/// Whose scheduler this is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PoolInfo {
+    /// The pool.
+    pub pool: B256,
+    /// The key that signs assignments and settles.
+    pub operator: Address,
+    /// The chain.
+    pub chain_id: u64,
+    /// The contract.
+    pub berth: Address,
+    /// The last block that it has taken in.
+    pub block: u64,
+    /// Workers connected.
+    pub workers: u32,
+    /// The largest blob that it takes.
+    pub max_blob_bytes: u64,
+}
+
+/// A job document is in the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobAccepted {
+    /// Its hash.
+    pub job_hash: B256,
+    /// Inputs that are not in the store yet and have no URL.
+    pub missing: Vec<Content>,
+}
+
+/// A deal and its tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DealView {
+    /// Rises with each change to the deal or its tasks.
+    pub seq: u64,
+    /// Its id.
+    pub deal: B256,
+    /// Its terms.
+    pub terms: DealTerms,
+    /// Its app.
+    pub app: B256,
+    /// Who asked.
+    pub requester: Address,
+    /// What was asked.
+    pub job_hash: B256,
+    /// Whether job and inputs are in the store; if not, what is missing.
+    pub waiting_for: Option<String>,
+    /// Its tasks, by index.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its id.
+    pub task: B256,
+    /// Its deal.
+    pub deal: B256,
+    /// Its index.
+    pub index: u32,
+    /// A name of [`berth_protocol::task::Phase`].
+    pub phase: String,
+    /// How it goes on its worker.
+    pub stage: Option<Stage>,
+    /// Who runs or ran it.
+    pub worker: Option<Address>,
+    /// Its result.
+    pub digest: Option<B256>,
+    /// A failure's code ([`crate::worker::failure_code`]), for a failure digest.
+    pub failure: Option<String>,
+    /// A failure's reason in words.
+    pub detail: Option<String>,
+    /// Standard output.
+    pub stdout: Option<Content>,
+    /// Standard error.
+    pub stderr: Option<Content>,
+    /// How long the job ran.
+    pub wall_ms: Option<u64>,
+    /// How it ended on chain.
+    pub ending: Option<Ending>,
+    /// Workers that were given it, in turn.
+    pub attempts: u32,
+    /// For a task that waits: why, worker by worker.
+    pub why: Vec<Why>,
+}
+
+/// A transaction that ended a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Its hash.
+    pub transaction: B256,
+    /// Its block.
+    pub block: u64,
+}
+
+/// Why a worker does not take a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which worker; `None`: there is none at all.
+    pub worker: Option<Address>,
+    /// The condition that fails.
+    pub reason: String,
+}
+
+/// A worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its address.
+    pub worker: Address,
+    /// Its bond's owner.
+    pub owner: Address,
+    /// Its bond that counts.
+    pub bonded: Decimal,
+    /// Its score.
+    pub score: u32,
+    /// Whether its socket is open.
+    pub connected: bool,
+    /// What it can do.
+    pub capacity: Option<Capacity>,
+    /// What is local to it.
+    pub shares: Option<Shares>,
+    /// Tasks it runs.
+    pub running: u32,
+}

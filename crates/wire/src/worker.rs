@@ -1,0 +1,282 @@
+//! The socket between a scheduler and a worker (`GET /v1/worker`, WebSocket, one JSON message a text frame).
+//!
+//! The server greets with [`ToWorker::Challenge`], the worker answers [`ToScheduler::Hello`], the server says
+//! [`ToWorker::Welcome`] or [`ToWorker::Rejected`]. After that, everything of consequence that the scheduler says is a
+//! [`ToWorker::Mail`] with a number: it is kept until acknowledged, and shown again after a reconnection.
+
+use crate::{
+    deal::DealTerms,
+    descriptor::Runtime,
+    job::Image,
+    units::{Decimal, OciDigest},
+};
+use alloy::primitives::{Address, B256, Bytes};
+use berth_protocol::Failure;
+use serde::{Deserialize, Serialize};
+
+/// The version of these messages.
+pub const VERSION: u32 = 1;
+/// The largest frame that either side takes.
+pub const MAX_FRAME_BYTES: usize = 1 << 20;
+
+/// From the scheduler.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToWorker {
+    /// Who is there, and what to sign: `Session(pool, operator, nonce, expiry)` in this domain.
+    Challenge {
+        /// [`VERSION`].
+        version: u32,
+        /// The pool.
+        pool: B256,
+        /// The key that signs assignments.
+        operator: Address,
+        /// The chain.
+        chain_id: u64,
+        /// The contract.
+        berth: Address,
+        /// Fresh for this connection.
+        nonce: B256,
+    },
+    /// Signed in.
+    Welcome {
+        /// Bearer token for the blobs of assigned tasks.
+        token: String,
+        /// How often to say [`ToScheduler::Heartbeat`].
+        heartbeat_ms: u64,
+        /// The worker's bond in the pool, as the chain has it.
+        bond: Decimal,
+        /// Its score there.
+        score: u32,
+    },
+    /// Turned away; the connection closes.
+    Rejected {
+        /// Stable: `bad-signature`, `not-bonded`, `version`, `duplicate`.
+        code: String,
+        /// For the owner.
+        detail: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A numbered message.
+    Mail {
+        /// Rising by one for each worker.
+        seq: u64,
+        /// What it says.
+        mail: Mail,
+    },
+    /// The answer to a message that was not taken; nothing has changed.
+    Refused {
+        /// The task that it was about, if any.
+        task: Option<B256>,
+        /// Stable.
+        code: String,
+        /// For the owner.
+        detail: String,
+    },
+}
+
+/// Numbered messages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "mail", rename_all = "snake_case")]
+pub enum Mail {
+    /// Run a task.
+    Assign(Box<Assign>),
+    /// Stop it: it went elsewhere, or the deal is over. What was reported stays reported.
+    Cancel {
+        /// Which.
+        task: B256,
+        /// Why.
+        reason: String,
+    },
+    /// The chain has it: paid.
+    Settled {
+        /// Which.
+        task: B256,
+        /// To what.
+        digest: B256,
+        /// Credited to the worker's owner.
+        earned: Decimal,
+        /// In which transaction.
+        transaction: B256,
+    },
+    /// The task ended without pay: declined, claimed, or settled to somebody else.
+    Ended {
+        /// Which.
+        task: B256,
+        /// How.
+        reason: String,
+    },
+}
+
+/// All that a worker needs to run a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assign {
+    /// The deal.
+    pub deal: B256,
+    /// Its terms; their hash is `deal`.
+    pub terms: DealTerms,
+    /// The task's index.
+    pub index: u32,
+    /// The job document's canonical bytes, as text. Their sha256 is the request's job hash.
+    pub job: String,
+    /// The job hash of the request order. The worker checks `job` against it.
+    pub job_hash: B256,
+    /// The app's id.
+    pub app: B256,
+    /// The app's descriptor, canonical, as its registration's event carries it.
+    pub descriptor: String,
+    /// Who gets the result.
+    pub beneficiary: Address,
+    /// The operator's signature over `Assignment(task, worker)`.
+    pub signature: Bytes,
+    /// The chain's time at which the result must be here for the settlement to make it.
+    pub report_by: u64,
+}
+
+/// From a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToScheduler {
+    /// The first message.
+    Hello(Box<Hello>),
+    /// Still here.
+    Heartbeat {
+        /// Tasks that it holds and has not reported.
+        running: Vec<B256>,
+    },
+    /// All mail up to `seq` is in the worker's journal.
+    Ack {
+        /// The highest number.
+        seq: u64,
+    },
+    /// How a task goes. For people; may be lost.
+    Progress {
+        /// Which.
+        task: B256,
+        /// Where it is.
+        stage: Stage,
+    },
+    /// The worker will not run it: another should.
+    Decline {
+        /// Which.
+        task: B256,
+        /// Stable: `no-image`, `no-room`, `policy`, `engine`.
+        code: String,
+        /// For the operator.
+        detail: String,
+    },
+    /// A result. Its blobs are in the store already.
+    Report(Box<Report>),
+}
+
+/// Signing in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The worker key's address.
+    pub worker: Address,
+    /// When the session ends at the latest.
+    pub expiry: u64,
+    /// Over the challenge's `Session`.
+    pub signature: Bytes,
+    /// The last mail that its journal holds.
+    pub last_seq: u64,
+    /// Tasks that it holds and has not reported.
+    pub holding: Vec<B256>,
+    /// What it can do.
+    pub capacity: Capacity,
+    /// What is local to it, probed.
+    pub shares: Shares,
+    /// Its program's version.
+    pub software: String,
+}
+
+/// What a worker can give in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Tasks at one time.
+    pub slots: u32,
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Disk for outputs.
+    pub disk_bytes: u64,
+    /// Whether it lets jobs use the network.
+    pub network: bool,
+    /// Whether it fetches images that it does not have.
+    pub fetches_images: bool,
+}
+
+/// What is local to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shares {
+    /// Engines that passed their probe.
+    pub engines: Vec<Runtime>,
+    /// Images that are there, by digest.
+    pub images: Vec<Image>,
+}
+
+impl Shares {
+    /// Whether the image meant is there: either digest decides.
+    pub fn has(&self, wanted: &Image) -> bool {
+        let same = |a: Option<OciDigest>, b: Option<OciDigest>| a.is_some() && a == b;
+        self.images.iter().any(|have| {
+            same(have.config, wanted.config)
+                || same(have.manifest, wanted.manifest)
+                || same(have.config, wanted.manifest)
+                || same(have.manifest, wanted.config)
+        })
+    }
+}
+
+/// Where a running task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// In the journal.
+    Accepted,
+    /// Fetching inputs or image.
+    Fetching,
+    /// The job runs.
+    Running,
+    /// The result goes up.
+    Uploading,
+}
+
+/// A result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// The result's digest: the manifest's sha256, or a failure.
+    pub digest: B256,
+    /// The worker's whole list of results of this deal that it was not told are settled (ADR 0001, section 4), packed.
+    pub entries: Bytes,
+    /// Over `SingleResults(deal, keccak(entries))`.
+    pub signature: Bytes,
+    /// Standard output, in the store.
+    pub stdout: Option<crate::manifest::Content>,
+    /// Standard error, in the store.
+    pub stderr: Option<crate::manifest::Content>,
+    /// How long the job ran.
+    pub wall_ms: u64,
+    /// Why it failed, in words, for a failure digest.
+    pub failure: Option<String>,
+}
+
+/// The stable code of a failure.
+pub const fn failure_code(failure: Failure) -> &'static str {
+    match failure {
+        Failure::FetchFailed => "fetch-failed",
+        Failure::TimedOut => "timed-out",
+        Failure::Refused => "refused",
+        Failure::NoAgreement => "no-agreement",
+        Failure::OutOfMemory => "out-of-memory",
+        Failure::OutputTooLarge => "output-too-large",
+    }
+}
