@@ -1,4 +1,5 @@
 //! The chain adapter on a real anvil.
 
 mod follow;
+mod outbox;
 mod support;
