@@ -2,4 +2,5 @@
 
 mod follow;
 mod outbox;
+mod signer;
 mod support;
