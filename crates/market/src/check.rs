@@ -1,7 +1,7 @@
 //! Whether an order could be matched: the checks of `Berth.matchOrders` that need no counterparty. Pure: the facts are
 //! looked up by the caller.
 
-use alloy::primitives::{Address, B256, Signature};
+use alloy::primitives::{Address, B256};
 use berth_protocol::{
     AssetId, AssetKind, OrderHash, Timestamp, amount::BPS, domain::Domain, order::UNLIMITED, order::remaining, rule::Rule,
 };
@@ -10,9 +10,6 @@ use berth_wire::{
     problem::Problem,
 };
 use thiserror::Error;
-
-/// Bytes of an order's signature, `r ‖ s ‖ v`.
-const SIGNATURE_BYTES: usize = 65;
 
 /// What the chain says that concerns one order.
 #[derive(Debug, Clone, Copy)]
@@ -211,13 +208,6 @@ fn request_policy(request: &RequestOrder, bounds: Bounds) -> Result<(), Refusal>
 }
 
 fn signature(bytes: &[u8], hash: OrderHash, signer: Address) -> Result<(), Refusal> {
-    if bytes.len() != SIGNATURE_BYTES || !matches!(bytes[SIGNATURE_BYTES - 1], 27 | 28) {
-        return Err(Refusal::Signature);
-    }
-    let signature = Signature::from_raw(bytes).map_err(|_| Refusal::Signature)?;
-    if signature.normalize_s().is_some() {
-        return Err(Refusal::Signature);
-    }
-    let found = signature.recover_address_from_prehash(&hash.get()).map_err(|_| Refusal::Signature)?;
+    let found = berth_chain::signer::recover(hash.get(), bytes).ok_or(Refusal::Signature)?;
     if found == signer { Ok(()) } else { Err(Refusal::Signer { signer, found }) }
 }
