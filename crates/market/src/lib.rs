@@ -21,8 +21,15 @@ use crate::{
     book::{Book, Market as Place},
     check::Bounds,
 };
+use alloy::{
+    primitives::{Address, Bytes},
+    providers::Provider as _,
+    rpc::types::TransactionRequest,
+    sol_types::SolCall as _,
+};
 use berth_chain::{
     Class, Endpoint, Rpc, RpcError,
+    bindings::berth::IBerth,
     deploy::{Deployment, DeploymentError},
     follow::{FollowConfig, FollowError, Follower},
     rpc::EndpointError,
@@ -46,6 +53,9 @@ pub enum MarketError {
     /// The node fails.
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    /// The contract does not answer as `Berth` does.
+    #[error("the contract does not say its bounds")]
+    Contract(#[source] Box<dyn core::error::Error + Send + Sync>),
     /// The database fails.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,6 +86,7 @@ impl MarketError {
             Self::Store(error) => error.class(),
             Self::Follow(error) => error.class(),
             Self::Listen { .. } => Class::Refused,
+            Self::Contract(_) => Class::Retry,
             Self::Serve(_) => Class::Bug,
         }
     }
@@ -89,6 +100,7 @@ impl MarketError {
             Self::Store(error) => error.hint().map(Into::into),
             Self::Follow(error) => error.hint().map(Into::into),
             Self::Listen { .. } => Some("end what uses the port, or set another `listen`".to_owned()),
+            Self::Contract(_) => Some("check that the node answers, and that the deployment is of its chain".to_owned()),
             Self::Serve(_) => None,
         }
     }
@@ -123,13 +135,13 @@ impl Market {
         berth_chain::migrate(&pool).await.map_err(FollowError::Store)?;
         let follow = FollowConfig::new(deployment.subject(), vec![deployment.berth, deployment.assets]);
         let follower = Follower::open(rpc.clone(), pool.clone(), follow, follow::decode, follow::Facts).await?;
-        let bounds = deployment.bounds(&rpc).await?;
+        let bounds = bounds(&rpc, deployment.berth).await?;
         let domain = Domain { chain_id: deployment.chain_id, berth: deployment.berth };
         let market = Place {
             domain,
             assets: deployment.assets,
             token: deployment.token,
-            bounds: Bounds { min_duration: bounds.min_duration, max_duration: bounds.max_duration },
+            bounds,
         };
         let book = Arc::new(Book { pool, rpc, watch: follower.watch(), market });
         // One task's end ends the other: a book that does not follow the chain must not look alive.
@@ -141,6 +153,14 @@ impl Market {
         observe::listening(address);
         Ok(Running { address, tasks, shutdown: stop })
     }
+}
+
+/// The contract's bounds on every duration. It never changes them.
+async fn bounds(rpc: &Rpc, berth: Address) -> Result<Bounds, MarketError> {
+    let call = TransactionRequest::default().to(berth).input(Bytes::from(IBerth::boundsCall {}.abi_encode()).into());
+    let answer = rpc.provider().call(call).await.map_err(|error| MarketError::Contract(Box::new(error)))?;
+    let bounds = IBerth::boundsCall::abi_decode_returns(&answer).map_err(|error| MarketError::Contract(Box::new(error)))?;
+    Ok(Bounds { min_duration: bounds.minDuration, max_duration: bounds.maxDuration })
 }
 
 async fn until<E: Into<MarketError>>(
