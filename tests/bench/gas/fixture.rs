@@ -20,6 +20,10 @@ use berth_protocol::{
     order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, UNLIMITED},
     single::SingleList,
 };
+use berth_tests::{
+    books::{Books, Ending},
+    chain::Chain,
+};
 use eyre::{OptionExt as _, ensure};
 
 /// What only a deployment needs.
@@ -245,13 +249,19 @@ impl Fixture {
         })
     }
 
-    /// A figure counts only if the operation did all that it was to do.
-    pub(crate) async fn require_ended(&self, terms: &DealTerms) -> eyre::Result<()> {
-        use alloy::{network::TransactionBuilder as _, providers::Provider as _, rpc::types::TransactionRequest};
-        let call = IBerth::dealStateCall { deal: terms.id().get() };
-        let tx = TransactionRequest::default().to(self.berth).with_input(call.abi_encode());
-        let deal = IBerth::dealStateCall::abi_decode_returns(&self.node.rpc.provider().call(tx).await?)?;
-        ensure!(deal.open == 0, "{} tasks are still open", deal.open);
+    /// Checks that every task that was to end did, and that all money is where the rules say.
+    pub(crate) async fn audit(&self) -> eyre::Result<()> {
+        let chain = Chain { rpc: self.node.rpc.clone(), berth: self.berth, token: self.token };
+        let books = Books::audited(&chain).await?;
+        let count = |wanted: fn(&Ending) -> bool| {
+            books.deals.values().flat_map(|deal| deal.endings.values()).filter(|(ending, _)| wanted(ending)).count()
+        };
+        let settled = count(|ending| matches!(ending, Ending::Settled { .. }));
+        let (declined, claimed) = (count(|e| *e == Ending::Declined), count(|e| *e == Ending::Claimed));
+        ensure!(
+            (settled, declined, claimed) == (101, 1, 100),
+            "settled {settled}, declined {declined}, claimed {claimed}"
+        );
         Ok(())
     }
 
