@@ -81,7 +81,7 @@ contract Recourse is BerthStorage, IRecourse {
     function decline(DealTerms calldata terms, uint32[] calldata indexes) external {
         require(msg.sender == terms.operator, Berth_NotOperator(msg.sender, terms.operator));
         require(indexes.length <= MAX_DECLINED, Berth_BatchTooLarge(indexes.length, MAX_DECLINED));
-        DealId deal = terms.id();
+        DealId deal = _calledDeal();
         Progress memory progress = _progressOf(deal);
         require(block.timestamp <= terms.closing(), Berth_TooLate(terms.closing()));
 
@@ -105,7 +105,7 @@ contract Recourse is BerthStorage, IRecourse {
 
     /// @inheritdoc IRecourse
     function claim(DealTerms calldata terms) external {
-        DealId deal = terms.id();
+        DealId deal = _calledDeal();
         Progress memory progress = _progressOf(deal);
         require(progress.open > 0, Berth_NothingOpen(deal));
         require(block.timestamp > terms.settling(), Berth_TooEarly(terms.settling()));

@@ -1,10 +1,10 @@
 //! Every SQL statement of this crate: one file per table. Functions take a connection; callers own the transaction.
 
-// pub(crate) mod attempt;
+pub(crate) mod attempt;
 pub(crate) mod cursor;
 pub(crate) mod header;
 pub(crate) mod identity;
-// pub(crate) mod outbox;
+pub(crate) mod outbox;
 
 use crate::{
     block::{BlockNumber, BlockRef},

@@ -1,4 +1,6 @@
 //! The chain adapter on a real anvil.
 
 mod follow;
+mod outbox;
+mod signer;
 mod support;

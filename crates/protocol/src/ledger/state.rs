@@ -226,6 +226,11 @@ impl Ledger {
         AssetId::new(asset).and_then(|asset| self.assets.get(&asset).copied())
     }
 
+    /// All assets with their owners.
+    pub fn assets(&self) -> impl Iterator<Item = (AssetId, AccountAddr)> + '_ {
+        self.assets.iter().map(|(asset, owner)| (*asset, *owner))
+    }
+
     /// What the contract holds of the token: all free, locked, bonded and unbonding money, and what was burnt.
     pub const fn held(&self) -> Amount {
         self.held
