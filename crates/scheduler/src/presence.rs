@@ -50,6 +50,8 @@ struct Entry {
     beats: [Arc<HashSet<TaskId>>; 2],
     /// Heartbeats since the last acknowledgement.
     beats_since_ack: u32,
+    /// Up to which letter the bell was rung.
+    rung: u64,
 }
 
 /// Everybody who was connected since this process started.
@@ -88,6 +90,7 @@ impl Presence {
             shares: Arc::new(shares),
             beats: [holding.clone(), holding],
             beats_since_ack: 0,
+            rung: 0,
         };
         if let Some(older) = entries.1.insert(worker, entry) {
             older.line.displaced.cancel();
@@ -121,6 +124,14 @@ impl Presence {
         self.with(worker, line, |entry| {
             entry.left = Some(Instant::now().checked_sub(silent_for).unwrap_or_else(Instant::now));
         });
+    }
+
+    /// Tells a worker's socket once that there is mail up to `seq`.
+    pub(crate) fn ring_up_to(&self, worker: WorkerAddr, seq: u64) {
+        if let Some(entry) = self.lock().1.get_mut(&worker).filter(|entry| entry.rung < seq) {
+            entry.rung = seq;
+            entry.line.bell.notify_one();
+        }
     }
 
     /// Tells a worker's socket that there may be mail.

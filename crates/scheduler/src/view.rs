@@ -61,6 +61,8 @@ pub(crate) struct View {
     pub(crate) workers: BTreeMap<WorkerAddr, Worker>,
     /// Our transactions that are on their way.
     pub(crate) sendings: Vec<Sending>,
+    /// Workers that have not acknowledged all their mail, and the number of their last letter.
+    pub(crate) mail: Vec<(WorkerAddr, u64)>,
 }
 
 /// A deal with something left to do.
@@ -111,6 +113,8 @@ pub(crate) struct TaskState {
     pub(crate) task: Task,
     pub(crate) since: Timestamp,
     pub(crate) since_ms: u64,
+    /// The key of its settlement in the outbox, while it is `Settling`.
+    pub(crate) settlement: Option<String>,
     /// Who was given it, in turn.
     pub(crate) tries: Vec<Try>,
 }
@@ -335,10 +339,11 @@ impl Viewer {
         }
         let sendings = sendings(&mut tx, tip).await?;
         let bonds = store::bond::all(&mut tx).await?;
+        let mail = store::mail::waiting(&mut tx).await?;
         tx.commit().await?;
         let presence = self.presence.snapshot();
         let workers = bonds.into_iter().map(|bond| (bond.worker, Worker { bond, seen: presence.of(bond.worker) }));
-        Ok(View { now: tip.timestamp, now_ms: crate::clock::now_ms(), deals, workers: workers.collect(), sendings })
+        Ok(View { now: tip.timestamp, now_ms: crate::clock::now_ms(), deals, workers: workers.collect(), sendings, mail })
     }
 }
 
@@ -370,6 +375,7 @@ fn state(row: TaskRow, tries: &mut HashMap<TaskId, Vec<Try>>) -> TaskState {
         task: row.task,
         since: row.since.at,
         since_ms: row.since.at_ms,
+        settlement: row.settlement,
         tries: tries.remove(&row.id).unwrap_or_default(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Action, Obstacle, Plan, Policy};
 use crate::{
     presence::{Here, Seen},
-    store::attempt::Outcome,
+    store::{attempt::Outcome, sending::Kind},
     view::{Deal, Need, TaskState, View, Work, Worker},
 };
 use berth_protocol::{Timestamp, WorkerAddr, ledger::Bond as LedgerBond, single::MAX_ENTRIES, task::Task};
@@ -125,7 +125,8 @@ fn absence(view: &View, policy: &Policy, task: &TaskState, worker: WorkerAddr, p
 /// Gives open tasks out: the oldest deal first, each task to the best worker that can take it.
 pub(super) fn plan(view: &View, plan: &mut Plan) {
     let mut loads = loads(view);
-    for deal in view.deals.iter().filter(|deal| deal.opened) {
+    let opened = view.deals.iter().filter(|deal| deal.opened && !deal.is_sending(view, Kind::Decline));
+    for deal in opened {
         let Work::Ready(need) = &deal.work else { continue };
         let mut standing: BTreeMap<WorkerAddr, usize> = BTreeMap::new();
         for task in deal.tasks.iter().filter(|task| task.task == Task::Open) {

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::{store::attempt::Outcome, store::sending::Kind, view::View};
 use alloy::primitives::Address;
-pub(crate) use assign::why;
+pub(crate) use assign::{report_by, why};
 use berth_protocol::{DealId, TaskId, WorkerAddr};
 use std::time::Duration;
 

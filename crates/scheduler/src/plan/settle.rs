@@ -3,7 +3,7 @@
 use super::{Action, Plan, Policy, assign::covers, may_retry};
 use crate::{
     store::sending::Kind,
-    view::{CleanList, Deal, Fate, TaskState, View},
+    view::{CleanList, Deal, Fate, Sending, TaskState, View},
 };
 use berth_protocol::{TaskId, WorkerAddr, task::{Answer, Task}};
 use std::{collections::BTreeSet, time::Duration};
@@ -19,7 +19,7 @@ pub(super) fn outcomes(view: &View, plan: &mut Plan) {
             Fate::Pending => {}
             Fate::Failed(reason) => plan.actions.push(Action::Fail { key, reason: reason.clone() }),
             // Its events are in the view, and there is a task that it did not end: its list was left out.
-            Fate::Mined | Fate::Final if is_short(view, sending.sent.deal, sending.sent.kind) => {
+            Fate::Mined | Fate::Final if is_short(view, sending) => {
                 let reason = "the contract left it out: the worker's bond did not cover the deal".to_owned();
                 plan.actions.push(Action::Fail { key, reason });
             }
@@ -29,16 +29,10 @@ pub(super) fn outcomes(view: &View, plan: &mut Plan) {
     }
 }
 
-/// Whether a settlement of this deal that is in the chain has left out a task that is still said to be in it.
-fn is_short(view: &View, deal: berth_protocol::DealId, kind: Kind) -> bool {
-    let mut pending = view.sendings.iter().filter(|other| other.sent.deal == deal && other.sent.kind == Kind::Settle);
-    kind == Kind::Settle
-        && pending.all(|other| other.fate != Fate::Pending)
-        && view
-            .deals
-            .iter()
-            .filter(|other| other.id == deal)
-            .any(|other| other.tasks.iter().any(|task| matches!(task.task, Task::Settling(_))))
+/// Whether a settlement whose events are in the view has not ended a task that is still said to be in it.
+fn is_short(view: &View, sending: &Sending) -> bool {
+    let deals = view.deals.iter().filter(|deal| deal.id == sending.sent.deal);
+    deals.flat_map(|deal| &deal.tasks).any(|task| task.settlement.as_ref() == Some(&sending.sent.key))
 }
 
 /// Settles what is reported.

@@ -185,3 +185,15 @@ pub(crate) async fn of_task(conn: &mut SqliteConnection, task: TaskId) -> Result
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+
+/// Workers that have the task, or have answered it.
+pub(crate) async fn concerned(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<WorkerAddr>, StoreError> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT worker FROM attempt WHERE task = $1 AND outcome IS NULL
+         UNION SELECT worker FROM report WHERE task = $1 ORDER BY worker",
+    )
+    .bind(task.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(worker,)| address(TABLE, &worker).map(WorkerAddr::new)).collect()
+}

@@ -99,3 +99,12 @@ pub(crate) async fn resume(conn: &mut SqliteConnection, worker: WorkerAddr, seq:
         .await?;
     Ok(())
 }
+
+/// Workers that have not acknowledged everything, and the number of their last letter.
+pub(crate) async fn waiting(conn: &mut SqliteConnection) -> Result<Vec<(WorkerAddr, u64)>, StoreError> {
+    let rows: Vec<(Vec<u8>, i64)> =
+        sqlx::query_as("SELECT worker, last_seq FROM mailbox WHERE acked_seq < last_seq").fetch_all(conn).await?;
+    rows.into_iter()
+        .map(|(worker, seq)| Ok((WorkerAddr::new(super::address(TABLE, &worker)?), unsigned(TABLE, seq)?)))
+        .collect()
+}
