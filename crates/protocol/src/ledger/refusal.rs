@@ -298,10 +298,7 @@ refusals! {
 impl Refusal {
     /// What to do about it: only what waits for a time, or for money, may pass later.
     pub const fn class(&self) -> Class {
-        if matches!(
-            self,
-            Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }
-        ) {
+        if matches!(self, Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }) {
             Class::Retry
         } else {
             Class::Refused
