@@ -9,7 +9,4 @@ pub mod binary;
 pub mod books;
 pub mod chain;
 pub mod engine;
-pub mod process;
 pub mod proxy;
-pub mod receipt;
-pub mod world;
