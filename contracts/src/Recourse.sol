@@ -55,7 +55,7 @@ contract Recourse is BerthStorage, IRecourse {
         require(kept.bonded >= amount, Berth_BondTooSmall(kept.bonded, amount));
         uint256 releaseAt = block.timestamp + unbondDelay();
 
-        // `amount` is at most `bonded`; the two together never pass 2^96 - 1 (see `bond`); the delay is below 2^34.
+        // `amount` is at most `bonded`; the two together never pass 2^96 - 1 (see `bond`); the delay is below 2^36.
         // forge-lint: disable-next-item(unsafe-typecast)
         (kept.bonded, kept.unbonding, kept.releaseAt) =
         (kept.bonded - uint96(amount), kept.unbonding + uint96(amount), uint40(releaseAt));

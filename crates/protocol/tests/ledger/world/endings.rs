@@ -13,17 +13,10 @@ impl World {
     /// Some deal, mostly one with open tasks that `wanted` holds for.
     fn some_deal(&mut self, wanted: impl Fn(&DealTerms, Timestamp) -> bool) -> DealTerms {
         let open = |deal: DealId| self.ledger.deal(deal).is_some_and(|deal| deal.open > 0);
-        let fitting: Vec<_> = self
-            .deals
-            .iter()
-            .filter(|(deal, terms)| open(*deal) && wanted(terms, self.now))
-            .collect();
+        let fitting: Vec<_> =
+            self.deals.iter().filter(|(deal, terms)| open(*deal) && wanted(terms, self.now)).collect();
         let any = self.rng.gen_bool(0.1) || fitting.is_empty();
-        let chosen = if any {
-            self.deals.choose(&mut self.rng)
-        } else {
-            fitting.choose(&mut self.rng).copied()
-        };
+        let chosen = if any { self.deals.choose(&mut self.rng) } else { fitting.choose(&mut self.rng).copied() };
         chosen.map_or_else(|| self.no_deal(), |(_, terms)| terms.clone())
     }
 
@@ -63,19 +56,14 @@ impl World {
             chosen.remove(&offset);
         }
         chosen.insert(start);
-        chosen
-            .into_iter()
-            .map(|offset| terms.first + offset)
-            .collect()
+        chosen.into_iter().map(|offset| terms.first + offset).collect()
     }
 
     fn some_worker(&mut self, terms: &DealTerms) -> Address {
         let covering: Vec<_> = self
             .ledger
             .bonds()
-            .filter(|((pool, _), bond)| {
-                Some(*pool) == AssetId::new(terms.pool) && bond.covers(terms)
-            })
+            .filter(|((pool, _), bond)| Some(*pool) == AssetId::new(terms.pool) && bond.covers(terms))
             .map(|((_, worker), _)| worker.get())
             .collect();
         match covering.choose(&mut self.rng) {
@@ -84,7 +72,7 @@ impl World {
         }
     }
 
-    fn digest(&mut self) -> B256 {
+    pub(super) fn digest(&mut self) -> B256 {
         if self.rng.gen_bool(0.25) {
             B256::with_last_byte(self.one_of(&[1, 2, 4, 255]))
         } else if self.rng.gen_bool(0.1) {
@@ -97,9 +85,9 @@ impl World {
         }
     }
 
-    fn list(&mut self, terms: &DealTerms) -> List {
+    fn list(&mut self, terms: &DealTerms, most: u32) -> List {
         let worker = self.some_worker(terms);
-        let indexes = self.some_indexes(terms, 256);
+        let indexes = self.some_indexes(terms, most);
         let entries = indexes
             .iter()
             .flat_map(|index| {
@@ -111,26 +99,23 @@ impl World {
             worker: WorkerAddr::new(worker),
             entries,
             signer: Some(worker),
-            assignments: Assignments {
-                bytes: indexes.len() * 65,
-                signers: vec![Some(terms.operator); indexes.len()],
-            },
+            assignments: Assignments { bytes: indexes.len() * 65, signers: vec![Some(terms.operator); indexes.len()] },
         }
     }
 
     pub(super) fn settle(&mut self) -> (Address, Call) {
-        let mut terms =
-            self.some_deal(|terms, now| terms.is_single() && now <= terms.deadlines().settle);
-        let lists = self.rng.gen_range(1..4);
-        let mut lists: Vec<_> = (0..lists).map(|_| self.list(&terms)).collect();
-        let mut sender = if self.rng.gen_bool(0.6) {
+        let mut terms = self.some_deal(|terms, now| terms.is_single() && now <= terms.deadlines().settle);
+        let by_operator = self.rng.gen_bool(0.6);
+        // Long lists with assignments are rare, since each entry needs a signature.
+        let most = if by_operator || self.rng.gen_bool(0.05) { 256 } else { 9 };
+        let mut lists: Vec<_> = (0..self.rng.gen_range(1..4)).map(|_| self.list(&terms, most)).collect();
+        let mut sender = self.anyone();
+        if by_operator {
+            sender = terms.operator;
             for list in &mut lists {
                 list.assignments = Assignments::default();
             }
-            terms.operator
-        } else {
-            self.anyone()
-        };
+        }
         if let Some(fault) = self.fault(8, 15) {
             match fault {
                 0 => terms.trust = 2,
@@ -142,7 +127,7 @@ impl World {
                 }
                 3 => lists.clear(),
                 8 | 9 => {
-                    (sender, lists) = (self.cast.stranger, vec![self.list(&terms)]);
+                    (sender, lists) = (self.cast.stranger, vec![self.list(&terms, 9)]);
                     self.spoil_list(fault, &terms, &mut lists[0]);
                 }
                 _ => {

@@ -6,6 +6,7 @@
 
 mod endings;
 mod offers;
+mod scenes;
 
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
@@ -76,7 +77,18 @@ pub(crate) struct Step {
     pub(crate) sender: Address,
     pub(crate) now: Timestamp,
     pub(crate) call: Call,
+    /// Whether the ledger must take it, where that is meant to be so.
+    pub(crate) good: Option<bool>,
 }
+
+impl Step {
+    fn refused(self) -> Self {
+        Self { good: Some(false), ..self }
+    }
+}
+
+/// One call of a scene, as the world stands then.
+type Act = fn(&mut World) -> Step;
 
 /// Offers that were made before, to be matched again.
 #[derive(Debug, Default)]
@@ -117,10 +129,12 @@ pub(crate) struct World {
     permitted: BTreeSet<(B256, Address)>,
     rng: StdRng,
     now: Timestamp,
+    /// What comes first, the next one last.
     opening: Vec<Step>,
+    scenes: Vec<Act>,
     catalogue: Catalogue,
     deals: Vec<(DealId, DealTerms)>,
-    turns: [usize; 16],
+    turns: [usize; 11],
     salt: u64,
 }
 
@@ -128,7 +142,7 @@ const PAST_MONEY: u128 = 1 << 96;
 
 impl World {
     /// A market of this seed in which nothing has happened yet.
-    pub(crate) fn new(domain: Domain, cast: Cast, start: Timestamp, seed: u64) -> Self {
+    pub(crate) fn new(domain: Domain, cast: Cast, seed: u64) -> Self {
         let (min, max, span) = BOUNDS;
         let bounds = Bounds::new(min, max, span).expect("the bounds are good");
         let assets = Known::new(&cast);
@@ -145,11 +159,13 @@ impl World {
             assets,
             permitted,
             rng: StdRng::seed_from_u64(seed),
-            now: start,
+            now: Timestamp::new(0),
             opening: Vec::new(),
+            scenes: scenes::acts().into_iter().rev().collect(),
             catalogue: Catalogue::default(),
             deals: Vec::new(),
-            turns: [0; 16],
+            // Other markets begin with other faults.
+            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 11],
             salt: 0,
         };
         world.ledger.set_gate(GATE, world.permitted().clone());
@@ -174,10 +190,7 @@ impl World {
             (AssetKind::Pool, cast.pool_owners[1]),
         ]
         .map(|(kind, owner)| {
-            let call = Call::Register {
-                kind: kind as u8,
-                descriptor: DESCRIPTOR.to_owned(),
-            };
+            let call = Call::Register { kind: kind as u8, descriptor: DESCRIPTOR.to_owned() };
             (owner, call)
         });
         let funded = cast.all().into_iter().map(|account| {
@@ -187,24 +200,21 @@ impl World {
         registered
             .into_iter()
             .chain(funded)
-            .map(|(sender, call)| Step {
-                sender,
-                now: self.now,
-                call,
-            })
+            .map(|(sender, call)| Step { sender, now: self.now, call, good: Some(true) })
             .rev()
             .collect()
     }
 
     /// What happens next.
     pub(crate) fn step(&mut self) -> Step {
-        self.pass_time();
+        self.now = self.now.plus(1);
         if let Some(step) = self.opening.pop() {
-            return Step {
-                now: self.now,
-                ..step
-            };
+            return Step { now: self.now, ..step };
         }
+        if let Some(act) = self.scenes.pop() {
+            return act(self);
+        }
+        self.pass_time();
         let (sender, call) = match self.rng.gen_range(0..100) {
             0..8 => self.pay_in(),
             8..12 => self.take_out(),
@@ -219,11 +229,12 @@ impl World {
             84..92 => self.decline(),
             _ => self.claim(),
         };
-        Step {
-            sender,
-            now: self.now,
-            call,
-        }
+        Step { sender, now: self.now, call, good: None }
+    }
+
+    /// Nothing happens before this time.
+    pub(crate) fn wait_until(&mut self, time: Timestamp) {
+        self.now = self.now.max(time);
     }
 
     /// Remembers what a call did.
@@ -246,11 +257,7 @@ impl World {
             0..80 => self.rng.gen_range(1..4),
             80..94 => self.rng.gen_range(1..60),
             _ => {
-                let mut ends: Vec<_> = self
-                    .ledger
-                    .bonds()
-                    .map(|(_, bond)| bond.release_at)
-                    .collect();
+                let mut ends: Vec<_> = self.ledger.bonds().map(|(_, bond)| bond.release_at).collect();
                 for (_, terms) in self.deals.iter().rev().take(6) {
                     let deadlines = terms.deadlines();
                     ends.extend([deadlines.close, deadlines.settle, deadlines.punish]);
@@ -299,11 +306,7 @@ impl World {
             Some(0) => (Address::ZERO, U256::from(1)),
             Some(_) => (sender, U256::from(u128::MAX)),
             None => {
-                let account = if self.rng.gen_bool(0.5) {
-                    sender
-                } else {
-                    self.anyone()
-                };
+                let account = if self.rng.gen_bool(0.5) { sender } else { self.anyone() };
                 (account, U256::from(self.rng.gen_range(0..5_000_000_u128)))
             }
         };
@@ -348,20 +351,9 @@ impl World {
     /// Assets change hands, and mostly come back to who trades them.
     fn give(&mut self) -> (Address, Call) {
         let asset = self.rng.gen_range(0..2);
-        let asset = self.one_of(&[
-            self.assets.apps[asset],
-            self.assets.dataset,
-            self.assets.badge,
-        ]);
-        let from = self
-            .ledger
-            .owner_of(asset)
-            .map_or(Address::ZERO, AccountAddr::get);
-        let to = if self.rng.gen_bool(0.5) {
-            self.cast.app_owners[0]
-        } else {
-            self.cast.requesters[0]
-        };
+        let asset = self.one_of(&[self.assets.apps[asset], self.assets.dataset, self.assets.badge]);
+        let from = self.ledger.owner_of(asset).map_or(Address::ZERO, AccountAddr::get);
+        let to = if self.rng.gen_bool(0.5) { self.cast.app_owners[0] } else { self.cast.requesters[0] };
         (from, Call::Give { asset, to })
     }
 
@@ -393,15 +385,7 @@ impl World {
             Some(_) => amount = PAST_MONEY,
             None => {}
         }
-        (
-            sender,
-            Call::Bond {
-                pool,
-                worker: WorkerAddr::new(worker),
-                amount,
-                enlistment,
-            },
-        )
+        (sender, Call::Bond { pool, worker: WorkerAddr::new(worker), amount, enlistment })
     }
 
     /// The owner of a worker, or who will be.
@@ -414,20 +398,13 @@ impl World {
 
     /// A registered pool for which nobody has bonded, if there is one.
     fn fresh_pool(&mut self) -> B256 {
-        let bonded: BTreeSet<_> = self
-            .ledger
-            .bonds()
-            .map(|((pool, _), _)| pool.get())
-            .collect();
+        let bonded: BTreeSet<_> = self.ledger.bonds().map(|((pool, _), _)| pool.get()).collect();
         let pools: Vec<_> = (0..2)
             .map(|number| self.assets.pools[number])
             .chain(self.ledger.assets().map(|(asset, _)| asset.get()))
             .filter(|pool| pool[31] == AssetKind::Pool as u8 && !bonded.contains(pool))
             .collect();
-        pools
-            .choose(&mut self.rng)
-            .copied()
-            .unwrap_or_else(|| self.assets.pools[0])
+        pools.choose(&mut self.rng).copied().unwrap_or_else(|| self.assets.pools[0])
     }
 
     fn some_bond(&mut self) -> (B256, WorkerAddr, Address, u128) {
@@ -454,14 +431,7 @@ impl World {
             Some(_) => pool = self.assets.apps[0],
             None => {}
         }
-        (
-            sender,
-            Call::Unbond {
-                pool,
-                worker,
-                amount,
-            },
-        )
+        (sender, Call::Unbond { pool, worker, amount })
     }
 
     fn withdraw_bond(&mut self) -> (Address, Call) {

@@ -22,11 +22,7 @@ impl World {
             _ => self.fresh_orders(),
         };
         let request = &orders.request;
-        let mut sender = if request.payer == request.requester {
-            self.anyone()
-        } else {
-            request.payer
-        };
+        let mut sender = if request.payer == request.requester { self.anyone() } else { request.payer };
         if let Some(fault) = self.fault(7, FAULTS) {
             self.spoil(fault, &mut orders, &mut signers, &mut sender);
         } else {
@@ -37,9 +33,7 @@ impl World {
     }
 
     fn owner(&self, asset: B256) -> Address {
-        self.ledger
-            .owner_of(asset)
-            .map_or(Address::ZERO, AccountAddr::get)
+        self.ledger.owner_of(asset).map_or(Address::ZERO, AccountAddr::get)
     }
 
     fn epoch(&mut self, signer: Address) -> u64 {
@@ -83,22 +77,14 @@ impl World {
     /// A rule that admits nobody who is there.
     fn closed_rule(&mut self) -> B256 {
         let other = with_kind(self.word(), AssetKind::Pool);
-        self.one_of(&[
-            Rule::Account(self.cast.stranger).encode(),
-            Rule::Contract(NO_GATE).encode(),
-            other,
-        ])
+        self.one_of(&[Rule::Account(self.cast.stranger).encode(), Rule::Contract(NO_GATE).encode(), other])
     }
 
     fn fresh_orders(&mut self) -> (Orders, Signers) {
         let requester = self.one_of(&self.cast.requesters.clone());
         let number = self.rng.gen_range(0..2);
         let (app, pool) = (self.assets.apps[number], self.assets.pools[number]);
-        let dataset = if self.rng.gen_bool(0.4) {
-            self.assets.dataset
-        } else {
-            B256::ZERO
-        };
+        let dataset = if self.rng.gen_bool(0.4) { self.assets.dataset } else { B256::ZERO };
         let parties = Parties {
             app: (app, self.owner(app)),
             dataset: (dataset, self.owner(dataset)),
@@ -114,12 +100,7 @@ impl World {
             dataset: dataset_order,
             pool: pool_order,
         };
-        let signers = Signers {
-            app: app_signer,
-            dataset: dataset_signer,
-            pool: pool_signer,
-            request: Some(requester),
-        };
+        let signers = Signers { app: app_signer, dataset: dataset_signer, pool: pool_signer, request: Some(requester) };
         (orders, signers)
     }
 
@@ -211,36 +192,18 @@ impl World {
     }
 
     /// A request that these offers satisfy.
-    fn request(
-        &mut self,
-        parties: &Parties,
-        app: &AppOrder,
-        dataset: &DatasetOrder,
-        pool: &PoolOrder,
-    ) -> RequestOrder {
+    fn request(&mut self, parties: &Parties, app: &AppOrder, dataset: &DatasetOrder, pool: &PoolOrder) -> RequestOrder {
         let requester = parties.requester;
-        let payer = if self.rng.gen_bool(0.8) {
-            requester
-        } else {
-            self.cast.sponsor
-        };
+        let payer = if self.rng.gen_bool(0.8) { requester } else { self.cast.sponsor };
         let spare = self.rng.gen_range(0..2);
         let pool_rule = self.rule(parties.pool.0, parties.pool.1);
-        let trust = if self.rng.gen_bool(0.9) {
-            self.rng.gen_range(0..2)
-        } else {
-            pool.maxTrust
-        };
+        let trust = if self.rng.gen_bool(0.9) { self.rng.gen_range(0..2) } else { pool.maxTrust };
         RequestOrder {
             app: app.app,
             appMaxPrice: app.price + spare,
             dataset: dataset.dataset,
             datasetMaxPrice: dataset.price + spare,
-            poolRule: if pool_rule.is_zero() {
-                pool.pool
-            } else {
-                pool_rule
-            },
+            poolRule: if pool_rule.is_zero() { pool.pool } else { pool_rule },
             poolMaxPrice: pool.price + spare,
             requester,
             payer,
@@ -261,13 +224,7 @@ impl World {
     }
 
     /// Puts one fault into orders that were good.
-    fn spoil(
-        &mut self,
-        fault: usize,
-        orders: &mut Orders,
-        signers: &mut Signers,
-        sender: &mut Address,
-    ) {
+    fn spoil(&mut self, fault: usize, orders: &mut Orders, signers: &mut Signers, sender: &mut Address) {
         match fault {
             0..=9 => self.spoil_assets(fault, orders),
             10..=20 => spoil_policy(fault, orders),
@@ -291,12 +248,7 @@ impl World {
             }
             40..=43 => {
                 let other = self.one_of(&[None, Some(self.cast.stranger)]);
-                *[
-                    &mut signers.app,
-                    &mut signers.dataset,
-                    &mut signers.pool,
-                    &mut signers.request,
-                ][fault - 40] = other;
+                *[&mut signers.app, &mut signers.dataset, &mut signers.pool, &mut signers.request][fault - 40] = other;
             }
             44 => (orders.request.payer, *sender) = (self.cast.sponsor, self.cast.stranger),
             45 => {
