@@ -1,13 +1,13 @@
 //! The book itself: publish, list, fetch.
 
 use crate::{
-    check::{self, Bounds, Facts, Refusal},
+    check::{self, Facts, Refusal},
     observe,
     store::{self, StoreError, order::Entry, order::Wanted},
 };
 use alloy::primitives::Address;
 use berth_chain::{BlockRef, Rpc, follow::Health, follow::Watch};
-use berth_protocol::{JobHash, OrderHash, domain::Domain};
+use berth_protocol::{JobHash, OrderHash, domain::Domain, ledger::Bounds};
 use berth_wire::{
     market::{Info, Listed, Publication},
     order::AnyOrder,

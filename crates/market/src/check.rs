@@ -3,7 +3,12 @@
 
 use alloy::primitives::{Address, B256};
 use berth_protocol::{
-    AssetId, AssetKind, OrderHash, Timestamp, amount::BPS, domain::Domain, order::UNLIMITED, order::remaining, rule::Rule,
+    AssetId, AssetKind, OrderHash, Timestamp,
+    amount::BPS,
+    domain::Domain,
+    ledger::Bounds,
+    order::{UNLIMITED, remaining},
+    rule::Rule,
 };
 use berth_wire::{
     order::{AnyOrder, PoolOrder, RequestOrder, SignedOrder},
@@ -22,13 +27,6 @@ pub(crate) struct Facts {
     pub(crate) consumed: u32,
     /// The chain's time.
     pub(crate) now: Timestamp,
-}
-
-/// Bounds of the contract on every duration, in seconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) min_duration: u32,
-    pub(crate) max_duration: u32,
 }
 
 /// An order that may stand in the book.
@@ -166,7 +164,7 @@ fn policy(order: &AnyOrder, bounds: Bounds) -> Result<(), Refusal> {
 }
 
 fn pool_policy(pool: &PoolOrder, bounds: Bounds) -> Result<(), Refusal> {
-    let Bounds { min_duration, max_duration } = bounds;
+    let (min_duration, max_duration) = (bounds.min_duration_s(), bounds.max_duration_s());
     let no = |what: String| Err(Refusal::Policy(what));
     if pool.operator.is_zero() {
         return no("the operator is nobody".to_owned());
@@ -187,7 +185,7 @@ fn pool_policy(pool: &PoolOrder, bounds: Bounds) -> Result<(), Refusal> {
 }
 
 fn request_policy(request: &RequestOrder, bounds: Bounds) -> Result<(), Refusal> {
-    let Bounds { min_duration, max_duration } = bounds;
+    let (min_duration, max_duration) = (bounds.min_duration_s(), bounds.max_duration_s());
     let no = |what: String| Err(Refusal::Policy(what));
     if request.volume == UNLIMITED {
         return no("a request's volume must be finite".to_owned());

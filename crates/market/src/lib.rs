@@ -19,22 +19,14 @@ pub use store::StoreError;
 
 use crate::{
     book::{Book, Market as Place},
-    check::Bounds,
-};
-use alloy::{
-    primitives::{Address, Bytes},
-    providers::Provider as _,
-    rpc::types::TransactionRequest,
-    sol_types::SolCall as _,
 };
 use berth_chain::{
-    Class, Endpoint, Rpc, RpcError,
-    bindings::berth::IBerth,
-    deploy::{Deployment, DeploymentError},
+    Class, Deployment, Endpoint, Rpc, RpcError, convert,
+    deploy::DeployError,
     follow::{FollowConfig, FollowError, Follower},
+    read::Reader,
     rpc::EndpointError,
 };
-use berth_protocol::domain::Domain;
 use core::net::SocketAddr;
 use std::{future::Future, sync::Arc};
 use thiserror::Error;
@@ -47,15 +39,12 @@ pub enum MarketError {
     /// The node's URL is none.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The file that says where the contracts are is none.
+    /// The file that says where the contracts are is none, or they are not there.
     #[error(transparent)]
-    Deployment(#[from] DeploymentError),
+    Deployment(#[from] DeployError),
     /// The node fails.
     #[error(transparent)]
     Rpc(#[from] RpcError),
-    /// The contract does not answer as `Berth` does.
-    #[error("the contract does not say its bounds")]
-    Contract(#[source] Box<dyn core::error::Error + Send + Sync>),
     /// The database fails.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,7 +75,6 @@ impl MarketError {
             Self::Store(error) => error.class(),
             Self::Follow(error) => error.class(),
             Self::Listen { .. } => Class::Refused,
-            Self::Contract(_) => Class::Retry,
             Self::Serve(_) => Class::Bug,
         }
     }
@@ -95,12 +83,11 @@ impl MarketError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Endpoint(error) => Some(error.hint().into()),
-            Self::Deployment(error) => error.hint().map(Into::into),
+            Self::Deployment(error) => error.hint(),
             Self::Rpc(error) => error.hint().map(Into::into),
             Self::Store(error) => error.hint().map(Into::into),
             Self::Follow(error) => error.hint().map(Into::into),
             Self::Listen { .. } => Some("end what uses the port, or set another `listen`".to_owned()),
-            Self::Contract(_) => Some("check that the node answers, and that the deployment is of its chain".to_owned()),
             Self::Serve(_) => None,
         }
     }
@@ -125,7 +112,7 @@ impl Market {
     /// # Errors
     /// [`MarketError`]: something that it needs is missing, foreign or taken.
     pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, MarketError> {
-        let deployment = Deployment::read(&config.deployment)?;
+        let deployment = Deployment::load(&config.deployment)?;
         let rpc = Rpc::new(Endpoint::parse(&config.rpc)?)?;
         let address = config.listen;
         let listen = |source| MarketError::Listen { address, source };
@@ -133,16 +120,11 @@ impl Market {
         let address = listener.local_addr().map_err(listen)?;
         let pool = store::open(&config.database).await?;
         berth_chain::migrate(&pool).await.map_err(FollowError::Store)?;
-        let follow = FollowConfig::new(deployment.subject(), vec![deployment.berth, deployment.assets]);
-        let follower = Follower::open(rpc.clone(), pool.clone(), follow, follow::decode, follow::Facts).await?;
-        let bounds = bounds(&rpc, deployment.berth).await?;
-        let domain = Domain { chain_id: deployment.chain_id, berth: deployment.berth };
-        let market = Place {
-            domain,
-            assets: deployment.assets,
-            token: deployment.token,
-            bounds,
-        };
+        let follow = FollowConfig::new(deployment.subject(), deployment.emitters());
+        let follower = Follower::open(rpc.clone(), pool.clone(), follow, convert::event, follow::Facts).await?;
+        deployment.check(&rpc).await?;
+        let bounds = Reader::new(rpc.clone(), deployment).bounds().await?;
+        let market = Place { domain: deployment.domain(), assets: deployment.assets, token: deployment.token, bounds };
         let book = Arc::new(Book { pool, rpc, watch: follower.watch(), market });
         // One task's end ends the other: a book that does not follow the chain must not look alive.
         let stop = shutdown.child_token();
@@ -153,14 +135,6 @@ impl Market {
         observe::listening(address);
         Ok(Running { address, tasks, shutdown: stop })
     }
-}
-
-/// The contract's bounds on every duration. It never changes them.
-async fn bounds(rpc: &Rpc, berth: Address) -> Result<Bounds, MarketError> {
-    let call = TransactionRequest::default().to(berth).input(Bytes::from(IBerth::boundsCall {}.abi_encode()).into());
-    let answer = rpc.provider().call(call).await.map_err(|error| MarketError::Contract(Box::new(error)))?;
-    let bounds = IBerth::boundsCall::abi_decode_returns(&answer).map_err(|error| MarketError::Contract(Box::new(error)))?;
-    Ok(Bounds { min_duration: bounds.minDuration, max_duration: bounds.maxDuration })
 }
 
 async fn until<E: Into<MarketError>>(

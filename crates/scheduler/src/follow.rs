@@ -21,7 +21,7 @@ use berth_chain::{
 use berth_fault::Faults;
 use berth_protocol::{
     AccountAddr, Amount, AssetId, AssetKind, DealId, DealTerms, JobHash, OperatorAddr, Timestamp, WorkerAddr,
-    ledger::{DealSubject, Event},
+    ledger::{Event, event::DealSubject},
     task::{Answer, Event as Change, Phase, Task},
 };
 use sqlx::SqliteConnection;

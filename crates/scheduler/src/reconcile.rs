@@ -9,7 +9,7 @@ use crate::{
     view::{View, ViewError, Viewer},
 };
 use berth_chain::{BlockRef, StoreError};
-use berth_protocol::{Class, task::Phase};
+use berth_protocol::Class;
 use core::time::Duration;
 use std::sync::Arc;
 use thiserror::Error;

@@ -10,8 +10,8 @@ mod fetch;
 mod fork;
 
 use crate::{
+    Class,
     block::{BlockNumber, BlockRef},
-    class::Class,
     convert::DecodeError,
     heads::Heads,
     identity::{self, IdentityError, Subject},
@@ -216,6 +216,8 @@ pub struct Follower<E, S> {
     sink: S,
     /// How many blocks the next page of logs spans.
     range: u64,
+    /// How many blocks near the head the next piece has.
+    piece: u64,
     /// How often in a row the head was below the cursor on the cursor's own branch.
     lower_heads: u32,
     tip: watch::Sender<BlockRef>,
@@ -246,6 +248,7 @@ impl<E: Send + Sync, S: Sink<E>> Follower<E, S> {
             rpc,
             pool,
             range: config.max_range.get(),
+            piece: fetch::NEAR_BLOCKS,
             config,
             decode,
             sink,

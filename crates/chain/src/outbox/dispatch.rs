@@ -277,8 +277,12 @@ impl Sender {
             }
         }
         tx.commit().await.map_err(StoreError::from)?;
+        if !attempts.is_empty() {
+            self.config.faults.reach("outbox:stored");
+        }
         for attempt in &attempts {
             self.submit(attempt).await?;
+            self.config.faults.reach("outbox:sent");
         }
         Ok(moved)
     }

@@ -2,8 +2,8 @@
 
 use super::{Key, OutboxError, Outcome, connection, lease::Lease};
 use crate::{
+    Class,
     block::Header,
-    class::Class,
     follow::chain_of,
     heads::Heads,
     identity,
@@ -12,6 +12,7 @@ use crate::{
     store::{self, StoreError},
 };
 use alloy::primitives::{B256, U256};
+use berth_fault::Faults;
 use core::{fmt, time::Duration};
 use sqlx::SqlitePool;
 use std::{collections::HashSet, sync::Arc};
@@ -40,11 +41,13 @@ pub struct SenderConfig {
     pub max_fee_wei: u128,
     /// How often to look where the node does not tell of heads.
     pub poll: Duration,
+    /// Where a test has the process killed: at `outbox:stored` (bytes are stored, not sent) and `outbox:sent`.
+    pub faults: Faults,
 }
 
 impl SenderConfig {
     /// The usual numbers for a chain.
-    pub const fn new(chain_id: u64) -> Self {
+    pub fn new(chain_id: u64) -> Self {
         Self {
             chain_id,
             confirmations: 1,
@@ -55,6 +58,7 @@ impl SenderConfig {
             // 500 gwei: dearer gas than this is a mistake more often than a need.
             max_fee_wei: 500_000_000_000,
             poll: Duration::from_millis(500),
+            faults: Faults::default(),
         }
     }
 }

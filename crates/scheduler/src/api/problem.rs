@@ -11,7 +11,7 @@ use berth_wire::problem::{self, Problem};
 
 /// A refused call.
 #[derive(Debug)]
-pub(super) struct No(Problem);
+pub(crate) struct No(Problem);
 
 impl No {
     pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {

@@ -111,7 +111,7 @@ impl Connection {
         rand::rngs::OsRng.fill_bytes(nonce.as_mut_slice());
         let Some(hello) = self.greet(nonce).await else { return };
         let worker = WorkerAddr::new(hello.worker);
-        if let Err(Rejected { code, detail, hint }) = self.admit(&hello, nonce).await {
+        if let Err(Rejected { code, detail, hint }) = admit(&self.api, &hello, nonce).await {
             observe::worker_rejected(worker, code);
             let rejected = ToWorker::Rejected { code: code.to_owned(), detail, hint: hint.to_owned() };
             drop(self.say(&rejected).await);
@@ -153,39 +153,6 @@ impl Connection {
         match timeout(HELLO_DEADLINE, self.hear()).await {
             Ok(Ok(ToScheduler::Hello(hello))) => Some(*hello),
             Ok(Ok(_) | Err(_)) | Err(_) => None,
-        }
-    }
-
-    async fn admit(&self, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
-        if hello.version != VERSION {
-            let detail = format!("the worker speaks version {}, this scheduler version {VERSION}", hello.version);
-            return Err(Rejected { code: "version", detail, hint: "install the version that the pool's operator runs" });
-        }
-        let now = clock::now_s();
-        let session =
-            Session { pool: self.api.pool, operator: self.api.operator.get(), nonce, expiry: hello.expiry };
-        let signer = recover(self.api.domain.digest(&session), &hello.signature);
-        if signer != Some(hello.worker) || hello.expiry <= now {
-            let detail = format!("the sign-in is not {}'s, or is over", hello.worker);
-            let hint = "check the worker's key, its clock, and that pool, chain and contract are the right ones";
-            return Err(Rejected { code: "bad-signature", detail, hint });
-        }
-        let bonded = async {
-            let mut tx = self.api.db.read().await?;
-            store::bond::of(&mut tx, WorkerAddr::new(hello.worker)).await
-        };
-        match bonded.await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Rejected {
-                code: "not-bonded",
-                detail: format!("{} has no bond in pool {}", hello.worker, self.api.pool),
-                hint: "its owner bonds it first: berth worker bond",
-            }),
-            Err(error) => {
-                observe::request_failed(&error);
-                let detail = "the scheduler can't read its database".to_owned();
-                Err(Rejected { code: "unavailable", detail, hint: "try again" })
-            }
         }
     }
 
@@ -315,5 +282,39 @@ impl Connection {
     async fn close(mut self) {
         // The other side may be gone.
         drop(timeout(SEND_DEADLINE, self.socket.send(Message::Close(None))).await);
+    }
+}
+
+/// Whether a worker may come in.
+async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
+    if hello.version != VERSION {
+        let detail = format!("the worker speaks version {}, this scheduler version {VERSION}", hello.version);
+        return Err(Rejected { code: "version", detail, hint: "install the version that the pool's operator runs" });
+    }
+    let now = clock::now_s();
+    let session =
+        Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
+    let signer = recover(api.domain.digest(&session), &hello.signature);
+    if signer != Some(hello.worker) || hello.expiry <= now {
+        let detail = format!("the sign-in is not {}'s, or is over", hello.worker);
+        let hint = "check the worker's key, its clock, and that pool, chain and contract are the right ones";
+        return Err(Rejected { code: "bad-signature", detail, hint });
+    }
+    let bonded = async {
+        let mut tx = api.db.read().await?;
+        store::bond::of(&mut tx, WorkerAddr::new(hello.worker)).await
+    };
+    match bonded.await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Rejected {
+            code: "not-bonded",
+            detail: format!("{} has no bond in pool {}", hello.worker, api.pool),
+            hint: "its owner bonds it first: berth worker bond",
+        }),
+        Err(error) => {
+            observe::request_failed(&error);
+            let detail = "the scheduler can't read its database".to_owned();
+            Err(Rejected { code: "unavailable", detail, hint: "try again" })
+        }
     }
 }

@@ -8,7 +8,7 @@ use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    MultipartUpload, ObjectStore as _, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path,
+    MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path,
 };
 use sha2::Digest as _;
 use std::{io, path::PathBuf, sync::Arc};
