@@ -29,3 +29,9 @@ pub(crate) fn complain(error: &eyre::Report) {
     // Nobody is left to tell if standard error is gone.
     drop(writeln!(std::io::stderr().lock(), "error: {error:#}"));
 }
+
+/// The machine's load over the last minute, as the kernel says it.
+pub(crate) fn load() -> eyre::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split(' ').next().unwrap_or_default().parse()?)
+}

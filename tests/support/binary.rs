@@ -1,7 +1,8 @@
 //! The real program, run as a user runs it.
 
 use eyre::{Context as _, ContextCompat as _, ensure};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
@@ -46,6 +47,36 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+/// What `--json` prints.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The version of its form.
+    pub schema: u32,
+    /// Whether the command did what it was to do.
+    pub ok: bool,
+    /// What it tells.
+    pub data: Option<Value>,
+    /// What went wrong.
+    pub error: Option<Complaint>,
+}
+
+/// A failure, for machines.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complaint {
+    /// Stable.
+    pub code: String,
+    /// The exit code.
+    pub exit: i32,
+    /// What failed.
+    pub message: String,
+    /// Why.
+    pub causes: Vec<String>,
+    /// What to do.
+    pub hints: Vec<String>,
+}
+
 impl Call {
     /// A call from `folder`, with the engine at `docker_host`.
     ///
@@ -65,6 +96,14 @@ impl Call {
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
+    }
+
+    /// With a flag before all that there is, which may hold a command line of the job's own.
+    #[must_use]
+    pub fn before(&self, flag: &str) -> Self {
+        let mut call = self.clone();
+        call.arguments.insert(0, flag.into());
+        call
     }
 
     /// With an environment variable set, or set otherwise.
@@ -126,17 +165,29 @@ impl Call {
     /// # Errors
     /// As [`Call::must`], and standard output that is no such document.
     pub async fn json<T: DeserializeOwned>(&self) -> eyre::Result<T> {
-        self.clone().args(["--json"]).must().await?.document()
+        self.before("--json").must().await?.data()
     }
 }
 
 impl Outcome {
-    /// The JSON document on standard output.
+    /// The document that `--json` prints on standard output, and nothing beside it.
     ///
     /// # Errors
-    /// It is none, or of another form.
-    pub fn document<T: DeserializeOwned>(&self) -> eyre::Result<T> {
-        serde_json::from_str(&self.stdout).wrap_err_with(|| format!("not one JSON document: {self}"))
+    /// It is none.
+    pub fn document(&self) -> eyre::Result<Document> {
+        let document: Document =
+            serde_json::from_str(&self.stdout).wrap_err_with(|| format!("not one JSON document: {self}"))?;
+        ensure!(document.ok == (self.code == Some(0)), "the document and the exit code disagree: {self}");
+        Ok(document)
+    }
+
+    /// What the document tells.
+    ///
+    /// # Errors
+    /// As [`Outcome::document`], and data of another form.
+    pub fn data<T: DeserializeOwned>(&self) -> eyre::Result<T> {
+        let data = self.document()?.data.unwrap_or_default();
+        serde_json::from_value(data).wrap_err_with(|| format!("not the data expected: {self}"))
     }
 
     /// Demands a failure as users should see it: its exit code, all these words in its message, and a hint.
