@@ -195,9 +195,11 @@ impl Sender {
 
     /// Simulates on the chain as it is, and where that reverts and something is in flight, on top of that.
     async fn quote(&self, wishes: &[Wish], in_flight: bool) -> Result<Vec<Quote>, OutboxError> {
-        let quotes = stream::iter(wishes).map(|wish| async move {
-            match self.rpc.gas(request(wish), BlockId::latest()).await {
-                Err(RpcError::Reverted { .. }) if in_flight => self.rpc.gas(request(wish), BlockId::pending()).await,
+        // Owned requests: a future that borrows each item is not `Send` for every lifetime, so nobody could spawn it.
+        let requests: Vec<_> = wishes.iter().map(request).collect();
+        let quotes = stream::iter(requests).map(|tx| async move {
+            match self.rpc.gas(tx.clone(), BlockId::latest()).await {
+                Err(RpcError::Reverted { .. }) if in_flight => self.rpc.gas(tx, BlockId::pending()).await,
                 answer => answer,
             }
         });

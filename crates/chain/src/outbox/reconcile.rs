@@ -90,8 +90,9 @@ impl Sender {
         let found: Vec<(Wish, Option<TransactionReceipt>)> =
             stream::iter(flights.into_iter().filter(|wish| wish.nonce.is_some_and(|nonce| nonce < used)))
                 .map(|wish| {
-                    let attempts = attempts.get(&wish.seq).map_or(&[][..], Vec::as_slice);
-                    async move { this.receipt_of(attempts).await.map(|receipt| (wish, receipt)) }
+                    // Owned, for the same reason as in `quote`.
+                    let attempts = attempts.get(&wish.seq).cloned().unwrap_or_default();
+                    async move { this.receipt_of(&attempts).await.map(|receipt| (wish, receipt)) }
                 })
                 .buffered(CALLS)
                 .try_collect()
