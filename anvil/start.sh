@@ -18,7 +18,7 @@ fail() {
 }
 
 # Whether the process is still the anvil that was started for this folder, and not another with its number.
-lives() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "--config-out $2/config.json"; }
+lives() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -- "--config-out $2/config.json"; }
 
 stop() {
   local folder pid

@@ -76,7 +76,8 @@ close() {
   exit 0
 }
 
-rust_format() { cargo fmt --all --check && cd examples && cargo fmt --all --check; }
+# Names the files: their differences are for `cargo fmt` to mend, not for a log.
+rust_format() { cargo fmt --all --check -- -l && cd examples && cargo fmt --all --check -- -l; }
 rust_lint() {
   cargo clippy --locked --workspace --all-targets -- -D warnings &&
     cd examples && cargo clippy --locked --workspace --all-targets --target-dir "$target/examples" -- -D warnings

@@ -59,7 +59,8 @@ async fn deals(market: &Market, world: &World) {
         assert_eq!(<(u32, bool, U256)>::abi_decode_params(&theirs), Ok(ours), "the word of deal {id}");
         // Bits past the word are asked one by one: those around the seams, and some.
         let seams = [HEAD_TASKS - 1, HEAD_TASKS, HEAD_TASKS + 255, HEAD_TASKS + 256];
-        for offset in seams.into_iter().chain((0..terms.size).step_by(53)).filter(|offset| *offset < terms.size) {
+        for offset in seams.into_iter().chain((0..terms.size).step_by(53).take(8)).filter(|offset| *offset < terms.size)
+        {
             let theirs = market.view("ended", &(id.get(), U256::from(offset)).abi_encode_params()).await;
             assert_eq!(bool::abi_decode(&theirs), Ok(deal.has_ended(offset)), "task {offset} of deal {id}");
         }

@@ -95,7 +95,9 @@ async fn trace(provider: RootProvider, seed: u64, met: &mut Met) {
         let place = || format!("seed {seed}, call {number}: {step:#?}");
         let data = market.encode(&step, &world);
         let answer = market.ask(&step, &data).await;
-        match (world.ledger.apply(&step.call, step.sender, step.now), answer) {
+        let ours = world.ledger.apply(&step.call, step.sender, step.now);
+        assert!(step.good.is_none_or(|good| good == ours.is_ok()), "{ours:?}; {}", place());
+        match (ours, answer) {
             (Ok(events), Answer::Good) => {
                 let logs = market.send(&step, &data).await;
                 assert_eq!(logs, market.expected(&events), "other events; {}", place());

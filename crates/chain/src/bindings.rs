@@ -2,7 +2,6 @@
 //! speaks of them in the protocol's types, through [`crate::convert`].
 
 #![expect(missing_docs, reason = "generated: `contracts/src/interfaces` is the manual")]
-#![expect(clippy::too_many_arguments, reason = "generated from the contracts' signatures")]
 
 /// `IBerth`: what `Berth` and, behind it, `Recourse` do, say and refuse.
 pub mod berth {

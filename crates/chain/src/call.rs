@@ -1,11 +1,7 @@
 //! What to say to the contracts: the calldata of each call, from the protocol's types.
 
 use crate::{
-    bindings::{
-        assets::Assets,
-        berth::IBerth,
-        token::PermitToken,
-    },
+    bindings::{assets::Assets, berth::IBerth, token::PermitToken},
     convert,
 };
 use alloy::{

@@ -25,8 +25,8 @@ mod sender;
 pub use sender::{Activity, Sender, SenderConfig, SenderHealth, SenderWatch};
 
 use crate::{
+    Class,
     block::BlockNumber,
-    class::Class,
     identity::IdentityError,
     rpc::{Rpc, RpcError},
     signer::Signer,

@@ -2,8 +2,8 @@
 
 use super::{Key, OutboxError, Outcome, connection, lease::Lease};
 use crate::{
+    Class,
     block::Header,
-    class::Class,
     follow::chain_of,
     heads::Heads,
     identity,
@@ -12,6 +12,7 @@ use crate::{
     store::{self, StoreError},
 };
 use alloy::primitives::{B256, U256};
+use berth_fault::Faults;
 use core::{fmt, time::Duration};
 use sqlx::SqlitePool;
 use std::{collections::HashSet, sync::Arc};
@@ -22,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often an idle sender looks at its queue though nobody woke it.
+const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 
 /// How to send.
 #[derive(Debug, Clone)]
@@ -40,11 +44,13 @@ pub struct SenderConfig {
     pub max_fee_wei: u128,
     /// How often to look where the node does not tell of heads.
     pub poll: Duration,
+    /// Where a test has the process killed: at `outbox:stored` (bytes are stored, not sent) and `outbox:sent`.
+    pub faults: Faults,
 }
 
 impl SenderConfig {
     /// The usual numbers for a chain.
-    pub const fn new(chain_id: u64) -> Self {
+    pub fn new(chain_id: u64) -> Self {
         Self {
             chain_id,
             confirmations: 1,
@@ -54,7 +60,8 @@ impl SenderConfig {
             max_in_flight: 64,
             // 500 gwei: dearer gas than this is a mistake more often than a need.
             max_fee_wei: 500_000_000_000,
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(250),
+            faults: Faults::default(),
         }
     }
 }
@@ -198,6 +205,7 @@ impl Sender {
                     tokio::select! {
                         () = wake.notified() => {}
                         () = heads.changed(), if !idle => {}
+                        () = tokio::time::sleep(LOOK_ANYWAY), if idle => {}
                         () = stop.cancelled() => {}
                     }
                 }
@@ -254,18 +262,25 @@ impl Sender {
             return Ok(activity);
         }
         self.obstacle = SenderHealth::Sending;
+        let reconciled = self.reconcile().await;
+        // A step may have written before a later one failed: whoever waits looks again in either case.
+        if !matches!(reconciled, Ok(0)) {
+            self.moved.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        let moved = reconciled?;
+        self.tell(self.obstacle.clone());
+        activity = self.load().await?;
+        activity.moved = moved;
+        Ok(activity)
+    }
+
+    async fn reconcile(&mut self) -> Result<u64, OutboxError> {
         let head = self.rpc.head().await?;
         let mut moved = self.recheck(head).await?;
         moved += self.collect(head).await?;
         moved += self.keep(head).await?;
         moved += self.dispatch(head).await?;
-        self.tell(self.obstacle.clone());
-        if moved > 0 {
-            self.moved.send_modify(|count| *count = count.wrapping_add(moved));
-        }
-        activity = self.load().await?;
-        activity.moved = moved;
-        Ok(activity)
+        Ok(moved)
     }
 
     async fn load(&self) -> Result<Activity, OutboxError> {

@@ -3,8 +3,11 @@
 //! Hashing a password takes a second on purpose: call these functions from a thread that may block.
 
 use super::{Secret, Signer};
-use crate::class::Class;
-use aes::{Aes128, cipher::{KeyIvInit as _, StreamCipher as _}};
+use crate::Class;
+use aes::{
+    Aes128,
+    cipher::{KeyIvInit as _, StreamCipher as _},
+};
 use alloy::primitives::{Address, B256, hex, keccak256};
 use hmac::Hmac;
 use rand::{RngCore as _, rngs::OsRng};
@@ -89,7 +92,9 @@ impl KeystoreError {
     /// What the user can do.
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::WrongPassword { .. } => "try again: passwords differ by case and blanks; a lost one can't be recovered",
+            Self::WrongPassword { .. } => {
+                "try again: passwords differ by case and blanks; a lost one can't be recovered"
+            }
             Self::Read { .. } => "check the path; `berth wallet new` makes a new key",
             Self::Foreign { .. } => "give a keystore of version 3 (Web3 Secret Storage), as ethers or cast write them",
             Self::Exists { .. } => "give another name, or use the key that is there",
@@ -103,9 +108,13 @@ impl KeystoreError {
 /// # Errors
 /// [`KeystoreError::Exists`] or [`KeystoreError::Write`]; there is then no file, or the old one.
 pub fn create(path: &Path, signer: &Signer, password: &Secret, cost: Cost) -> Result<(), KeystoreError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => KeystoreError::Exists { path: path.to_owned() },
-        _ => KeystoreError::Write { path: path.to_owned(), source },
+    let failed = |source: io::Error| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            KeystoreError::Exists { path }
+        } else {
+            KeystoreError::Write { path, source }
+        }
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;

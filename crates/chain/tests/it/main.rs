@@ -1,5 +1,6 @@
 //! The chain adapter on a real anvil.
 
+mod contracts;
 mod follow;
 mod outbox;
 mod signer;

@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn digest(&mut self) -> B256 {
+    pub(super) fn digest(&mut self) -> B256 {
         if self.rng.gen_bool(0.25) {
             B256::with_last_byte(self.one_of(&[1, 2, 4, 255]))
         } else if self.rng.gen_bool(0.1) {

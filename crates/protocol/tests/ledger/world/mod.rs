@@ -6,6 +6,7 @@
 
 mod endings;
 mod offers;
+mod scenes;
 
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
@@ -76,7 +77,18 @@ pub(crate) struct Step {
     pub(crate) sender: Address,
     pub(crate) now: Timestamp,
     pub(crate) call: Call,
+    /// Whether the ledger must take it, where that is meant to be so.
+    pub(crate) good: Option<bool>,
 }
+
+impl Step {
+    fn refused(self) -> Self {
+        Self { good: Some(false), ..self }
+    }
+}
+
+/// One call of a scene, as the world stands then.
+type Act = fn(&mut World) -> Step;
 
 /// Offers that were made before, to be matched again.
 #[derive(Debug, Default)]
@@ -117,10 +129,12 @@ pub(crate) struct World {
     permitted: BTreeSet<(B256, Address)>,
     rng: StdRng,
     now: Timestamp,
+    /// What comes first, the next one last.
     opening: Vec<Step>,
+    scenes: Vec<Act>,
     catalogue: Catalogue,
     deals: Vec<(DealId, DealTerms)>,
-    turns: [usize; 16],
+    turns: [usize; 11],
     salt: u64,
 }
 
@@ -147,9 +161,11 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
             now: Timestamp::new(0),
             opening: Vec::new(),
+            scenes: scenes::acts().into_iter().rev().collect(),
             catalogue: Catalogue::default(),
             deals: Vec::new(),
-            turns: [0; 16],
+            // Other markets begin with other faults.
+            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 11],
             salt: 0,
         };
         world.ledger.set_gate(GATE, world.permitted().clone());
@@ -181,15 +197,24 @@ impl World {
             let amount = U256::from(50_000_000);
             (account, Call::Deposit { account, amount })
         });
-        registered.into_iter().chain(funded).map(|(sender, call)| Step { sender, now: self.now, call }).rev().collect()
+        registered
+            .into_iter()
+            .chain(funded)
+            .map(|(sender, call)| Step { sender, now: self.now, call, good: Some(true) })
+            .rev()
+            .collect()
     }
 
     /// What happens next.
     pub(crate) fn step(&mut self) -> Step {
-        self.pass_time();
+        self.now = self.now.plus(1);
         if let Some(step) = self.opening.pop() {
             return Step { now: self.now, ..step };
         }
+        if let Some(act) = self.scenes.pop() {
+            return act(self);
+        }
+        self.pass_time();
         let (sender, call) = match self.rng.gen_range(0..100) {
             0..8 => self.pay_in(),
             8..12 => self.take_out(),
@@ -204,7 +229,7 @@ impl World {
             84..92 => self.decline(),
             _ => self.claim(),
         };
-        Step { sender, now: self.now, call }
+        Step { sender, now: self.now, call, good: None }
     }
 
     /// Nothing happens before this time.
