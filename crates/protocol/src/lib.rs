@@ -6,14 +6,17 @@
 //!
 //! In the order in which a paid result meets them: [`ids`] and [`amount`] name things, [`order`] is what people sign,
 //! [`deal`] what a match makes of it, [`task`] how one run of it lives and ends, [`single`] and [`round`] what workers
-//! sign about results, [`consensus`] how results are weighed, [`payout`] who gets what.
+//! sign about results, [`consensus`] how results are weighed, [`payout`] who gets what,
+//! and [`ledger`] puts it all together: accounts, bonds and deals, call by call, as the contracts keep them.
 
 pub mod amount;
+pub mod class;
 pub mod consensus;
 pub mod deal;
 pub mod digest;
 pub mod domain;
 pub mod ids;
+pub mod ledger;
 pub mod order;
 pub mod payout;
 pub mod round;
@@ -23,6 +26,7 @@ pub mod task;
 pub mod time;
 
 pub use amount::Amount;
+pub use class::Class;
 pub use deal::{Deadlines, DealTerms};
 pub use digest::{Failure, ResultDigest};
 pub use ids::{AccountAddr, AssetId, AssetKind, DealId, JobHash, OperatorAddr, OrderHash, TaskId, WorkerAddr};

@@ -1,1 +1,43 @@
-//! Placeholder.
+//! A worker: what a provider runs on its machine. It shares what is there (a Docker engine, its images) with one pool,
+//! takes the tasks that the pool's scheduler assigns to it, runs each in a sandbox, and stands for the results with its
+//! signature.
+//!
+//! ```no_run
+//! # async fn example(key: alloy::signers::local::PrivateKeySigner, domain: berth_protocol::domain::Domain)
+//! # -> Result<(), berth_worker::WorkerError> {
+//! let config = berth_worker::Config::load("worker.toml".as_ref())?;
+//! let shutdown = tokio_util::sync::CancellationToken::new();
+//! berth_worker::run(config, key, domain, berth_fault::Faults::default(), shutdown).await
+//! # }
+//! ```
+//!
+//! It never touches the chain in this version, opens no port, executes nothing of a requester's or an app owner's outside
+//! a sandbox, and passes nothing of its own environment into one.
+//!
+//! In the order in which a task meets them: [`config`] what the owner allows, `share` what really works, `session` and
+//! `socket` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
+//! [`environment`] in it, [`digest`] what came out, `run` these steps in turn, [`journal`] how far each task is,
+//! `supervise` all of it, [`status`] what the owner is told.
+
+pub mod assignment;
+mod clock;
+pub mod config;
+pub mod digest;
+pub mod environment;
+pub mod fetch;
+pub mod journal;
+mod observe;
+mod run;
+pub mod runtime;
+mod session;
+mod share;
+mod socket;
+pub mod status;
+mod supervise;
+
+pub use config::{Config, ConfigError};
+pub use journal::{KILL_POINTS, Phase};
+pub use session::SessionError;
+pub use socket::SocketError;
+pub use status::Status;
+pub use supervise::{WorkerError, run};

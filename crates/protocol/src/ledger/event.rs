@@ -1,0 +1,149 @@
+//! What the contracts tell.
+
+use crate::{AccountAddr, Amount, AssetId, DealId, DealTerms, Timestamp, WorkerAddr};
+use alloy_primitives::Address;
+use alloy_sol_types::sol;
+
+sol! {
+    /// What a deal is about; only in the event, since no money follows from it.
+    #[derive(Debug, PartialEq, Eq)]
+    struct DealSubject {
+        bytes32 app;
+        bytes32 dataset;
+        address beneficiary;
+        bytes32 tag;
+        bytes32 jobHash;
+        bytes32 appOrder;
+        bytes32 datasetOrder;
+        bytes32 poolOrder;
+    }
+}
+
+/// One event of `Berth` or `Assets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Tokens came in.
+    Deposited {
+        /// Who has them now.
+        account: AccountAddr,
+        /// Who paid.
+        from: Address,
+        /// What arrived.
+        amount: Amount,
+    },
+    /// Tokens went out.
+    Withdrawn {
+        /// Whose they were.
+        account: AccountAddr,
+        /// Who has them now.
+        to: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// All orders of an earlier epoch are cancelled.
+    EpochRaised {
+        /// Whose.
+        account: AccountAddr,
+        /// The epoch from now on.
+        epoch: u64,
+    },
+    /// Four orders became a deal.
+    DealMatched {
+        /// The deal.
+        deal: DealId,
+        /// Who asked.
+        requester: AccountAddr,
+        /// Its terms.
+        terms: Box<DealTerms>,
+        /// What it is about.
+        subject: Box<DealSubject>,
+    },
+    /// Tasks of a single-worker deal ended.
+    SinglesSettled {
+        /// The deal.
+        deal: DealId,
+        /// Whose results they are.
+        worker: WorkerAddr,
+        /// The entries that ended a task, packed (see [`crate::single`]).
+        entries: Vec<u8>,
+    },
+    /// A list was left out, since its worker's bond does not cover the deal.
+    ListSkipped {
+        /// The deal.
+        deal: DealId,
+        /// Whose list.
+        worker: WorkerAddr,
+    },
+    /// The operator gave tasks back.
+    TasksDeclined {
+        /// The deal.
+        deal: DealId,
+        /// The tasks that ended.
+        indexes: Vec<u32>,
+        /// Whether the pool's owner got their stake back.
+        stake_returned: bool,
+    },
+    /// What was open after the final deadline ended.
+    DealClaimed {
+        /// The deal.
+        deal: DealId,
+        /// How many tasks.
+        tasks: u32,
+    },
+    /// A worker has an owner in a pool, for ever.
+    WorkerEnlisted {
+        /// The pool.
+        pool: AssetId,
+        /// The worker.
+        worker: WorkerAddr,
+        /// Its owner.
+        owner: AccountAddr,
+    },
+    /// More money stands behind a worker.
+    Bonded {
+        /// The pool.
+        pool: AssetId,
+        /// The worker.
+        worker: WorkerAddr,
+        /// How much more.
+        amount: Amount,
+    },
+    /// Money is on its way back from behind a worker.
+    Unbonded {
+        /// The pool.
+        pool: AssetId,
+        /// The worker.
+        worker: WorkerAddr,
+        /// How much more.
+        amount: Amount,
+        /// When all that is on its way may be withdrawn.
+        release_at: Timestamp,
+    },
+    /// All that was on its way is free again.
+    BondWithdrawn {
+        /// The pool.
+        pool: AssetId,
+        /// The worker.
+        worker: WorkerAddr,
+        /// How much.
+        amount: Amount,
+    },
+    /// There is a new asset. The contract tells its ERC-721 transfer from the zero address besides.
+    AssetRegistered {
+        /// The asset.
+        asset: AssetId,
+        /// Its first owner.
+        creator: AccountAddr,
+        /// What it is.
+        descriptor: String,
+    },
+    /// An asset has another owner (ERC-721 `Transfer`).
+    AssetGiven {
+        /// The asset.
+        asset: AssetId,
+        /// Who had it.
+        from: AccountAddr,
+        /// Who has it.
+        to: AccountAddr,
+    },
+}

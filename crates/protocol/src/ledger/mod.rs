@@ -1,0 +1,60 @@
+//! The reference model of `Berth.sol` and `Assets.sol`: the same calls, checks, events and balances, without a chain.
+//!
+//! A [`Call`] by a sender at a time either changes the [`Ledger`] and gives [`Event`]s, or is refused with the
+//! [`Refusal`] that the contract would revert with, and changes nothing. Checks come in the contract's order, so that
+//! a call with several faults is refused for the same one. Signatures are abstracted: a call says whose they are.
+//!
+//! Of what is outside, two things are given: what the token lets arrive (a deposit says so itself), and what contracts
+//! that stand in orders as rules answer ([`Ledger::set_gate`]).
+//!
+//! In the order of a task's life: [`state`] is what is kept, [`call`] what can be asked, `accounts`, `bonds`,
+//! `matching` and `ending` answer it with [`event`] or [`refusal`].
+
+pub mod call;
+pub mod event;
+pub mod refusal;
+pub mod state;
+
+mod accounts;
+mod bonds;
+mod ending;
+mod matching;
+
+pub use call::{Assignments, Call, List, Orders, Signers};
+pub use event::Event;
+pub use refusal::Refusal;
+pub use state::{Account, Bond, Bounds, Deal, Ledger};
+
+use crate::Timestamp;
+use alloy_primitives::Address;
+
+impl Ledger {
+    /// What `sender`'s call does in a block of time `now`.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the contract would revert with; the ledger is then as it was.
+    pub fn apply(&mut self, call: &Call, sender: Address, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        // Some checks come after the first effects, as in the contract, whose revert takes these back.
+        let before = self.clone();
+        let result = match call {
+            Call::Deposit { account, amount } => self.deposit(sender, *account, *amount),
+            Call::Withdraw { to, amount } => self.withdraw(sender, *to, *amount),
+            Call::Register { kind, descriptor } => self.register(sender, *kind, descriptor),
+            Call::Give { asset, to } => Ok(self.give(sender, *asset, *to)),
+            Call::Match { orders, signers } => self.match_orders(orders, signers, sender, now),
+            Call::RaiseEpoch { epoch } => self.raise_epoch(sender, *epoch),
+            Call::Bond { pool, worker, amount, enlistment } => {
+                self.bond(sender, (*pool, *worker), *amount, *enlistment)
+            }
+            Call::Unbond { pool, worker, amount } => self.unbond(sender, (*pool, *worker), *amount, now),
+            Call::WithdrawBond { pool, worker } => self.withdraw_bond(sender, (*pool, *worker), now),
+            Call::SettleSingles { terms, lists } => self.settle_singles(terms, lists, sender, now),
+            Call::Decline { terms, indexes } => self.decline(terms, indexes, sender, now),
+            Call::Claim { terms } => self.claim(terms, now),
+        };
+        if result.is_err() {
+            *self = before;
+        }
+        result
+    }
+}

@@ -1,0 +1,221 @@
+//! What is kept.
+
+use super::Refusal;
+use crate::{AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, Timestamp, WorkerAddr, domain::Domain};
+use alloy_primitives::{Address, B256, U256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many tasks have their bit in the deal's own word.
+pub const HEAD_TASKS: u32 = 192;
+/// The longest span that a contract can be built for: a hundred years.
+pub const MAX_SPAN_CEILING_S: u64 = 3_155_760_000;
+
+/// One account's money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// What its holder may withdraw, bond, or pay with.
+    pub free: Amount,
+    /// What its open deals may still take.
+    pub locked: Amount,
+}
+
+/// One worker's bond in one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bond {
+    /// Who put it up and is paid, for ever.
+    pub owner: AccountAddr,
+    /// What covers deals.
+    pub bonded: Amount,
+    /// What is on its way back.
+    pub unbonding: Amount,
+    /// When that may be withdrawn.
+    pub release_at: Timestamp,
+}
+
+impl Bond {
+    /// Whether it covers a deal (ADR 0001, section 3).
+    pub fn covers(&self, terms: &DealTerms) -> bool {
+        let staying = if self.release_at > terms.deadlines().punish { self.unbonding } else { Amount::ZERO };
+        U256::from(self.bonded.units()) + U256::from(staying.units()) >= U256::from(terms.workerStake)
+    }
+}
+
+/// What is kept of a deal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deal {
+    /// How many tasks have not ended.
+    pub open: u32,
+    /// Whether what was open at the final deadline was claimed.
+    pub claimed: bool,
+    /// Which tasks were settled or declined, by their place in the deal, from 0.
+    pub ended: BTreeSet<u32>,
+}
+
+impl Deal {
+    /// Whether the task in this place has ended.
+    pub fn has_ended(&self, offset: u32) -> bool {
+        self.claimed || self.ended.contains(&offset)
+    }
+
+    /// The bits of the first tasks, as the contract keeps them in the deal's word.
+    pub fn head(&self) -> U256 {
+        self.ended.range(..HEAD_TASKS).fold(U256::ZERO, |bits, offset| bits | (U256::ONE << offset))
+    }
+}
+
+/// The bounds that a contract is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    min_duration_s: u32,
+    max_duration_s: u32,
+    max_span_s: u64,
+}
+
+impl Bounds {
+    /// Checks and takes the bounds.
+    ///
+    /// # Errors
+    /// [`Refusal::BadBounds`] unless 0 < shortest ≤ longest ≤ span ≤ a hundred years.
+    pub const fn new(min_duration_s: u32, max_duration_s: u32, max_span_s: u64) -> Result<Self, Refusal> {
+        let good = min_duration_s > 0
+            && min_duration_s <= max_duration_s
+            && max_duration_s as u64 <= max_span_s
+            && max_span_s <= MAX_SPAN_CEILING_S;
+        if good {
+            Ok(Self { min_duration_s, max_duration_s, max_span_s })
+        } else {
+            Err(Refusal::BadBounds { min_duration: min_duration_s, max_duration: max_duration_s, max_span: max_span_s })
+        }
+    }
+
+    /// The shortest duration of a task.
+    pub const fn min_duration_s(&self) -> u32 {
+        self.min_duration_s
+    }
+
+    /// The longest duration of a task.
+    pub const fn max_duration_s(&self) -> u32 {
+        self.max_duration_s
+    }
+
+    /// The longest span of a deal.
+    pub const fn max_span_s(&self) -> u64 {
+        self.max_span_s
+    }
+
+    /// How long a bond takes to be released: past the last punish time of any deal that was matched while it counted.
+    pub const fn unbond_delay_s(&self) -> u64 {
+        self.max_span_s + 12 * self.max_duration_s as u64 + 1
+    }
+}
+
+/// All that the contracts keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    pub(super) domain: Domain,
+    pub(super) bounds: Bounds,
+    pub(super) accounts: BTreeMap<AccountAddr, Account>,
+    pub(super) bonds: BTreeMap<(AssetId, WorkerAddr), Bond>,
+    pub(super) deals: BTreeMap<DealId, Deal>,
+    pub(super) consumed: BTreeMap<OrderHash, u32>,
+    pub(super) epochs: BTreeMap<AccountAddr, u64>,
+    pub(super) assets: BTreeMap<AssetId, AccountAddr>,
+    pub(super) gates: BTreeMap<Address, BTreeSet<(B256, Address)>>,
+    pub(super) held: Amount,
+    pub(super) burnt: Amount,
+}
+
+impl Ledger {
+    /// A contract of these bounds, just deployed.
+    pub const fn new(domain: Domain, bounds: Bounds) -> Self {
+        Self {
+            domain,
+            bounds,
+            accounts: BTreeMap::new(),
+            bonds: BTreeMap::new(),
+            deals: BTreeMap::new(),
+            consumed: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            assets: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            held: Amount::ZERO,
+            burnt: Amount::ZERO,
+        }
+    }
+
+    /// Says whom the rule contract at `gate` permits: these (asset, account), and nobody else. One that was never set
+    /// permits nobody, as an address without code does.
+    pub fn set_gate(&mut self, gate: Address, permitted: BTreeSet<(B256, Address)>) {
+        self.gates.insert(gate, permitted);
+    }
+
+    /// Where it stands.
+    pub const fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    /// What it was built with.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// What an account has.
+    pub fn account(&self, holder: AccountAddr) -> Account {
+        self.accounts.get(&holder).copied().unwrap_or_default()
+    }
+
+    /// All accounts that ever had anything.
+    pub fn accounts(&self) -> impl Iterator<Item = (AccountAddr, Account)> + '_ {
+        self.accounts.iter().map(|(who, account)| (*who, *account))
+    }
+
+    /// A worker's bond, if it has an owner.
+    pub fn bond_of(&self, pool: AssetId, worker: WorkerAddr) -> Option<Bond> {
+        self.bonds.get(&(pool, worker)).copied()
+    }
+
+    /// All bonds, by pool and worker.
+    pub fn bonds(&self) -> impl Iterator<Item = ((AssetId, WorkerAddr), Bond)> + '_ {
+        self.bonds.iter().map(|(key, bond)| (*key, *bond))
+    }
+
+    /// What is kept of a deal, if it was ever matched.
+    pub fn deal(&self, deal: DealId) -> Option<&Deal> {
+        self.deals.get(&deal)
+    }
+
+    /// How many tasks of an order are used up; stays zero for an unlimited order.
+    pub fn consumed(&self, order: OrderHash) -> u32 {
+        self.consumed.get(&order).copied().unwrap_or(0)
+    }
+
+    /// All orders of which something is used up.
+    pub fn all_consumed(&self) -> impl Iterator<Item = (OrderHash, u32)> + '_ {
+        self.consumed.iter().map(|(order, count)| (*order, *count))
+    }
+
+    /// The epoch of an account.
+    pub fn epoch_of(&self, signer: AccountAddr) -> u64 {
+        self.epochs.get(&signer).copied().unwrap_or(0)
+    }
+
+    /// Who owns an asset, if it is registered.
+    pub fn owner_of(&self, asset: B256) -> Option<AccountAddr> {
+        AssetId::new(asset).and_then(|asset| self.assets.get(&asset).copied())
+    }
+
+    /// All assets with their owners.
+    pub fn assets(&self) -> impl Iterator<Item = (AssetId, AccountAddr)> + '_ {
+        self.assets.iter().map(|(asset, owner)| (*asset, *owner))
+    }
+
+    /// What the contract holds of the token: all free, locked, bonded and unbonding money, and what was burnt.
+    pub const fn held(&self) -> Amount {
+        self.held
+    }
+
+    /// What the contract keeps for ever.
+    pub const fn burnt(&self) -> Amount {
+        self.burnt
+    }
+}

@@ -1,0 +1,337 @@
+//! `worker.toml`: what a provider shares, and on what terms. `example.toml` holds every key.
+
+use alloy::primitives::B256;
+use berth_chain::Class;
+use berth_protocol::{AssetId, AssetKind};
+use berth_wire::job::Image;
+use core::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use thiserror::Error;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The pool's scheduler, `http://` or `https://`.
+    pub scheduler: String,
+    /// The pool's id.
+    pub pool: B256,
+    /// The encrypted file of the worker's key. Opened by the command line, never by this crate.
+    pub key: PathBuf,
+    /// Where the worker keeps its journal and works. Nothing else should be in it.
+    pub folder: PathBuf,
+    /// What this machine gives in all.
+    pub capacity: Capacity,
+    /// How long a stop waits for running jobs before it ends them.
+    #[serde(default = "drain", with = "humantime_serde")]
+    pub drain: Duration,
+    /// The Docker engine, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<DockerShare>,
+    /// Whose jobs to take.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// What the jobs of a worker may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Tasks at one time.
+    pub slots: NonZeroU32,
+    /// Thousandths of a core.
+    pub cpu_millis: NonZeroU32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// Disk for output folders.
+    pub disk: ByteSize,
+}
+
+/// What is shared of a Docker engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DockerShare {
+    /// The engine's address; without it `DOCKER_HOST`, or else `unix:///var/run/docker.sock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Which of its images.
+    #[serde(default)]
+    pub images: SharedImages,
+    /// Whether a job's image that is absent is fetched from its registry, by digest.
+    #[serde(default)]
+    pub fetch_images: bool,
+    /// Whether jobs that ask for it get the engine's default network.
+    #[serde(default)]
+    pub network: bool,
+    /// How output folders are kept within their limit.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// Which images of an engine are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SharedImages {
+    /// Every image that is there (`"all"`).
+    #[default]
+    All,
+    /// These, by digest.
+    Only(Vec<Image>),
+}
+
+/// How the size of an output folder is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quota {
+    /// `Filesystem` as root, else `Watched`.
+    #[default]
+    Auto,
+    /// A file system of that size, in a file: the job sees a full disk. Needs root, `mke2fs` and loop devices.
+    Filesystem,
+    /// A plain folder that is measured while the job runs: a job that goes past its limit is ended a moment later.
+    Watched,
+}
+
+/// Whose jobs a worker takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Only these apps; empty: any.
+    #[serde(default)]
+    pub apps: Vec<B256>,
+}
+
+/// A number of bytes, written with its unit: `512 MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+/// The units of [`ByteSize`], the largest first.
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// A stop waits this long by default: longer than a short job, shorter than an owner's patience.
+const fn drain() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// A text is no number of bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a number of bytes: write a whole number and B, KiB, MiB or GiB, as in \"512 MiB\"")]
+pub struct ParseByteSizeError(String);
+
+impl FromStr for ByteSize {
+    type Err = ParseByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseByteSizeError> {
+        let (_, number, unit) = UNITS
+            .iter()
+            .find_map(|(name, unit)| text.strip_suffix(name).map(|number| (name, number.trim_end(), *unit)))
+            .ok_or_else(|| ParseByteSizeError(text.to_owned()))?;
+        let number = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        number.map(Self).ok_or_else(|| ParseByteSizeError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = UNITS.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        let (name, unit) = exact.copied().unwrap_or(("B", 1));
+        write!(f, "{} {name}", self.0 / unit)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ImagesForm {
+    Word(String),
+    List(Vec<Image>),
+}
+
+impl Serialize for SharedImages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => ImagesForm::Word("all".to_owned()),
+            Self::Only(images) => ImagesForm::List(images.clone()),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedImages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match ImagesForm::deserialize(deserializer)? {
+            ImagesForm::Word(word) if word == "all" => Ok(Self::All),
+            ImagesForm::Word(word) => Err(D::Error::custom(format!(
+                "images is `{word}`: write \"all\", or a list of images with their digests"
+            ))),
+            ImagesForm::List(images) => Ok(Self::Only(images)),
+        }
+    }
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{path} can't be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no `worker.toml`.
+    #[error("{path} is no worker configuration")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Line and reason.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A key's value makes no sense.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// The owner must change the file.
+    pub const fn class(&self) -> Class {
+        Class::Refused
+    }
+
+    /// What the owner can do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read { path, .. } => format!("write {}; the project's example.toml shows every key", path.display()),
+            Self::Form { .. } => "compare it with the project's example.toml, which holds every key".to_owned(),
+            Self::Value { key, .. } => format!("mend `{key}` in worker.toml"),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it start at its own folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with what is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        config.key = base.join(&config.key);
+        config.folder = base.join(&config.folder);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types don't.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
+        if !["http://", "https://"].iter().any(|scheme| self.scheduler.starts_with(scheme)) {
+            return wrong("scheduler", "a URL that starts with http:// or https:// is needed");
+        }
+        if AssetId::new(self.pool).is_none_or(|id| id.kind() != AssetKind::Pool) {
+            return wrong("pool", "this is not a pool's id (it ends in 03)");
+        }
+        if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
+            return wrong("capacity", "memory and disk must be more than nothing");
+        }
+        if self.docker.is_none() {
+            return wrong("docker", "nothing is shared; write [docker] to share the Docker engine");
+        }
+        let images = self.docker.iter().filter_map(|docker| match &docker.images {
+            SharedImages::All => None,
+            SharedImages::Only(images) => Some(images),
+        });
+        if images.flatten().any(|image| image.config.is_none() && image.manifest.is_none()) {
+            return wrong("docker.images", "each image needs `config` or `manifest`, its digest");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../example.toml");
+
+    #[test]
+    fn the_example_is_a_good_configuration_with_every_key() {
+        let config: Config = toml::from_str(EXAMPLE).expect("the example parses");
+        config.check().expect("the example is sound");
+        let written = toml::to_string(&config).expect("a configuration serialises");
+        assert_eq!(toml::from_str::<Config>(&written).expect("what we wrote"), config);
+        let keys = |text: &str| {
+            let is_key = |c: char| c.is_ascii_lowercase() || c == '_';
+            let mut keys: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(key, _)| key.trim().to_owned())
+                .filter(|key| key.chars().all(is_key))
+                .collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(&written), keys(EXAMPLE), "every key of the type is in the example, and no other");
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_size_without_unit_are_refused() {
+        let with = |from: &str, to: &str| toml::from_str::<Config>(&EXAMPLE.replace(from, to));
+        assert!(with("slots = ", "slot = ").is_err());
+        assert!(with("\"1 GiB\"", "1024").is_err());
+        for text in ["", "1", "MiB", "1.5 GiB", "-1 B", "99999999999 GiB"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text:?}");
+        }
+        assert_eq!("64MiB".parse(), Ok(ByteSize(64 << 20)));
+        assert_eq!(ByteSize(3 << 19).to_string(), "1536 KiB");
+    }
+
+    #[test]
+    fn what_makes_no_sense_names_its_key() {
+        let config: Config = toml::from_str(EXAMPLE).expect("the example parses");
+        let key = |change: &dyn Fn(&mut Config)| {
+            let mut config = config.clone();
+            change(&mut config);
+            match config.check() {
+                Err(ConfigError::Value { key, .. }) => key,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
+        assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
+        assert_eq!(key(&|c| c.docker = None), "docker");
+        assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
+        let bare = Image { reference: "x".into(), config: None, manifest: None };
+        let share = DockerShare { images: SharedImages::Only(vec![bare]), ..DockerShare::default() };
+        assert_eq!(key(&|c| c.docker = Some(share.clone())), "docker.images");
+    }
+}

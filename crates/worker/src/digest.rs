@@ -1,0 +1,187 @@
+//! From an output folder to a manifest, whose sha256 is the result, and to blobs named by their hashes.
+//!
+//! Files are copied out of the job's disk while they are hashed: what is handed over is exactly what was hashed, and the
+//! disk can go.
+
+use crate::runtime::{Outcome, STREAM_BYTES, TaskFolder};
+use berth_wire::{
+    job::is_component,
+    manifest::{Content, File, Manifest},
+    units::Sha256,
+};
+use sha2::Digest as _;
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+/// More files than this are refused: each is a blob of its own, and a manifest must stay a document.
+pub const MAX_FILES: usize = 10_000;
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// An output that is no result.
+#[derive(Debug, Error)]
+pub enum DigestError {
+    /// It holds what can't be handed over, or too much: the job's fault.
+    #[error("{0}")]
+    Unfit(String),
+    /// It can't be read, or copied: this machine's.
+    #[error("{path} can't be read or copied")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What is kept of standard output.
+    pub stdout: Content,
+    /// What is kept of standard error.
+    pub stderr: Content,
+}
+
+/// Reads an ended run's output folder and streams, copies everything that is to be handed over into the result folder.
+/// `outputs` narrows what counts. Blocks.
+///
+/// # Errors
+/// [`DigestError::Unfit`] for links, special files, names that no manifest can hold, too many files, more bytes than
+/// `limit_bytes`, and for a standard output that is the result but was cut.
+pub fn collect(
+    exit: i32,
+    outcome: &Outcome,
+    outputs: &[String],
+    limit_bytes: u64,
+    folder: &TaskFolder,
+) -> Result<Collected, DigestError> {
+    let into = folder.result();
+    fs::create_dir_all(&into).map_err(at(&into))?;
+    let mut found = walk(&outcome.output, outputs)?;
+    found.sort();
+    let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+    if bytes > limit_bytes {
+        return Err(DigestError::Unfit(format!("the output files hold {bytes} bytes; their limit is {limit_bytes}")));
+    }
+    let mut files = Vec::with_capacity(found.len());
+    for (path, _) in found {
+        let content = keep(&outcome.output.join(&path), &into)?;
+        files.push(File { path, sha256: content.sha256, size: content.size });
+    }
+    let stdout = keep(&folder.stdout(), &into)?;
+    let stderr = keep(&folder.stderr(), &into)?;
+    if files.is_empty() && outcome.stdout_bytes > STREAM_BYTES {
+        let said = outcome.stdout_bytes;
+        return Err(DigestError::Unfit(format!(
+            "there are no output files, so that standard output is the result; it has {said} bytes, of which \
+             {STREAM_BYTES} are kept"
+        )));
+    }
+    Ok(Collected { manifest: Manifest::new(exit, files, stdout), stdout, stderr })
+}
+
+/// Keeps both streams of a run that failed.
+///
+/// # Errors
+/// [`DigestError::Io`].
+pub fn collect_streams(folder: &TaskFolder) -> Result<(Content, Content), DigestError> {
+    let into = folder.result();
+    fs::create_dir_all(&into).map_err(at(&into))?;
+    Ok((keep(&folder.stdout(), &into)?, keep(&folder.stderr(), &into)?))
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> DigestError + use<> {
+    let path = path.to_owned();
+    move |source| DigestError::Io { path: path.clone(), source }
+}
+
+fn unfit<T>(path: &str, what: &str) -> Result<T, DigestError> {
+    Err(DigestError::Unfit(format!("output `{}` {what}", path.escape_debug())))
+}
+
+/// The regular files of a folder that count, with their sizes.
+fn walk(root: &Path, outputs: &[String]) -> Result<Vec<(String, u64)>, DigestError> {
+    let counts = |path: &str| {
+        outputs.is_empty()
+            || outputs
+                .iter()
+                .any(|wanted| path.strip_prefix(wanted.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/')))
+    };
+    let leads = |path: &str| outputs.iter().any(|wanted| wanted.strip_prefix(path).is_some_and(|r| r.starts_with('/')));
+    let mut found = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let here = root.join(&folder);
+        for entry in fs::read_dir(&here).map_err(at(&here))? {
+            let entry = entry.map_err(at(&here))?;
+            let name = entry.file_name();
+            let lossy = name.to_string_lossy();
+            let path = if folder.is_empty() { lossy.to_string() } else { format!("{folder}/{lossy}") };
+            if !counts(&path) && !leads(&path) {
+                continue;
+            }
+            if !name.to_str().is_some_and(is_component) {
+                return unfit(&path, "has a name that is not plain text");
+            }
+            let kind = entry.metadata().map_err(at(&entry.path()))?;
+            let is = kind.file_type();
+            if is.is_dir() {
+                folders.push(path);
+            } else if !counts(&path) {
+                // A file where the job's `outputs` expect a folder: it is not what was asked for.
+            } else if is.is_file() {
+                found.push((path, kind.len()));
+            } else if is.is_symlink() {
+                return unfit(&path, "is a link; put the file itself there");
+            } else {
+                let special = if is.is_fifo() {
+                    "a pipe"
+                } else if is.is_socket() {
+                    "a socket"
+                } else {
+                    "a device"
+                };
+                return unfit(&path, &format!("is {special}, not a file"));
+            }
+            if found.len() > MAX_FILES {
+                return Err(DigestError::Unfit(format!("there are more than {MAX_FILES} output files")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a file under its hash. One that is not there is empty: a stream of a job that never started.
+fn keep(from: &Path, into: &Path) -> Result<Content, DigestError> {
+    let part = into.join("part");
+    let mut target = fs::File::create(&part).map_err(at(&part))?;
+    let (mut hash, mut size) = (sha2::Sha256::new(), 0_u64);
+    match fs::File::open(from) {
+        Ok(mut file) => {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            loop {
+                let read = file.read(&mut chunk).map_err(at(from))?;
+                if read == 0 {
+                    break;
+                }
+                hash.update(&chunk[..read]);
+                target.write_all(&chunk[..read]).map_err(at(&part))?;
+                size += read as u64;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at(from)(error)),
+    }
+    let sha256 = Sha256(hash.finalize().into());
+    let name = into.join(sha256.to_string());
+    fs::rename(&part, &name).map_err(at(&name))?;
+    Ok(Content { sha256, size })
+}

@@ -1,0 +1,79 @@
+//! One function for each thing that happens on a worker; each writes its log line. The rest of the crate logs nothing.
+
+use crate::assignment::DeclineCode;
+use berth_protocol::TaskId;
+use core::fmt::Display;
+use tracing::{debug, info, warn};
+
+pub(crate) fn share_failed(kind: &str, name: &str, reason: &str) {
+    warn!(kind, name, reason, "a share failed its probe and is not announced");
+}
+
+pub(crate) fn shares_announced(engines: usize, images: usize) {
+    info!(engines, images, "shares passed their probe");
+}
+
+pub(crate) fn connected(scheduler: &str, bond: u128, score: u32) {
+    info!(scheduler, %bond, score, "connected");
+}
+
+pub(crate) fn disconnected(scheduler: &str, reason: &dyn Display, again_ms: u128) {
+    info!(scheduler, %reason, again_ms, "not connected");
+}
+
+pub(crate) fn rejected(scheduler: &str, code: &str, detail: &str, hint: &str) {
+    warn!(scheduler, code, detail, hint, "the scheduler turns this worker away");
+}
+
+pub(crate) fn refused(task: Option<TaskId>, code: &str, detail: &str) {
+    let task = task.map(|task| task.to_string());
+    warn!(task, code, detail, "the scheduler refused a message");
+}
+
+pub(crate) fn assigned(task: TaskId) {
+    info!(%task, "assigned");
+}
+
+pub(crate) fn declined(task: TaskId, code: DeclineCode, detail: &str) {
+    info!(%task, code = code.name(), detail, "declined");
+}
+
+pub(crate) fn resumed(task: TaskId) {
+    info!(%task, "went on with the run of an earlier life");
+}
+
+pub(crate) fn run_lost(task: TaskId, attempts: u32, reason: &str) {
+    info!(%task, attempts, reason, "a run was lost");
+}
+
+pub(crate) fn retried(task: TaskId, step: &str, reason: &str) {
+    debug!(%task, step, reason, "tried again");
+}
+
+pub(crate) fn computed(task: TaskId, digest: &dyn Display, wall_ms: u64, failure: Option<&str>) {
+    info!(%task, %digest, wall_ms, failure, "computed");
+}
+
+pub(crate) fn reported(task: TaskId) {
+    info!(%task, "reported");
+}
+
+pub(crate) fn stopped(task: TaskId) {
+    info!(%task, "stopped: it ended elsewhere");
+}
+
+pub(crate) fn settled(task: TaskId) {
+    info!(%task, "settled");
+}
+
+pub(crate) fn clearing_failed(task: TaskId, reason: &str) {
+    warn!(%task, reason, "could not clear up after a task; the next start tries again");
+}
+
+pub(crate) fn draining(running: usize) {
+    info!(running, "stopping: no new tasks");
+}
+
+pub(crate) fn status_unwritten(reason: &str) {
+    debug!(reason, "the status file could not be written");
+}

@@ -1,0 +1,355 @@
+//! One task's way from assignment to a result in the pool's store: check, fetch, run, digest, upload. Each step starts
+//! where the journal says that the last one ended, so that it may be repeated after any crash.
+
+use crate::{
+    assignment::{self, Accepted, DeclineCode, Objection, Standing, chain},
+    digest::{self, Collected, DigestError},
+    fetch::{self, FetchError},
+    journal::{Computed, Journal, JournalError, Phase, Row},
+    observe,
+    runtime::{Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
+    session::Link,
+};
+use berth_protocol::{Failure, TaskId};
+use berth_wire::{
+    client::{ClientError, SchedulerClient},
+    manifest::{Content, Manifest},
+    worker::Stage,
+};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A run that the engine lost so often is given back: another machine may do better.
+const ATTEMPTS: u32 = 3;
+/// Pauses between tries: the first, and the longest, to which they double.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Blobs of one result that go up at the same time.
+const UPLOADS_AT_ONCE: usize = 4;
+/// A blob larger than this is asked for before it is sent: it may be there from before a crash.
+const ASK_FIRST_BYTES: u64 = 256 << 10;
+
+/// Everything that running tasks needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) journal: Journal,
+    pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
+    pub(crate) standing: Standing,
+    pub(crate) tasks: PathBuf,
+    pub(crate) link: Link,
+}
+
+/// What a step came to.
+enum Step<T> {
+    /// Go on with this.
+    On(T),
+    /// There is a result: a failure.
+    Failed(Failure, String),
+    /// This worker gives it back.
+    Declined(DeclineCode, String),
+    /// It is over: cancelled here or ended elsewhere.
+    Over,
+}
+
+impl Bench {
+    /// Takes a task as far as it goes. Returns once its result is in the store, or the task is ended.
+    pub(crate) async fn advance(&self, row: &Row, cancel: &CancellationToken) -> Result<(), JournalError> {
+        let task = row.task;
+        let folder = TaskFolder::new(&self.tasks, task);
+        let computed = match &row.computed {
+            Some(computed) if row.phase == Phase::Computed => computed.clone(),
+            Some(_) | None => match self.compute(row, &folder, cancel).await? {
+                Some(computed) => computed,
+                None => return self.clear(task, &folder).await,
+            },
+        };
+        // The container is cleared while the result goes up: neither waits for the other.
+        let (uploaded, ()) = tokio::join!(self.upload(task, &computed, &folder, cancel), self.release(task, &folder));
+        match uploaded {
+            Step::On(()) => {
+                if self.journal.enter(task, Phase::Uploaded).await? {
+                    self.link.wake();
+                }
+            }
+            Step::Declined(code, detail) => self.decline(task, code, &detail).await?,
+            Step::Failed(..) | Step::Over => {}
+        }
+        self.clear(task, &folder).await
+    }
+
+    /// A result, in the journal; `None` if there will be none here.
+    async fn compute(
+        &self,
+        row: &Row,
+        folder: &TaskFolder,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Computed>, JournalError> {
+        let task = row.task;
+        let step = match assignment::check(&row.assign, &self.standing) {
+            Ok(accepted) => self.work(row, accepted, folder, cancel).await?,
+            Err(Objection::Decline(code, detail)) => Step::Declined(code, detail),
+            Err(Objection::Failure(failure, detail)) => Step::Failed(failure, detail),
+        };
+        let computed = match step {
+            Step::On(computed) => computed,
+            Step::Failed(failure, detail) => failed(failure, detail, None, 0),
+            Step::Declined(code, detail) => {
+                self.decline(task, code, &detail).await?;
+                return Ok(None);
+            }
+            Step::Over => {
+                // Told only if nobody else had ended it: then this worker is being stopped.
+                self.decline(task, DeclineCode::Policy, "the worker was stopped").await?;
+                return Ok(None);
+            }
+        };
+        if !self.journal.compute(task, &computed).await? {
+            return Ok(None);
+        }
+        observe::computed(task, &computed.digest, computed.wall_ms, computed.failure.as_deref());
+        Ok(Some(computed))
+    }
+
+    async fn decline(&self, task: TaskId, code: DeclineCode, detail: &str) -> Result<(), JournalError> {
+        if self.journal.decline(task, code.name(), detail).await? {
+            observe::declined(task, code, detail);
+            self.link.declined(task, code, detail);
+        }
+        Ok(())
+    }
+
+    /// Fetches and runs.
+    async fn work(
+        &self,
+        row: &Row,
+        accepted: Accepted,
+        folder: &TaskFolder,
+        cancel: &CancellationToken,
+    ) -> Result<Step<Computed>, JournalError> {
+        let task = row.task;
+        let Some(runtime) = self.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
+            return Ok(Step::Declined(DeclineCode::Engine, "its engine is gone".to_owned()));
+        };
+        let Accepted { image, job, args, environment, wall, .. } = accepted;
+        if row.phase < Phase::Running {
+            self.link.progress(task, Stage::Fetching);
+            match self.fetch(task, &job, folder, cancel).await {
+                Step::On(()) => {}
+                Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
+                Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
+                Step::Over => return Ok(Step::Over),
+            }
+            let fetched = row.phase == Phase::Fetched || self.journal.enter(task, Phase::Fetched).await?;
+            if !fetched || !self.journal.enter(task, Phase::Running).await? {
+                return Ok(Step::Over);
+            }
+        }
+        self.link.progress(task, Stage::Running);
+        let (stdin, limits, outputs) = (job.stdin, job.limits, job.outputs);
+        let request = Request { task, image, args, environment, stdin, limits, wall, folder: folder.clone() };
+        self.run(runtime.as_ref(), &request, outputs, cancel).await
+    }
+
+    async fn fetch(
+        &self,
+        task: TaskId,
+        job: &berth_wire::job::Job,
+        folder: &TaskFolder,
+        cancel: &CancellationToken,
+    ) -> Step<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let fetched = if job.inputs.is_empty() {
+                fetch::prepare(folder)
+            } else {
+                let Some(client) = self.link.client(cancel).await else { return Step::Over };
+                fetch::fetch(&client, task, job, folder).await
+            };
+            match fetched {
+                Ok(()) => return Step::On(()),
+                Err(error @ FetchError::Never { .. }) => return Step::Failed(Failure::FetchFailed, error.to_string()),
+                Err(error @ FetchError::Folder { .. }) => return Step::Declined(DeclineCode::NoRoom, chain(&error)),
+                Err(error @ FetchError::Later { .. }) => observe::retried(task, "fetch", &chain(&error)),
+            }
+            if rest(&mut pause, cancel).await.is_none() {
+                return Step::Over;
+            }
+        }
+    }
+
+    /// Runs a job until a run counts.
+    async fn run(
+        &self,
+        runtime: &dyn Runtime,
+        request: &Request,
+        outputs: Vec<String>,
+        cancel: &CancellationToken,
+    ) -> Result<Step<Computed>, JournalError> {
+        let task = request.task;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let reason = match runtime.run(request, cancel).await {
+                Ok(outcome) => match collect(&outcome, outputs.clone(), request).await {
+                    Ok(step) => return Ok(step),
+                    Err(error) => chain(&error),
+                },
+                Err(RuntimeError::NoImage(reference)) => {
+                    let detail = format!("image {reference} is not in the engine");
+                    return Ok(Step::Declined(DeclineCode::NoImage, detail));
+                }
+                Err(error) => chain(&error),
+            };
+            let attempts = self.journal.lost(task).await?;
+            observe::run_lost(task, attempts, &reason);
+            if attempts >= ATTEMPTS {
+                return Ok(Step::Declined(DeclineCode::Engine, reason));
+            }
+            if rest(&mut pause, cancel).await.is_none() {
+                return Ok(Step::Over);
+            }
+        }
+    }
+
+    /// Puts everything that a result names into the pool's store.
+    async fn upload(
+        &self,
+        task: TaskId,
+        computed: &Computed,
+        folder: &TaskFolder,
+        cancel: &CancellationToken,
+    ) -> Step<()> {
+        self.link.progress(task, Stage::Uploading);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Some(client) = self.link.client(cancel).await else { return Step::Over };
+            let error = match upload_all(&client, computed, &folder.result()).await {
+                Ok(()) => return Step::On(()),
+                Err(error) => error,
+            };
+            match &error {
+                ClientError::File { .. } => {
+                    return Step::Declined(DeclineCode::Engine, format!("its result was lost: {}", chain(&error)));
+                }
+                ClientError::Refused(problem) if problem.status == 413 => {
+                    return Step::Declined(DeclineCode::Policy, format!("the pool's store refuses it: {problem}"));
+                }
+                ClientError::Refused(_)
+                | ClientError::Unreachable { .. }
+                | ClientError::Foreign { .. }
+                | ClientError::Corrupt { .. } => observe::retried(task, "upload", &chain(&error)),
+            }
+            if rest(&mut pause, cancel).await.is_none() {
+                return Step::Over;
+            }
+        }
+    }
+
+    /// Frees what the runtime holds for a task.
+    async fn release(&self, task: TaskId, folder: &TaskFolder) {
+        for runtime in &self.runtimes {
+            if let Err(error) = runtime.clear(task, folder).await {
+                observe::clearing_failed(task, &chain(&error));
+            }
+        }
+    }
+
+    /// Removes all of a task but its row.
+    async fn clear(&self, task: TaskId, folder: &TaskFolder) -> Result<(), JournalError> {
+        if !folder.path().exists() {
+            return Ok(());
+        }
+        self.release(task, folder).await;
+        if let Err(error) = tokio::fs::remove_dir_all(folder.path()).await {
+            observe::clearing_failed(task, &error.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Waits before the next try, longer each time. `None`: cancelled.
+async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Option<()> {
+    let this = *pause;
+    *pause = (this * 2).min(LONGEST_PAUSE);
+    tokio::select! {
+        () = cancel.cancelled() => None,
+        () = tokio::time::sleep(this) => Some(()),
+    }
+}
+
+fn failed(failure: Failure, detail: String, streams: Option<(Content, Content)>, wall_ms: u64) -> Computed {
+    let (stdout, stderr) = streams.unzip();
+    Computed { digest: failure.digest(), manifest: None, stdout, stderr, wall_ms, failure: Some(detail) }
+}
+
+/// Makes a result of an ended run.
+async fn collect(outcome: &Outcome, outputs: Vec<String>, request: &Request) -> Result<Step<Computed>, DigestError> {
+    let (ended, limits) = (outcome.ended.clone(), request.limits);
+    let wall_ms = u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX);
+    let (outcome, folder) = (outcome.clone(), request.folder.clone());
+    let wall_s = request.wall.as_secs();
+    let blocking = move || -> Result<Step<Computed>, DigestError> {
+        let fail = |failure, detail: String| {
+            let streams = digest::collect_streams(&folder)?;
+            Ok(Step::On(failed(failure, detail, Some(streams), wall_ms)))
+        };
+        match ended {
+            Ended::Cancelled => Ok(Step::Over),
+            Ended::TimedOut => fail(Failure::TimedOut, format!("the job ran longer than {wall_s} s")),
+            Ended::OutOfMemory => {
+                fail(Failure::OutOfMemory, format!("the job needs more than {} bytes of memory", limits.memory_bytes))
+            }
+            Ended::OutputTooLarge(reason) => fail(Failure::OutputTooLarge, reason),
+            Ended::Exited(code) => match digest::collect(code, &outcome, &outputs, limits.disk_bytes, &folder) {
+                Ok(collected) => Ok(Step::On(result(&collected, wall_ms))),
+                Err(DigestError::Unfit(reason)) => fail(Failure::OutputTooLarge, reason),
+                Err(error) => Err(error),
+            },
+        }
+    };
+    // A panic in there is one of this program's, and goes on here.
+    tokio::task::spawn_blocking(blocking).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn result(collected: &Collected, wall_ms: u64) -> Computed {
+    let Collected { manifest, stdout, stderr } = collected;
+    let said = |content: &Content| (content.size > 0).then_some(*content);
+    Computed {
+        digest: manifest.digest(),
+        manifest: Some(manifest.to_bytes()),
+        stdout: said(stdout),
+        stderr: said(stderr),
+        wall_ms,
+        failure: None,
+    }
+}
+
+async fn upload_all(client: &SchedulerClient, computed: &Computed, from: &Path) -> Result<(), ClientError> {
+    let mut blobs: Vec<Content> = computed.stdout.into_iter().chain(computed.stderr).collect();
+    if let Some(bytes) = &computed.manifest {
+        let manifest = Manifest::from_bytes(bytes).expect("the journal keeps what this program made");
+        blobs.extend(manifest.blobs());
+    }
+    blobs.sort_unstable_by_key(|content| content.sha256);
+    blobs.dedup();
+    let uploads: Vec<_> = blobs.into_iter().map(|content| upload_one(client, content, from).boxed()).collect();
+    let files = stream::iter(uploads).buffer_unordered(UPLOADS_AT_ONCE).try_collect::<()>();
+    let document = async {
+        match &computed.manifest {
+            Some(bytes) => client.put_bytes(bytes.clone()).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(files, document).map(drop)
+}
+
+async fn upload_one(client: &SchedulerClient, content: Content, from: &Path) -> Result<(), ClientError> {
+    if content.size > ASK_FIRST_BYTES && client.has_blob(content.sha256).await? {
+        return Ok(());
+    }
+    client.put_file(&from.join(content.sha256.to_string()), content.sha256).await
+}

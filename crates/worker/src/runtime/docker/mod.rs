@@ -1,0 +1,142 @@
+//! Docker, through its API. Tested against engines as old as API 1.41 (20.10); the version is negotiated.
+
+mod confine;
+mod disk;
+mod image;
+mod job;
+mod probe;
+mod stream;
+mod sweep;
+
+use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
+use crate::config::{DockerShare, SharedImages};
+use berth_protocol::{TaskId, WorkerAddr};
+use berth_wire::job::Image;
+use bollard::errors::Error as ApiError;
+use disk::Disks;
+use futures_util::future::BoxFuture;
+use image::Known;
+use std::{collections::HashSet, path::PathBuf};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const ENGINE: &str = "Docker";
+/// The engine itself refuses containers with less memory.
+const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+
+/// Whose a container is. The name is checked as well: containers inherit their image's labels, and an image may claim
+/// anything.
+const LABEL_WORKER: &str = "berth.worker";
+const LABEL_TASK: &str = "berth.task";
+/// When its time is over, in milliseconds since 1970: what a restarted worker goes by.
+const LABEL_ENDS: &str = "berth.ends-ms";
+
+/// A Docker engine on this machine.
+#[derive(Debug)]
+pub struct Docker {
+    api: bollard::Docker,
+    address: String,
+    worker: WorkerAddr,
+    tasks: PathBuf,
+    share: DockerShare,
+    disks: Disks,
+    known: Known,
+}
+
+impl Docker {
+    /// Connects to the engine and agrees on a version. `tasks` is the folder of the tasks' folders, seen by the engine
+    /// under the same path.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unreachable`] if nobody answers.
+    pub async fn connect(share: DockerShare, worker: WorkerAddr, tasks: PathBuf) -> Result<Self, RuntimeError> {
+        let address = share.host.clone();
+        let api = match &address {
+            Some(host) => bollard::Docker::connect_with_host(host),
+            None => bollard::Docker::connect_with_defaults(),
+        };
+        let address = address.unwrap_or_else(|| "DOCKER_HOST, or else unix:///var/run/docker.sock".to_owned());
+        let unreachable = |source: ApiError| RuntimeError::Unreachable {
+            engine: ENGINE,
+            address: address.clone(),
+            source: Box::new(source),
+        };
+        let api = api.map_err(unreachable)?.negotiate_version().await.map_err(unreachable)?;
+        let disks = Disks::choose(share.quota);
+        Ok(Self { api, address, worker, tasks, share, disks, known: Known::default() })
+    }
+
+    /// The name of a task's container.
+    fn name(&self, task: TaskId) -> String {
+        let worker = self.worker.to_string();
+        format!("berth-{}-{}", &worker[2..10], &task.to_string()[2..])
+    }
+
+    /// Turns the API's errors into ours.
+    fn failed<'a>(&'a self, action: &'static str) -> impl Fn(ApiError) -> RuntimeError + use<'a> {
+        move |source| match source {
+            ApiError::DockerResponseServerError { .. }
+            | ApiError::DockerStreamError { .. }
+            | ApiError::DockerContainerWaitError { .. }
+            | ApiError::JsonDataError { .. } => {
+                RuntimeError::Engine { engine: ENGINE, action, source: Box::new(source) }
+            }
+            source => {
+                RuntimeError::Unreachable { engine: ENGINE, address: self.address.clone(), source: Box::new(source) }
+            }
+        }
+    }
+}
+
+/// The HTTP status with which the engine answered, if it did.
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
+        ApiError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// A number as the engine's API takes it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+impl Runtime for Docker {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Docker
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let network = self.share.network;
+        Capabilities { pids: true, network, resumes: true, least_memory_bytes: LEAST_MEMORY_BYTES }
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(self.probe_confinement())
+    }
+
+    fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
+        Box::pin(async {
+            let there = self.list().await?;
+            Ok(match &self.share.images {
+                SharedImages::All => there,
+                SharedImages::Only(declared) => self.declared(declared, &there),
+            })
+        })
+    }
+
+    fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(self.sweep_all(held))
+    }
+
+    fn run<'a>(
+        &'a self,
+        request: &'a Request,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Outcome, RuntimeError>> {
+        Box::pin(self.run_job(request, cancel))
+    }
+
+    fn clear<'a>(&'a self, task: TaskId, folder: &'a TaskFolder) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(self.clear_task(task, folder))
+    }
+}

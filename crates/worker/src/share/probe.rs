@@ -1,0 +1,40 @@
+//! Which engines really work.
+
+use crate::{
+    assignment::chain,
+    config::Config,
+    observe,
+    runtime::{Runtime, RuntimeError, docker::Docker},
+};
+use berth_protocol::WorkerAddr;
+use std::{path::Path, sync::Arc};
+
+/// Connects to each engine that the owner shares and has it run a trivial job. What fails is not announced.
+///
+/// # Errors
+/// The first engine's, if none works: a worker that shares nothing gets nothing.
+pub(crate) async fn engines(
+    config: &Config,
+    worker: WorkerAddr,
+    tasks: &Path,
+) -> Result<Vec<Arc<dyn Runtime>>, RuntimeError> {
+    let mut working: Vec<Arc<dyn Runtime>> = Vec::new();
+    let mut first = None;
+    if let Some(share) = &config.docker {
+        let probed = async {
+            let docker = Docker::connect(share.clone(), worker, tasks.to_owned()).await?;
+            docker.probe().await.map(|()| docker)
+        };
+        match probed.await {
+            Ok(docker) => working.push(Arc::new(docker)),
+            Err(error) => {
+                observe::share_failed("engine", "docker", &chain(&error));
+                first = Some(error);
+            }
+        }
+    }
+    match first {
+        Some(error) if working.is_empty() => Err(error),
+        Some(_) | None => Ok(working),
+    }
+}

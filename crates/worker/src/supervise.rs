@@ -1,0 +1,369 @@
+//! The worker's life: opens its folder, journal and engines, clears up after its last life, then keeps two things going:
+//! the connection, and as many tasks as fit. A stop takes no new tasks, lets the running ones end, tells the scheduler,
+//! and only then disconnects.
+
+use crate::{
+    assignment::{DeclineCode, Standing},
+    config::{Config, ConfigError},
+    journal::{Identity, Journal, JournalError, Phase, Row},
+    observe,
+    run::Bench,
+    runtime::{Runtime, RuntimeError},
+    session::{Session, SessionError},
+    share,
+    socket::Caller,
+    status::{Board, Connection, Running, Status},
+};
+use alloy::signers::local::PrivateKeySigner;
+use berth_chain::Class;
+use berth_fault::Faults;
+use berth_protocol::{AssetId, TaskId, WorkerAddr, domain::Domain};
+use berth_wire::{job::Job, job::Limits, units::Decimal, worker::Capacity};
+use nix::fcntl::{Flock, FlockArg};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+/// After the last task of a stop has ended, its report is out within this, or goes out at the next start.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// A cancelled task has cleared up within this: an engine takes up to half a minute to kill.
+const CANCEL_TAKES: Duration = Duration::from_secs(60);
+
+/// A worker that can't go on.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// Its configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its folder can't be used.
+    #[error("the worker's folder {path} can't be used")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another worker uses its folder.
+    #[error("another worker is running in {path}")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing that it shares works.
+    #[error("nothing that this worker shares works")]
+    NothingShared(#[source] RuntimeError),
+    /// An engine fails while clearing up.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Its journal fails.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The scheduler turns it away for good.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl WorkerError {
+    /// What to do about it.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Folder { .. } | Self::Busy { .. } | Self::NothingShared(_) => Class::Refused,
+            Self::Runtime(error) => error.class(),
+            Self::Journal(error) => error.class(),
+            Self::Session(error) => error.class(),
+        }
+    }
+
+    /// What the owner can do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Folder { path, .. } => {
+                format!("give a folder that this user may write, or: mkdir -p {}", path.display())
+            }
+            Self::Busy { .. } => {
+                "stop the other one, or give this worker a `folder` of its own in worker.toml".to_owned()
+            }
+            Self::NothingShared(error) | Self::Runtime(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Session(error) => error.hint(),
+        }
+    }
+}
+
+/// Runs a worker until `shutdown`, then drains it.
+///
+/// `key` is the worker's own; `domain` says on which contract its signatures hold. `faults` is for tests.
+///
+/// # Errors
+/// [`WorkerError`]: its configuration, folder, engines or journal can't be used, or the scheduler turns it away for good.
+pub async fn run(
+    config: Config,
+    key: PrivateKeySigner,
+    domain: Domain,
+    faults: Faults,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    config.check()?;
+    let worker = WorkerAddr::new(key.address());
+    let pool = AssetId::new(config.pool).expect("the check above lets only pools pass");
+    let folder = open_folder(&config.folder)?;
+    let _held = lock(&folder)?;
+    let identity = Identity { worker, pool, domain };
+    let journal = Journal::open(&folder.join("journal.db"), identity, faults).await?;
+    let tasks = folder.join("tasks");
+    fs::create_dir_all(&tasks).map_err(|source| WorkerError::Folder { path: tasks.clone(), source })?;
+    let runtimes = share::engines(&config, worker, &tasks).await.map_err(WorkerError::NothingShared)?;
+    sweep(&journal, &runtimes).await?;
+    let capacity = share::capacity(&config);
+    let standing = Standing {
+        domain,
+        worker,
+        pool,
+        capacity,
+        only: share::only(&config),
+        runtimes: runtimes.iter().map(|runtime| (runtime.kind(), runtime.capabilities())).collect(),
+        policy: config.policy.clone(),
+    };
+    let mut images = 0;
+    for runtime in &runtimes {
+        images += runtime.images().await?.len();
+    }
+    observe::shares_announced(runtimes.len(), images);
+    let board = Arc::new(Board::new(&folder, blank(&config, &standing, images)));
+    let caller = Caller { scheduler: config.scheduler.clone(), pool, domain, key };
+    let (session, link) = Session::new(caller, journal.clone(), standing.clone(), runtimes.clone(), board.clone());
+    let news = session.tasks.clone();
+    let bench = Arc::new(Bench { journal, runtimes, standing, tasks, link });
+    let floor =
+        Floor { bench, board, news, capacity, drain: config.drain, at_work: HashMap::new(), work: JoinSet::new() };
+    let stop = CancellationToken::new();
+    let connection = Box::pin(session.keep(stop.clone()));
+    supervise(floor, connection, shutdown, stop).await
+}
+
+/// Keeps the connection and the tasks going; whichever ends first ends the other.
+async fn supervise(
+    mut floor: Floor,
+    mut connection: impl Future<Output = Result<(), SessionError>> + Unpin,
+    shutdown: CancellationToken,
+    stop: CancellationToken,
+) -> Result<(), WorkerError> {
+    let ended = {
+        let mut tasks = Box::pin(floor.work(shutdown));
+        tokio::select! {
+            ended = &mut connection => Err(ended),
+            drained = &mut tasks => Ok(drained),
+        }
+    };
+    match ended {
+        Ok(drained) => {
+            stop.cancel();
+            // What could not be told now is in the journal.
+            drop(tokio::time::timeout(FAREWELL, connection).await);
+            drained
+        }
+        Err(ended) => {
+            floor.abandon().await?;
+            Ok(ended?)
+        }
+    }
+}
+
+fn open_folder(path: &Path) -> Result<PathBuf, WorkerError> {
+    let failed = |source| WorkerError::Folder { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(failed)?;
+    // Engines need whole paths.
+    fs::canonicalize(path).map_err(failed)
+}
+
+/// Held as long as the worker runs; the system lets go of it with the process.
+fn lock(folder: &Path) -> Result<Flock<fs::File>, WorkerError> {
+    let failed = |source| WorkerError::Folder { path: folder.to_owned(), source };
+    let file = fs::File::create(folder.join("lock")).map_err(failed)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| WorkerError::Busy { path: folder.to_owned() })
+}
+
+/// Clears up after an earlier life: whatever belongs to no task that goes on.
+async fn sweep(journal: &Journal, runtimes: &[Arc<dyn Runtime>]) -> Result<(), WorkerError> {
+    let held: HashSet<TaskId> = journal.open_tasks().await?.into_iter().map(|row| row.task).collect();
+    for runtime in runtimes {
+        runtime.sweep(&held).await?;
+    }
+    Ok(())
+}
+
+fn blank(config: &Config, standing: &Standing, images: usize) -> Status {
+    Status {
+        worker: standing.worker.get(),
+        pool: standing.pool.get(),
+        scheduler: config.scheduler.clone(),
+        pid: std::process::id(),
+        written_ms: 0,
+        connection: Connection::Connecting,
+        capacity: standing.capacity,
+        engines: standing.runtimes.iter().map(|(kind, _)| *kind).collect(),
+        images,
+        running: Vec::new(),
+        settled: 0,
+        ended: 0,
+        unsettled: 0,
+        earned: Decimal(0),
+        refusals: VecDeque::new(),
+        draining: false,
+    }
+}
+
+/// A task that is being worked on.
+struct AtWork {
+    cancel: CancellationToken,
+    limits: Limits,
+}
+
+/// Where tasks are worked on. What is to be done is read from the journal each time; a wake-up carries nothing.
+struct Floor {
+    bench: Arc<Bench>,
+    board: Arc<Board>,
+    news: Arc<Notify>,
+    capacity: Capacity,
+    drain: Duration,
+    at_work: HashMap<TaskId, AtWork>,
+    work: JoinSet<(TaskId, Result<(), JournalError>)>,
+}
+
+impl Floor {
+    /// Works on tasks until `shutdown`, then lets them end.
+    async fn work(&mut self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        while !shutdown.is_cancelled() {
+            self.activate(false).await?;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.news.notified() => {}
+                Some(ended) = self.work.join_next() => self.ended(ended)?,
+            }
+        }
+        observe::draining(self.at_work.len());
+        let over = tokio::time::sleep(self.drain);
+        tokio::pin!(over);
+        loop {
+            self.activate(true).await?;
+            if self.at_work.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = &mut over => return self.abandon().await,
+                () = self.news.notified() => {}
+                Some(ended) = self.work.join_next() => self.ended(ended)?,
+            }
+        }
+    }
+
+    /// Compares what the journal holds with what is being worked on, and closes the gap.
+    async fn activate(&mut self, draining: bool) -> Result<(), WorkerError> {
+        let open = self.bench.journal.open_tasks().await?;
+        let wanted: HashSet<TaskId> = open.iter().map(|row| row.task).collect();
+        for (task, at_work) in &self.at_work {
+            if !wanted.contains(task) {
+                at_work.cancel.cancel();
+            }
+        }
+        for row in &open {
+            if self.at_work.contains_key(&row.task) {
+                continue;
+            }
+            // A result that is here goes up, whatever else: its pay is earned.
+            if draining && row.phase != Phase::Computed {
+                let detail = "the worker is being stopped";
+                if self.bench.journal.decline(row.task, DeclineCode::Policy.name(), detail).await? {
+                    observe::declined(row.task, DeclineCode::Policy, detail);
+                    self.bench.link.wake();
+                }
+            } else if let Some(limits) = self.fits(row) {
+                self.start(row.clone(), limits);
+            } else {
+                break;
+            }
+        }
+        self.show(&open, draining).await
+    }
+
+    /// The limits of a task, if there is room for it now.
+    fn fits(&self, row: &Row) -> Option<Limits> {
+        // A job that can't be read is refused by its check, and uses nothing.
+        let nothing = Limits { cpu_millis: 0, memory_bytes: 0, disk_bytes: 0, pids: 0, network: false };
+        let limits = Job::from_bytes(row.assign.job.as_bytes()).map_or(nothing, |job| job.limits);
+        if self.at_work.is_empty() {
+            return Some(limits);
+        }
+        let used = |of: fn(&Limits) -> u64| {
+            self.at_work.values().map(|at_work| of(&at_work.limits)).fold(of(&limits), u64::saturating_add)
+        };
+        let room = self.at_work.len() < usize::try_from(self.capacity.slots).unwrap_or(usize::MAX)
+            && used(|limits| limits.cpu_millis.into()) <= self.capacity.cpu_millis.into()
+            && used(|limits| limits.memory_bytes) <= self.capacity.memory_bytes
+            && used(|limits| limits.disk_bytes) <= self.capacity.disk_bytes;
+        room.then_some(limits)
+    }
+
+    fn start(&mut self, row: Row, limits: Limits) {
+        let (task, cancel, bench) = (row.task, CancellationToken::new(), self.bench.clone());
+        self.at_work.insert(task, AtWork { cancel: cancel.clone(), limits });
+        self.work.spawn(async move {
+            let ended = bench.advance(&row, &cancel).await;
+            (task, ended)
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(TaskId, Result<(), JournalError>), JoinError>) -> Result<(), WorkerError> {
+        // A panic in a task is this program's, and goes on here.
+        let (task, ended) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        self.at_work.remove(&task);
+        Ok(ended?)
+    }
+
+    /// Ends all tasks at once; they clear up after themselves.
+    async fn abandon(&mut self) -> Result<(), WorkerError> {
+        for at_work in self.at_work.values() {
+            at_work.cancel.cancel();
+        }
+        let all = async {
+            while let Some(ended) = self.work.join_next().await {
+                self.ended(ended)?;
+            }
+            Ok(())
+        };
+        // What is left then is cleared at the next start.
+        tokio::time::timeout(CANCEL_TAKES, all).await.unwrap_or(Ok(()))
+    }
+
+    /// Tells the owner.
+    async fn show(&self, open: &[Row], draining: bool) -> Result<(), WorkerError> {
+        let totals = self.bench.journal.totals().await?;
+        let running =
+            |row: &Row| Running { task: row.task.get(), phase: row.phase.name().to_owned(), since_ms: row.changed_ms };
+        let written = self.board.write(|status| {
+            status.running = open.iter().map(running).collect();
+            status.settled = totals.settled;
+            status.ended = totals.ended;
+            status.unsettled = totals.unsettled;
+            status.earned = Decimal(totals.earned);
+            status.draining = draining;
+        });
+        if let Err(error) = written {
+            observe::status_unwritten(&error.to_string());
+        }
+        Ok(())
+    }
+}
