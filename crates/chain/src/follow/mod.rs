@@ -101,7 +101,7 @@ impl FollowConfig {
             finality_depth: NonZeroU64::new(64).expect("not zero"),
             // Public nodes mostly cap ranges between 1,000 and 10,000 blocks; a refusal halves it anyway.
             max_range: NonZeroU64::new(2_000).expect("not zero"),
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(250),
         }
     }
 }

@@ -24,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often an idle sender looks at its queue though nobody woke it.
+const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+
 /// How to send.
 #[derive(Debug, Clone)]
 pub struct SenderConfig {
@@ -57,7 +60,7 @@ impl SenderConfig {
             max_in_flight: 64,
             // 500 gwei: dearer gas than this is a mistake more often than a need.
             max_fee_wei: 500_000_000_000,
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(250),
             faults: Faults::default(),
         }
     }
@@ -202,6 +205,7 @@ impl Sender {
                     tokio::select! {
                         () = wake.notified() => {}
                         () = heads.changed(), if !idle => {}
+                        () = tokio::time::sleep(LOOK_ANYWAY), if idle => {}
                         () = stop.cancelled() => {}
                     }
                 }
@@ -258,18 +262,25 @@ impl Sender {
             return Ok(activity);
         }
         self.obstacle = SenderHealth::Sending;
+        let reconciled = self.reconcile().await;
+        // A step may have written before a later one failed: whoever waits looks again in either case.
+        if !matches!(reconciled, Ok(0)) {
+            self.moved.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        let moved = reconciled?;
+        self.tell(self.obstacle.clone());
+        activity = self.load().await?;
+        activity.moved = moved;
+        Ok(activity)
+    }
+
+    async fn reconcile(&mut self) -> Result<u64, OutboxError> {
         let head = self.rpc.head().await?;
         let mut moved = self.recheck(head).await?;
         moved += self.collect(head).await?;
         moved += self.keep(head).await?;
         moved += self.dispatch(head).await?;
-        self.tell(self.obstacle.clone());
-        if moved > 0 {
-            self.moved.send_modify(|count| *count = count.wrapping_add(moved));
-        }
-        activity = self.load().await?;
-        activity.moved = moved;
-        Ok(activity)
+        Ok(moved)
     }
 
     async fn load(&self) -> Result<Activity, OutboxError> {

@@ -316,7 +316,9 @@ async fn a_chain_that_was_started_anew_is_refused_by_an_old_database() -> eyre::
     let rpc = world.rpc.clone();
     drop(world);
     assert_eq!(alive.step().await.expect_err("there is no node").class(), Class::Retry);
-    let config = AnvilConfig { port, mining: Mining::OnDemand, ..AnvilConfig::new(tool_path("anvil")?) };
+    // Started within the same second, the two would even share their first block.
+    let arguments = vec!["--timestamp".to_owned(), "1000000000".to_owned()];
+    let config = AnvilConfig { port, mining: Mining::OnDemand, arguments, ..AnvilConfig::new(tool_path("anvil")?) };
     let _anvil = Anvil::start(&config)?;
     // In the middle of following, whatever number of blocks it has …
     let short = alive.step().await;
