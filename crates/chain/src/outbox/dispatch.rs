@@ -195,13 +195,15 @@ impl Sender {
 
     /// Simulates on the chain as it is, and where that reverts and something is in flight, on top of that.
     async fn quote(&self, wishes: &[Wish], in_flight: bool) -> Result<Vec<Quote>, OutboxError> {
-        let quotes = stream::iter(wishes).map(|wish| async move {
+        let ask = |wish| async move {
             match self.rpc.gas(request(wish), BlockId::latest()).await {
                 Err(RpcError::Reverted { .. }) if in_flight => self.rpc.gas(request(wish), BlockId::pending()).await,
                 answer => answer,
             }
-        });
-        let quotes = quotes.buffered(CALLS).map(|answer| match answer {
+        };
+        // Made before anything is awaited: a closure over borrowed wishes that lives across an await is not provably Send.
+        let asked: Vec<_> = wishes.iter().map(ask).collect();
+        let quotes = stream::iter(asked).buffered(CALLS).map(|answer| match answer {
             Ok(gas) => Ok(Quote::Gas(gas)),
             Err(RpcError::Reverted { data }) => Ok(Quote::Reverts(data)),
             Err(RpcError::Declined { message, .. }) => Ok(Quote::Unknown(message)),
