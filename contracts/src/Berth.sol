@@ -50,20 +50,16 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
     /// @param deal the deal's id
     /// @param domain the domain separator
     /// @param punishing the deal's last punish time
+    /// @param fee what a failed task's pool is paid
     /// @param pot what a task's worker is paid
     /// @param failurePot what a failed task's worker is paid
     struct Settlement {
         DealId deal;
         bytes32 domain;
         uint256 punishing;
+        uint256 fee;
         uint256 pot;
         uint256 failurePot;
-    }
-
-    /// @notice How many tasks ended, and how.
-    struct Tally {
-        uint256 done;
-        uint256 failed;
     }
 
     uint256 private constant MAX_LISTS = 256;
@@ -168,25 +164,29 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         require(terms.trust <= 1, Berth_NotSingle(terms.trust));
         require(results.length <= MAX_LISTS, Berth_BatchTooLarge(results.length, MAX_LISTS));
         Settlement memory settlement;
-        settlement.deal = terms.id();
+        settlement.deal = _calledDeal();
         Progress memory progress = _progressOf(settlement.deal);
-        require(block.timestamp <= terms.settling(), Berth_TooLate(terms.settling()));
+        uint256 settling = terms.settling();
+        require(block.timestamp <= settling, Berth_TooLate(settling));
         settlement.domain = Hashing.domainSeparator();
         settlement.punishing = terms.punishing();
-        uint256 fee = terms.failureFee();
+        settlement.fee = terms.failureFee();
         settlement.pot = terms.workersPot(terms.poolPrice);
-        settlement.failurePot = terms.workersPot(fee);
+        settlement.failurePot = terms.workersPot(settlement.fee);
 
         // Effect:
-        Tally memory total;
-        for (uint256 i = 0; i < results.length; i++) {
-            Tally memory list = _settleList(terms, settlement, progress, results[i]);
-            total.done += list.done;
-            total.failed += list.failed;
+        uint256 open = progress.open;
+        uint256 failed = 0;
+        for (uint256 i = 0; i < results.length; ++i) {
+            failed += _settleList(terms, settlement, progress, results[i]);
         }
-        if (total.done + total.failed == 0) return;
-        _store(settlement.deal, progress);
-        _pay(terms, settlement, total, fee);
+        // Every task that ended came off the number of the open ones, and the failed ones are among them.
+        unchecked {
+            uint256 endedNow = open - progress.open;
+            if (endedNow == 0) return;
+            _store(settlement.deal, progress);
+            _pay(terms, settlement, endedNow - failed, failed);
+        }
     }
 
     /// @inheritdoc IBerthDirect
@@ -372,36 +372,38 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         subject.poolOrder = digests.pool;
     }
 
-    /// @dev Ends the tasks of one list in memory, and pays the worker's owner.
+    /// @dev Ends the tasks of one list in memory, and pays the worker's owner; tells how many of them failed.
     function _settleList(
         DealTerms calldata terms,
         Settlement memory settlement,
         Progress memory progress,
         WorkerResults calldata list
-    ) private returns (Tally memory tally) {
-        uint256 length = list.entries.length;
+    ) private returns (uint256 failed) {
+        bytes calldata entries = list.entries;
+        address worker = list.worker;
         require(
-            length > 0 && length % ENTRY_BYTES == 0 && length <= MAX_ENTRIES * ENTRY_BYTES, Berth_BadListLength(length)
+            entries.length > 0 && entries.length % ENTRY_BYTES == 0 && entries.length <= MAX_ENTRIES * ENTRY_BYTES,
+            Berth_BadListLength(entries.length)
         );
-        _requireSigned(
-            list.worker,
-            MessageHashUtils.toTypedDataHash(
-                settlement.domain, Hashing.singleResults(settlement.deal, keccak256(list.entries))
-            ),
-            list.signature
-        );
+        bytes32 structHash = Hashing.singleResults(settlement.deal, keccak256(entries));
+        _requireSigned(worker, MessageHashUtils.toTypedDataHash(settlement.domain, structHash), list.signature);
         if (msg.sender != terms.operator) _requireAssigned(terms, settlement, list);
 
-        address owner = _coveringOwner(terms, list.worker, settlement.punishing);
+        address owner = _coveringOwner(terms, worker, settlement.punishing);
         if (owner == address(0)) {
-            emit ListSkipped(settlement.deal, list.worker);
-            return tally;
+            emit ListSkipped(settlement.deal, worker);
+            return 0;
         }
+        uint256 open = progress.open;
         bytes memory kept;
-        (tally, kept) = _endEntries(terms, settlement.deal, progress, list.entries);
-        if (tally.done + tally.failed == 0) return tally;
-        _credit(owner, settlement.pot * tally.done + settlement.failurePot * tally.failed);
-        emit SinglesSettled(settlement.deal, list.worker, kept);
+        (failed, kept) = _endEntries(terms, settlement.deal, progress, entries);
+        // As in `settleSingles`; a pot is below 2^128 and a list has at most 256 entries.
+        unchecked {
+            uint256 endedNow = open - progress.open;
+            if (endedNow == 0) return 0;
+            _credit(owner, settlement.pot * (endedNow - failed) + settlement.failurePot * failed);
+        }
+        emit SinglesSettled(settlement.deal, worker, kept);
     }
 
     /// @dev Each entry has the operator's word that this worker may run the task.
@@ -425,41 +427,50 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         }
     }
 
-    /// @dev Ends in memory whatever is open, and copies it run by run into `kept`.
+    /// @dev Ends in memory whatever is open, and copies it, run by run, into `kept`; tells how many of them failed.
     function _endEntries(DealTerms calldata terms, DealId deal, Progress memory progress, bytes calldata entries)
         private
-        returns (Tally memory tally, bytes memory kept)
+        returns (uint256 failed, bytes memory kept)
     {
-        uint32 previous = 0;
+        uint256 first = terms.first;
+        uint256 size = terms.size;
+        uint256 next = 0;
         uint256 runStart = 0;
-        for (uint256 at = 0; at < entries.length; at += ENTRY_BYTES) {
-            uint32 index = uint32(bytes4(entries[at:at + INDEX_BYTES]));
-            uint256 digest = uint256(bytes32(entries[at + INDEX_BYTES:at + ENTRY_BYTES]));
-            require(at == 0 || index > previous, Berth_IndexNotAscending(previous, index));
-            require(terms.holds(index), Berth_IndexOutside(index, terms.first, terms.size));
-            require(digest != 0, Berth_NoDigest(index));
-            previous = index;
-            if (_end(deal, progress, index - terms.first)) {
-                if (digest < FAILURES) tally.failed++;
-                else tally.done++;
-            } else {
-                if (runStart < at) kept = bytes.concat(kept, entries[runStart:at]);
-                runStart = at + ENTRY_BYTES;
+        // The length is a multiple of ENTRY_BYTES, so that a whole entry is at every `at`. An index below `first`
+        // wraps around, to an offset beyond every size.
+        unchecked {
+            for (uint256 at = 0; at < entries.length; at += ENTRY_BYTES) {
+                uint256 index = uint32(bytes4(entries[at:]));
+                uint256 digest = uint256(bytes32(entries[at + INDEX_BYTES:]));
+                uint256 offset = index - first;
+                require(index >= next, Berth_IndexNotAscending(next - 1, index));
+                require(offset < size, Berth_IndexOutside(index, first, size));
+                require(digest != 0, Berth_NoDigest(index));
+                next = index + 1;
+                if (_end(deal, progress, offset)) {
+                    if (digest < FAILURES) ++failed;
+                } else {
+                    if (runStart < at) kept = bytes.concat(kept, entries[runStart:at]);
+                    runStart = at + ENTRY_BYTES;
+                }
             }
         }
-        if (runStart == 0) return (tally, entries);
+        if (runStart == 0) return (failed, entries);
         if (runStart < entries.length) kept = bytes.concat(kept, entries[runStart:]);
     }
 
     /// @dev Pays everybody but the workers, and gives the payer what failures leave.
-    function _pay(DealTerms calldata terms, Settlement memory settlement, Tally memory total, uint256 fee) private {
-        uint256 price = terms.price();
-        uint256 stake = uint256(terms.poolStake) * (total.done + total.failed);
-        uint256 poolPart =
-            (terms.poolPrice - settlement.pot) * total.done + (fee - settlement.failurePot) * total.failed;
-        _release(terms.payer, price * (total.done + total.failed), (price - fee) * total.failed);
-        _credit(terms.appOwner, uint256(terms.appPrice) * total.done);
-        _credit(terms.datasetOwner, uint256(terms.datasetPrice) * total.done);
-        _release(terms.poolOwner, stake, stake + poolPart);
+    function _pay(DealTerms calldata terms, Settlement memory settlement, uint256 done, uint256 failed) private {
+        // Prices are below 2^130, counts below 2^32; a pot is a part of its price, and the fee of the pool's.
+        unchecked {
+            uint256 price = terms.price();
+            uint256 stake = uint256(terms.poolStake) * (done + failed);
+            uint256 poolPart =
+                (terms.poolPrice - settlement.pot) * done + (settlement.fee - settlement.failurePot) * failed;
+            _release(terms.payer, price * (done + failed), (price - settlement.fee) * failed);
+            _credit(terms.appOwner, uint256(terms.appPrice) * done);
+            _credit(terms.datasetOwner, uint256(terms.datasetPrice) * done);
+            _release(terms.poolOwner, stake, stake + poolPart);
+        }
     }
 }

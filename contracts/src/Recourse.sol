@@ -55,7 +55,7 @@ contract Recourse is BerthStorage, IRecourse {
         require(kept.bonded >= amount, Berth_BondTooSmall(kept.bonded, amount));
         uint256 releaseAt = block.timestamp + unbondDelay();
 
-        // `amount` is at most `bonded`; the two together never pass 2^96 - 1 (see `bond`); the delay is below 2^34.
+        // `amount` is at most `bonded`; the two together never pass 2^96 - 1 (see `bond`); the delay is below 2^36.
         // forge-lint: disable-next-item(unsafe-typecast)
         (kept.bonded, kept.unbonding, kept.releaseAt) =
         (kept.bonded - uint96(amount), kept.unbonding + uint96(amount), uint40(releaseAt));
@@ -81,7 +81,7 @@ contract Recourse is BerthStorage, IRecourse {
     function decline(DealTerms calldata terms, uint32[] calldata indexes) external {
         require(msg.sender == terms.operator, Berth_NotOperator(msg.sender, terms.operator));
         require(indexes.length <= MAX_DECLINED, Berth_BatchTooLarge(indexes.length, MAX_DECLINED));
-        DealId deal = terms.id();
+        DealId deal = _calledDeal();
         Progress memory progress = _progressOf(deal);
         require(block.timestamp <= terms.closing(), Berth_TooLate(terms.closing()));
 
@@ -105,7 +105,7 @@ contract Recourse is BerthStorage, IRecourse {
 
     /// @inheritdoc IRecourse
     function claim(DealTerms calldata terms) external {
-        DealId deal = terms.id();
+        DealId deal = _calledDeal();
         Progress memory progress = _progressOf(deal);
         require(progress.open > 0, Berth_NothingOpen(deal));
         require(block.timestamp > terms.settling(), Berth_TooEarly(terms.settling()));

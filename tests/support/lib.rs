@@ -1,1 +1,12 @@
-//! Placeholder.
+//! A whole market of real parts for tests and benchmarks: the `berth` binary, anvil, the Docker engine.
+//!
+//! It mocks nothing, and knows the programs only from outside: command lines, exit codes, documents, signals, the
+//! chain and the engine. [`world`] is a devnet that leaves nothing behind; [`binary`] runs the program, [`process`] kills
+//! and restarts services, [`engine`] and [`chain`] look at what they did, [`books`] adds up every wei, and [`proxy`] is a
+//! network that can be cut.
+
+pub mod binary;
+pub mod books;
+pub mod chain;
+pub mod engine;
+pub mod proxy;

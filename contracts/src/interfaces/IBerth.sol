@@ -120,11 +120,11 @@ interface IBerthBase {
     /// @notice A deal of this trust is not settled by lists of single workers.
     error Berth_NotSingle(uint32 trust);
     /// @notice The deal has no task of this index.
-    error Berth_IndexOutside(uint32 index, uint32 first, uint32 size);
+    error Berth_IndexOutside(uint256 index, uint256 first, uint256 size);
     /// @notice Indexes of a list must rise.
-    error Berth_IndexNotAscending(uint32 previous, uint32 index);
+    error Berth_IndexNotAscending(uint256 previous, uint256 index);
     /// @notice A digest of zero is no result.
-    error Berth_NoDigest(uint32 index);
+    error Berth_NoDigest(uint256 index);
     /// @notice A list has 1 to 256 entries of 36 bytes.
     error Berth_BadListLength(uint256 length);
     /// @notice More items than one call may have.

@@ -1,5 +1,19 @@
-//! From the contracts' ABI to the protocol's types.
+//! From the contracts' ABI to the protocol's types, and back. The two sides declare the same structs, field for field,
+//! so one converts into the other by its ABI encoding; a test holds them together.
 
+use crate::bindings::{
+    assets::Assets::{AssetsEvents, Transfer},
+    berth::IBerth::{self, IBerthEvents},
+};
+use alloy::{
+    primitives::{Address, B256, Log, U256},
+    sol_types::{SolEventInterface as _, SolValue},
+};
+use berth_protocol::{
+    AccountAddr, Amount, AssetId, DealId, DealTerms, ResultDigest, Timestamp, WorkerAddr,
+    ledger::{Event, Orders, event::DealSubject},
+    single::ENTRY_BYTES,
+};
 use thiserror::Error;
 
 /// A log is not what its contract's ABI says.
@@ -16,4 +30,134 @@ pub enum DecodeError {
         /// What it is.
         value: String,
     },
+}
+
+/// Reads a log of `Berth` or `Assets`. `None` for what the protocol has no name for: approvals, and the transfer that
+/// comes with each registration.
+///
+/// # Errors
+/// [`DecodeError`] if the log is none that the contracts emit.
+pub fn event(log: &Log) -> Result<Option<Event>, DecodeError> {
+    let topic = log.topics().first();
+    if topic.is_some_and(|topic| IBerthEvents::SELECTORS.contains(&topic.0)) {
+        return of_berth(IBerthEvents::decode_log(log)?.data);
+    }
+    if topic.is_some_and(|topic| AssetsEvents::SELECTORS.contains(&topic.0)) {
+        return of_assets(AssetsEvents::decode_log(log)?.data);
+    }
+    Ok(None)
+}
+
+fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
+    let worker = WorkerAddr::new;
+    let account = AccountAddr::new;
+    let deal = DealId::new;
+    Ok(Some(match event {
+        IBerthEvents::Deposited(e) => {
+            Event::Deposited { account: account(e.account), from: e.from, amount: amount(e.amount)? }
+        }
+        IBerthEvents::Withdrawn(e) => {
+            Event::Withdrawn { account: account(e.account), to: e.to, amount: amount(e.amount)? }
+        }
+        IBerthEvents::EpochRaised(e) => Event::EpochRaised { account: account(e.account), epoch: e.epoch },
+        IBerthEvents::DealMatched(e) => Event::DealMatched {
+            deal: deal(e.deal),
+            requester: account(e.requester),
+            terms: Box::new(recode::<_, DealTerms>(&e.terms)?),
+            subject: Box::new(recode::<_, DealSubject>(&e.subject)?),
+        },
+        IBerthEvents::SinglesSettled(e) => {
+            Event::SinglesSettled { deal: deal(e.deal), worker: worker(e.worker), entries: e.entries.to_vec() }
+        }
+        IBerthEvents::ListSkipped(e) => Event::ListSkipped { deal: deal(e.deal), worker: worker(e.worker) },
+        IBerthEvents::TasksDeclined(e) => {
+            Event::TasksDeclined { deal: deal(e.deal), indexes: e.indexes, stake_returned: e.stakeReturned }
+        }
+        IBerthEvents::DealClaimed(e) => Event::DealClaimed { deal: deal(e.deal), tasks: e.tasks },
+        IBerthEvents::WorkerEnlisted(e) => {
+            Event::WorkerEnlisted { pool: asset(e.pool)?, worker: worker(e.worker), owner: account(e.owner) }
+        }
+        IBerthEvents::Bonded(e) => {
+            Event::Bonded { pool: asset(e.pool)?, worker: worker(e.worker), amount: Amount::new(e.amount) }
+        }
+        IBerthEvents::Unbonded(e) => Event::Unbonded {
+            pool: asset(e.pool)?,
+            worker: worker(e.worker),
+            amount: Amount::new(e.amount),
+            release_at: Timestamp::new(e.releaseAt),
+        },
+        IBerthEvents::BondWithdrawn(e) => {
+            Event::BondWithdrawn { pool: asset(e.pool)?, worker: worker(e.worker), amount: Amount::new(e.amount) }
+        }
+        IBerthEvents::EIP712DomainChanged(_) => return Ok(None),
+    }))
+}
+
+fn of_assets(event: AssetsEvents) -> Result<Option<Event>, DecodeError> {
+    Ok(match event {
+        AssetsEvents::AssetRegistered(e) => Some(Event::AssetRegistered {
+            asset: asset(e.asset)?,
+            creator: AccountAddr::new(e.creator),
+            descriptor: e.descriptor,
+        }),
+        AssetsEvents::Transfer(Transfer { from: Address::ZERO, .. }) => None,
+        AssetsEvents::Transfer(e) => Some(Event::AssetGiven {
+            asset: asset(e.tokenId.into())?,
+            from: AccountAddr::new(e.from),
+            to: AccountAddr::new(e.to),
+        }),
+        AssetsEvents::Approval(_) | AssetsEvents::ApprovalForAll(_) => None,
+    })
+}
+
+/// The entries of a `SinglesSettled` event: (index, digest).
+///
+/// # Errors
+/// [`DecodeError::Value`] if the bytes are no whole entries, or an entry has no digest.
+pub fn entries(packed: &[u8]) -> Result<Vec<(u32, ResultDigest)>, DecodeError> {
+    let wrong = || DecodeError::Value { what: "a list of results", value: format!("{} bytes", packed.len()) };
+    if !packed.len().is_multiple_of(ENTRY_BYTES) {
+        return Err(wrong());
+    }
+    packed
+        .chunks_exact(ENTRY_BYTES)
+        .map(|entry| {
+            let (index, digest) = entry.split_first_chunk::<4>().ok_or_else(wrong)?;
+            let digest = ResultDigest::new(B256::from_slice(digest)).ok_or_else(wrong)?;
+            Ok((u32::from_be_bytes(*index), digest))
+        })
+        .collect()
+}
+
+pub(crate) fn amount(units: U256) -> Result<Amount, DecodeError> {
+    let units = units.try_into();
+    units.map(Amount::new).map_err(|_| DecodeError::Value { what: "an amount", value: "above 2^128".to_owned() })
+}
+
+pub(crate) fn asset(id: B256) -> Result<AssetId, DecodeError> {
+    AssetId::new(id).ok_or_else(|| DecodeError::Value { what: "an asset", value: id.to_string() })
+}
+
+/// The same struct as the other side declares it.
+fn recode<A: SolValue, B>(from: &A) -> Result<B, DecodeError>
+where
+    B: SolValue + From<<<B as SolValue>::SolType as alloy::sol_types::SolType>::RustType>,
+{
+    Ok(B::abi_decode(&from.abi_encode())?)
+}
+
+/// A deal's terms, as calls take them.
+pub(crate) fn terms(terms: &DealTerms) -> IBerth::DealTerms {
+    recode(terms).expect("the protocol's terms have the ABI's fields")
+}
+
+/// Four orders, as calls take them.
+pub(crate) fn orders(orders: &Orders) -> IBerth::Orders {
+    const SAME: &str = "the protocol's orders have the ABI's fields";
+    IBerth::Orders {
+        app: recode(&orders.app).expect(SAME),
+        dataset: recode(&orders.dataset).expect(SAME),
+        pool: recode(&orders.pool).expect(SAME),
+        request: recode(&orders.request).expect(SAME),
+    }
 }

@@ -1,8 +1,8 @@
 //! A database belongs to one contract on one chain. Following another into it would mix two histories.
 
 use crate::{
+    Class,
     block::{BlockNumber, Header},
-    class::Class,
     rpc::{Rpc, RpcError},
     store::{self, StoreError},
 };

@@ -1,8 +1,8 @@
 //! Calls to a node. Every call has a deadline, and every failure says whether to try again.
 
 use crate::{
+    Class,
     block::{BlockNumber, BlockRef, Header},
-    class::Class,
 };
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},

@@ -7,24 +7,17 @@ use serde_json::Value;
 use std::{fs, path::Path};
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
 fn the_committed_vectors_are_what_this_crate_computes() {
-    let committed: Value = serde_json::from_str(&read("contracts/test/vectors/protocol.json"))
-        .expect("the vectors are JSON");
+    let committed: Value =
+        serde_json::from_str(&read("contracts/test/vectors/protocol.json")).expect("the vectors are JSON");
     let computed = vectors::document();
     let names = |value: &Value| -> Vec<String> {
-        value
-            .as_object()
-            .expect("the vectors are one object")
-            .keys()
-            .cloned()
-            .collect()
+        value.as_object().expect("the vectors are one object").keys().cloned().collect()
     };
     for name in names(&computed) {
         assert_eq!(

@@ -1,1 +1,54 @@
-//! Placeholder.
+//! The daemon of a pool's operator: deals of its pool become tasks, tasks become assignments pushed to connected
+//! workers, their reports are checked, kept and settled in batches, and what nobody settled in time is claimed.
+//!
+//! It never runs anything that a requester or an app owner supplies, never believes anybody but the chain about how a
+//! task ended, and moves no money but through the outbox.
+//!
+//! In the order of the data: `follow` writes what the chain says; `reconcile` takes a `view` of the tables and of who is
+//! connected (`presence`), has `plan` decide, and lets `act` do it, with `mailbox` for what workers are told; `results`
+//! keeps and checks what comes in through `api`; `supervise` holds it together. All SQL is in `store`.
+//!
+//! ```no_run
+//! # async fn run(config: berth_scheduler::Config, key: berth_chain::signer::Signer) -> Result<(), berth_scheduler::SchedulerError> {
+//! let shutdown = tokio_util::sync::CancellationToken::new();
+//! let running = berth_scheduler::Scheduler::start(config, key, Default::default(), shutdown.clone()).await?;
+//! println!("serving at http://{}", running.address);
+//! // …until somebody calls shutdown.cancel():
+//! running.wait().await
+//! # }
+//! ```
+//!
+//! What a worker should know beyond [`berth_wire::worker`]: a report is not acknowledged; it is done with when its task
+//! is settled or has ended, by mail. Until then a reconnecting worker hands in again what it has not seen settled, which
+//! is harmless. [`ToWorker::Refused`](berth_wire::worker::ToWorker::Refused) has these codes: `superseded` (the task went
+//! elsewhere: leave it out of the list from now on, though it may still be paid if the chain says so), `ended` (the same,
+//! for good), `not-assigned`, `unknown-task`, `bad-list`, `bad-signature`, `bad-result` (the report can't be right),
+//! `blob-missing` (put the blob that is named, then report again), `store-failed` (report again later).
+
+mod act;
+mod api;
+mod clock;
+mod config;
+mod follow;
+mod mailbox;
+mod observe;
+mod plan;
+mod presence;
+mod reconcile;
+mod results;
+#[cfg(test)]
+mod samples;
+mod signals;
+mod store;
+mod supervise;
+mod view;
+
+use berth_protocol::task::Phase;
+pub use config::{Config, ConfigError};
+pub use supervise::{Running, Scheduler, SchedulerError, StoreFolderError};
+
+/// The points at which a test may have the scheduler killed: before and after the transaction by which a task enters
+/// each of its phases.
+pub fn kill_points() -> impl Iterator<Item = String> {
+    Phase::ALL.into_iter().flat_map(|phase| [act::kill_point(phase, false), act::kill_point(phase, true)])
+}

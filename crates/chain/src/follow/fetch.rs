@@ -17,7 +17,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::BTreeMap;
 
 /// How many blocks near the head one transaction takes at the most: bounds what a crash repeats.
-const NEAR_BLOCKS: u64 = 32;
+pub(super) const NEAR_BLOCKS: u64 = 32;
 /// How many calls are under way at once.
 const CALLS: usize = 8;
 /// A page with more logs than this shrinks the next one: an answer of 100,000 logs is 69 MB.
@@ -41,7 +41,7 @@ impl<E: Send + Sync, S: Sink<E>> Follower<E, S> {
     }
 
     async fn near(&self, cursor: BlockRef, head: Header) -> Result<Option<Span<E>>, FollowError> {
-        let end = head.block.number.get().min(cursor.number.get().saturating_add(NEAR_BLOCKS));
+        let end = head.block.number.get().min(cursor.number.get().saturating_add(self.piece));
         let headers: Vec<Option<Header>> = stream::iter(cursor.number.get() + 1..=end)
             .map(|number| async move {
                 if number == head.block.number.get() {
@@ -138,16 +138,26 @@ impl<E: Send + Sync, S: Sink<E>> Follower<E, S> {
         Ok(Block { at, events })
     }
 
-    /// Halves the page after a refusal; gives the error back where there is nothing to halve or it has another cause.
+    /// Halves the page after a failure; gives the error back where the node is at fault or there is nothing to halve.
     fn shrink(&mut self, error: RpcError) -> Result<(), FollowError> {
+        let was = self.range;
+        self.range = (was / 2).max(1);
         match error {
+            // An answer that breaks off may have been too large as well.
             RpcError::Unreachable { .. } | RpcError::Missing { .. } => Err(error.into()),
-            _ if self.range == 1 => Err(error.into()),
-            _ => {
-                self.range /= 2;
+            RpcError::TimedOut { .. }
+            | RpcError::Reverted { .. }
+            | RpcError::Declined { .. }
+            | RpcError::Malformed { .. }
+                if was > 1 =>
+            {
                 tracing::debug!(range = self.range, %error, "a page of logs was refused; asking for fewer blocks");
                 Ok(())
             }
+            RpcError::TimedOut { .. }
+            | RpcError::Reverted { .. }
+            | RpcError::Declined { .. }
+            | RpcError::Malformed { .. } => Err(error.into()),
         }
     }
 

@@ -10,8 +10,8 @@ mod fetch;
 mod fork;
 
 use crate::{
+    Class,
     block::{BlockNumber, BlockRef},
-    class::Class,
     convert::DecodeError,
     heads::Heads,
     identity::{self, IdentityError, Subject},
@@ -101,7 +101,7 @@ impl FollowConfig {
             finality_depth: NonZeroU64::new(64).expect("not zero"),
             // Public nodes mostly cap ranges between 1,000 and 10,000 blocks; a refusal halves it anyway.
             max_range: NonZeroU64::new(2_000).expect("not zero"),
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(250),
         }
     }
 }
@@ -216,6 +216,8 @@ pub struct Follower<E, S> {
     sink: S,
     /// How many blocks the next page of logs spans.
     range: u64,
+    /// How many blocks near the head the next piece has.
+    piece: u64,
     /// How often in a row the head was below the cursor on the cursor's own branch.
     lower_heads: u32,
     tip: watch::Sender<BlockRef>,
@@ -246,6 +248,7 @@ impl<E: Send + Sync, S: Sink<E>> Follower<E, S> {
             rpc,
             pool,
             range: config.max_range.get(),
+            piece: fetch::NEAR_BLOCKS,
             config,
             decode,
             sink,

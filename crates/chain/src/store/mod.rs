@@ -1,14 +1,14 @@
 //! Every SQL statement of this crate: one file per table. Functions take a connection; callers own the transaction.
 
-// pub(crate) mod attempt;
+pub(crate) mod attempt;
 pub(crate) mod cursor;
 pub(crate) mod header;
 pub(crate) mod identity;
-// pub(crate) mod outbox;
+pub(crate) mod outbox;
 
 use crate::{
+    Class,
     block::{BlockNumber, BlockRef},
-    class::Class,
 };
 use alloy::primitives::{Address, B256};
 use berth_protocol::Timestamp;
@@ -64,14 +64,9 @@ impl StoreError {
 const BUSY: [i32; 2] = [5, 6];
 
 fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(e) => {
-            let code = e.code().and_then(|code| code.parse::<i32>().ok());
-            code.is_some_and(|code| BUSY.contains(&(code & 0xff)))
-        }
-        _ => false,
-    }
+    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| BUSY.contains(&(code & 0xff)))
+        || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))
 }
 
 /// Creates this crate's tables, or brings them up to date. They and the record of what was applied have names of their

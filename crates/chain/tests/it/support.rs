@@ -14,9 +14,14 @@ use berth_chain::{
     identity::Subject,
     tool::tool_path,
 };
-use core::{future::Future, pin::pin, task::Poll};
+use core::{future::Future, pin::pin, task::Poll, time::Duration};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use std::path::Path;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
 alloy::sol! {
     // The source is Emitter.sol beside this file: solc 0.8.37, optimised, no metadata.
@@ -133,4 +138,82 @@ pub(crate) async fn cut<F: Future>(turns: usize, future: F) -> Option<F::Output>
         future.as_mut().poll(context).map(Some)
     })
     .await
+}
+
+/// What a node does with a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verdict {
+    /// It answers.
+    Answer,
+    /// It refuses.
+    Refuse,
+    /// It breaks the connection.
+    Break,
+}
+
+/// A node in front of anvil that does not always do what it is asked.
+pub(crate) struct Moody {
+    pub(crate) url: String,
+    _serving: JoinSet<()>,
+}
+
+impl Moody {
+    pub(crate) async fn start<F>(anvil: String, mood: F) -> eyre::Result<Self>
+    where
+        F: Fn(&serde_json::Value) -> Verdict + Clone + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (anvil, client, mood) = (anvil.clone(), client.clone(), mood.clone());
+                connections.spawn(async move { serve(stream, &anvil, &client, mood).await });
+            }
+        });
+        Ok(Self { url, _serving: serving })
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    anvil: &str,
+    client: &reqwest::Client,
+    mood: impl Fn(&serde_json::Value) -> Verdict,
+) -> eyre::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        let call: serde_json::Value = serde_json::from_slice(&body)?;
+        let answer = match mood(&call) {
+            Verdict::Answer => {
+                let request = client.post(anvil).header("content-type", "application/json").body(body);
+                request.send().await?.bytes().await?.to_vec()
+            }
+            Verdict::Refuse => {
+                let error = serde_json::json!({ "code": -32005, "message": "not today" });
+                serde_json::to_vec(&serde_json::json!({ "jsonrpc": "2.0", "id": call["id"], "error": error }))?
+            }
+            Verdict::Break => return Ok(()),
+        };
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+        stream.get_mut().write_all(&[head.as_bytes(), &answer].concat()).await?;
+    }
 }

@@ -19,10 +19,7 @@ use berth_protocol::domain::Domain;
 use serde_json::{Map, Value, json};
 
 /// Where all vectors are signed.
-const DOMAIN: Domain = Domain {
-    chain_id: 31_337,
-    berth: address!("0x5FbDB2315678afecb367f032d93F642f64180aa3"),
-};
+const DOMAIN: Domain = Domain { chain_id: 31_337, berth: address!("0x5FbDB2315678afecb367f032d93F642f64180aa3") };
 
 /// The key whose secret is the hash of `name`: for tests only, on no chain.
 fn key(name: &str) -> PrivateKeySigner {
@@ -54,11 +51,8 @@ pub(crate) fn document() -> Value {
     let mut whole = Map::new();
     whole.insert("domain".to_owned(), domain());
     whole.insert("keys".to_owned(), keys());
-    for (name, part) in orders::parts()
-        .into_iter()
-        .chain(deals::parts())
-        .chain(rounds::parts())
-        .chain(consensus::parts())
+    for (name, part) in
+        orders::parts().into_iter().chain(deals::parts()).chain(rounds::parts()).chain(consensus::parts())
     {
         whole.insert(name.to_owned(), part);
     }
@@ -78,16 +72,7 @@ fn domain() -> Value {
 }
 
 fn keys() -> Value {
-    let names = [
-        "app owner",
-        "dataset owner",
-        "operator",
-        "owner",
-        "payer",
-        "pool owner",
-        "requester",
-        "worker",
-    ];
+    let names = ["app owner", "dataset owner", "operator", "owner", "payer", "pool owner", "requester", "worker"];
     json!({
         "name": names,
         "secret": names.map(secret),
@@ -98,10 +83,7 @@ fn keys() -> Value {
 /// A message's fields by name. They are all of one word each, so that their EIP-712 encoding says everything.
 fn fields<M: SolStruct>(message: &M) -> Value {
     let kind = M::eip712_root_type();
-    let listed = kind
-        .split_once('(')
-        .and_then(|(_, rest)| rest.strip_suffix(')'))
-        .expect("a type reads Name(fields)");
+    let listed = kind.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).expect("a type reads Name(fields)");
     let words = message.eip712_encode_data();
     let one = |(field, word): (&str, &[u8])| {
         let (kind, name) = field.split_once(' ').expect("a field has type and name");
@@ -119,9 +101,7 @@ fn fields<M: SolStruct>(message: &M) -> Value {
 /// A message, its type, its hashes and the signature of the key called `signer`.
 fn signed<M: SolStruct>(message: &M, signer: &str) -> Value {
     let digest = DOMAIN.digest(message);
-    let signature = key(signer)
-        .sign_hash_sync(&digest)
-        .expect("a local key signs");
+    let signature = key(signer).sign_hash_sync(&digest).expect("a local key signs");
     json!({
         "message": fields(message),
         "type": M::eip712_encode_type(),

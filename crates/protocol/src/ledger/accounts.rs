@@ -17,17 +17,11 @@ fn plus(a: Amount, b: Amount) -> Amount {
 }
 
 fn minus(a: Amount, b: Amount) -> Amount {
-    a.checked_sub(b)
-        .expect("nothing takes more than was put in")
+    a.checked_sub(b).expect("nothing takes more than was put in")
 }
 
 impl Ledger {
-    pub(super) fn deposit(
-        &mut self,
-        sender: Address,
-        account: Address,
-        arrived: U256,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn deposit(&mut self, sender: Address, account: Address, arrived: U256) -> Result<Vec<Event>, Refusal> {
         if account.is_zero() {
             return Err(Refusal::BadRecipient { recipient: account });
         }
@@ -39,55 +33,30 @@ impl Ledger {
         let (account, arrived) = (AccountAddr::new(account), amount(arrived));
         self.held = amount(held);
         self.credit(account, arrived);
-        Ok(vec![Event::Deposited {
-            account,
-            from: sender,
-            amount: arrived,
-        }])
+        Ok(vec![Event::Deposited { account, from: sender, amount: arrived }])
     }
 
-    pub(super) fn withdraw(
-        &mut self,
-        sender: Address,
-        to: Address,
-        wanted: U256,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn withdraw(&mut self, sender: Address, to: Address, wanted: U256) -> Result<Vec<Event>, Refusal> {
         if to.is_zero() || to == self.domain.berth {
             return Err(Refusal::BadRecipient { recipient: to });
         }
         let account = AccountAddr::new(sender);
         let amount = self.debit(account, wanted)?;
         self.held = minus(self.held, amount);
-        Ok(vec![Event::Withdrawn {
-            account,
-            to,
-            amount,
-        }])
+        Ok(vec![Event::Withdrawn { account, to, amount }])
     }
 
-    pub(super) fn raise_epoch(
-        &mut self,
-        sender: Address,
-        given: u64,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn raise_epoch(&mut self, sender: Address, given: u64) -> Result<Vec<Event>, Refusal> {
         let account = AccountAddr::new(sender);
         let current = self.epoch_of(account);
         if given <= current {
             return Err(Refusal::EpochNotRaised { current, given });
         }
         self.epochs.insert(account, given);
-        Ok(vec![Event::EpochRaised {
-            account,
-            epoch: given,
-        }])
+        Ok(vec![Event::EpochRaised { account, epoch: given }])
     }
 
-    pub(super) fn register(
-        &mut self,
-        sender: Address,
-        kind: u8,
-        descriptor: &str,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn register(&mut self, sender: Address, kind: u8, descriptor: &str) -> Result<Vec<Event>, Refusal> {
         let known = AssetKind::from_byte(kind).ok_or(Refusal::UnknownKind { kind })?;
         if descriptor.is_empty() || descriptor.len() > MAX_DESCRIPTOR_BYTES {
             let length = U256::from(descriptor.len());
@@ -99,11 +68,7 @@ impl Ledger {
         }
         let creator = AccountAddr::new(sender);
         self.assets.insert(asset, creator);
-        Ok(vec![Event::AssetRegistered {
-            asset,
-            creator,
-            descriptor: descriptor.to_owned(),
-        }])
+        Ok(vec![Event::AssetRegistered { asset, creator, descriptor: descriptor.to_owned() }])
     }
 
     /// Assets' own refusals are ERC-721's and none of this model: only an owner's gift to another account changes
@@ -131,11 +96,7 @@ impl Ledger {
     pub(super) fn debit(&mut self, holder: AccountAddr, needed: U256) -> Result<Amount, Refusal> {
         let free = self.account(holder).free;
         if U256::from(free.units()) < needed {
-            return Err(Refusal::FreeTooSmall {
-                account: holder,
-                free: U256::from(free.units()),
-                needed,
-            });
+            return Err(Refusal::FreeTooSmall { account: holder, free: U256::from(free.units()), needed });
         }
         let taken = amount(needed);
         self.accounts.entry(holder).or_default().free = minus(free, taken);

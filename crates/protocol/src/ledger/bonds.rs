@@ -30,11 +30,7 @@ impl Ledger {
         let added = self.debit(kept.owner, U256::from(more))?;
         kept.bonded = amount(bonded);
         self.bonds.insert((pool, worker), kept);
-        events.push(Event::Bonded {
-            pool,
-            worker,
-            amount: added,
-        });
+        events.push(Event::Bonded { pool, worker, amount: added });
         Ok(events)
     }
 
@@ -48,10 +44,7 @@ impl Ledger {
     ) -> Result<(AssetId, Bond), Refusal> {
         let id = AssetId::new(pool)
             .filter(|pool| pool.kind() == AssetKind::Pool)
-            .ok_or(Refusal::WrongKind {
-                asset: pool,
-                wanted: AssetKind::Pool as u8,
-            })?;
+            .ok_or(Refusal::WrongKind { asset: pool, wanted: AssetKind::Pool as u8 })?;
         if self.owner_of(pool).is_none() {
             return Err(Refusal::UnknownAsset { asset: pool });
         }
@@ -63,17 +56,8 @@ impl Ledger {
             });
         }
         let owner = AccountAddr::new(sender);
-        events.push(Event::WorkerEnlisted {
-            pool: id,
-            worker,
-            owner,
-        });
-        let fresh = Bond {
-            owner,
-            bonded: Amount::ZERO,
-            unbonding: Amount::ZERO,
-            release_at: Timestamp::new(0),
-        };
+        events.push(Event::WorkerEnlisted { pool: id, worker, owner });
+        let fresh = Bond { owner, bonded: Amount::ZERO, unbonding: Amount::ZERO, release_at: Timestamp::new(0) };
         Ok((id, fresh))
     }
 
@@ -86,22 +70,13 @@ impl Ledger {
     ) -> Result<Vec<Event>, Refusal> {
         let (pool, mut kept) = self.owned(sender, (pool, worker))?;
         let (bonded, less) = (kept.bonded, Amount::new(less));
-        kept.bonded = bonded.checked_sub(less).ok_or(Refusal::BondTooSmall {
-            bonded: U256::from(bonded.units()),
-            needed: U256::from(less.units()),
-        })?;
-        kept.unbonding = kept
-            .unbonding
-            .checked_add(less)
-            .expect("both together are at most 2^96 - 1");
+        kept.bonded = bonded
+            .checked_sub(less)
+            .ok_or(Refusal::BondTooSmall { bonded: U256::from(bonded.units()), needed: U256::from(less.units()) })?;
+        kept.unbonding = kept.unbonding.checked_add(less).expect("both together are at most 2^96 - 1");
         kept.release_at = now.plus(self.bounds.unbond_delay_s());
         self.bonds.insert((pool, worker), kept);
-        Ok(vec![Event::Unbonded {
-            pool,
-            worker,
-            amount: less,
-            release_at: kept.release_at,
-        }])
+        Ok(vec![Event::Unbonded { pool, worker, amount: less, release_at: kept.release_at }])
     }
 
     pub(super) fn withdraw_bond(
@@ -112,48 +87,27 @@ impl Ledger {
     ) -> Result<Vec<Event>, Refusal> {
         let (pool, mut kept) = self.owned(sender, (pool, worker))?;
         if kept.unbonding == Amount::ZERO {
-            return Err(Refusal::NothingUnbonding {
-                pool: pool.get(),
-                worker,
-            });
+            return Err(Refusal::NothingUnbonding { pool: pool.get(), worker });
         }
         if now < kept.release_at {
-            return Err(Refusal::BondHeld {
-                release_at: kept.release_at,
-            });
+            return Err(Refusal::BondHeld { release_at: kept.release_at });
         }
         let amount = kept.unbonding;
         kept.unbonding = Amount::ZERO;
         self.bonds.insert((pool, worker), kept);
         self.credit(kept.owner, amount);
-        Ok(vec![Event::BondWithdrawn {
-            pool,
-            worker,
-            amount,
-        }])
+        Ok(vec![Event::BondWithdrawn { pool, worker, amount }])
     }
 
     /// The sender's own bond for a worker.
-    fn owned(
-        &self,
-        sender: Address,
-        (pool, worker): (B256, WorkerAddr),
-    ) -> Result<(AssetId, Bond), Refusal> {
-        let found =
-            AssetId::new(pool).and_then(|pool| self.bond_of(pool, worker).map(|bond| (pool, bond)));
+    fn owned(&self, sender: Address, (pool, worker): (B256, WorkerAddr)) -> Result<(AssetId, Bond), Refusal> {
+        let found = AssetId::new(pool).and_then(|pool| self.bond_of(pool, worker).map(|bond| (pool, bond)));
         require_owner(sender, found.map(|(_, bond)| bond))?;
-        found.ok_or(Refusal::NotBondOwner {
-            sender,
-            owner: Address::ZERO,
-        })
+        found.ok_or(Refusal::NotBondOwner { sender, owner: Address::ZERO })
     }
 }
 
 fn require_owner(sender: Address, bond: Option<Bond>) -> Result<(), Refusal> {
     let owner = bond.map_or(Address::ZERO, |bond| bond.owner.get());
-    if owner == sender {
-        Ok(())
-    } else {
-        Err(Refusal::NotBondOwner { sender, owner })
-    }
+    if owner == sender { Ok(()) } else { Err(Refusal::NotBondOwner { sender, owner }) }
 }

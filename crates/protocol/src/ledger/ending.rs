@@ -44,30 +44,20 @@ impl Ledger {
         sender: Address,
     ) -> Result<Option<Event>, Refusal> {
         let length = list.entries.len();
-        if length == 0 || !length.is_multiple_of(ENTRY_BYTES) || length > MAX_ENTRIES * ENTRY_BYTES
-        {
+        if length == 0 || !length.is_multiple_of(ENTRY_BYTES) || length > MAX_ENTRIES * ENTRY_BYTES {
             let length = U256::from(length);
             return Err(Refusal::BadListLength { length });
         }
         if list.signer != Some(list.worker.get()) {
-            let statement = SingleResults {
-                deal: deal.get(),
-                root: keccak256(&list.entries),
-            };
-            return Err(Refusal::BadSignature {
-                signer: list.worker.get(),
-                digest: self.domain.digest(&statement),
-            });
+            let statement = SingleResults { deal: deal.get(), root: keccak256(&list.entries) };
+            return Err(Refusal::BadSignature { signer: list.worker.get(), digest: self.domain.digest(&statement) });
         }
         if sender != terms.operator {
             self.require_assigned(terms, deal, list)?;
         }
         let bond = AssetId::new(terms.pool).and_then(|pool| self.bond_of(pool, list.worker));
         let Some(bond) = bond.filter(|bond| bond.covers(terms)) else {
-            return Ok(Some(Event::ListSkipped {
-                deal,
-                worker: list.worker,
-            }));
+            return Ok(Some(Event::ListSkipped { deal, worker: list.worker }));
         };
         let mut kept = Vec::new();
         let mut previous = None;
@@ -79,20 +69,11 @@ impl Ledger {
                 kept.extend_from_slice(entry);
             }
         }
-        Ok((!kept.is_empty()).then_some(Event::SinglesSettled {
-            deal,
-            worker: list.worker,
-            entries: kept,
-        }))
+        Ok((!kept.is_empty()).then_some(Event::SinglesSettled { deal, worker: list.worker, entries: kept }))
     }
 
     /// Each entry has the operator's word that this worker may run the task.
-    fn require_assigned(
-        &self,
-        terms: &DealTerms,
-        deal: DealId,
-        list: &List,
-    ) -> Result<(), Refusal> {
+    fn require_assigned(&self, terms: &DealTerms, deal: DealId, list: &List) -> Result<(), Refusal> {
         let entries = list.entries.as_chunks::<ENTRY_BYTES>().0;
         let needed = entries.len() * SIGNATURE_BYTES;
         if list.assignments.bytes != needed {
@@ -104,14 +85,8 @@ impl Ledger {
         for (place, entry) in entries.iter().enumerate() {
             let signer = list.assignments.signers.get(place).copied().flatten();
             if signer != Some(terms.operator) {
-                let assignment = Assignment {
-                    task: deal.task(index_of(entry)).get(),
-                    worker: list.worker.get(),
-                };
-                return Err(Refusal::BadSignature {
-                    signer: terms.operator,
-                    digest: self.domain.digest(&assignment),
-                });
+                let assignment = Assignment { task: deal.task(index_of(entry)).get(), worker: list.worker.get() };
+                return Err(Refusal::BadSignature { signer: terms.operator, digest: self.domain.digest(&assignment) });
             }
         }
         Ok(())
@@ -125,10 +100,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         if sender != terms.operator {
-            return Err(Refusal::NotOperator {
-                sender,
-                operator: OperatorAddr::new(terms.operator),
-            });
+            return Err(Refusal::NotOperator { sender, operator: OperatorAddr::new(terms.operator) });
         }
         require_few(indexes.len())?;
         let deal = terms.id();
@@ -146,18 +118,10 @@ impl Ledger {
         if declined.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(vec![Event::TasksDeclined {
-            deal,
-            indexes: declined,
-            stake_returned: now <= terms.stake_returns_until(),
-        }])
+        Ok(vec![Event::TasksDeclined { deal, indexes: declined, stake_returned: now <= terms.stake_returns_until() }])
     }
 
-    pub(super) fn claim(
-        &mut self,
-        terms: &DealTerms,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn claim(&mut self, terms: &DealTerms, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         let deal = terms.id();
         let tasks = self.known(deal)?.open;
         if tasks == 0 {
@@ -188,10 +152,7 @@ impl Ledger {
 
     /// Moves what so many tasks had locked, which all ended in this way.
     fn pay(&mut self, terms: &DealTerms, payout: &Payout, tasks: u32) {
-        let all = |one: Amount| {
-            one.checked_mul(tasks)
-                .expect("the deal locked as much for all its tasks")
-        };
+        let all = |one: Amount| one.checked_mul(tasks).expect("the deal locked as much for all its tasks");
         let pool_owner = AccountAddr::new(terms.poolOwner);
         self.unlock(AccountAddr::new(terms.payer), all(terms.price()));
         self.unlock(pool_owner, all(Amount::new(terms.poolStake)));
@@ -200,25 +161,14 @@ impl Ledger {
         }
         self.credit(pool_owner, all(payout.stake_returned));
         self.burn(all(payout.stake_burnt));
-        let out = payout
-            .credits
-            .iter()
-            .map(|(_, amount)| U256::from(amount.units()))
-            .sum::<U256>();
-        assert_eq!(
-            amount(out),
-            terms.price(),
-            "what a task locked leaves it, no more and no less"
-        );
+        let out = payout.credits.iter().map(|(_, amount)| U256::from(amount.units())).sum::<U256>();
+        assert_eq!(amount(out), terms.price(), "what a task locked leaves it, no more and no less");
     }
 }
 
 fn require_few(items: usize) -> Result<(), Refusal> {
     if items > MAX_ITEMS {
-        return Err(Refusal::BatchTooLarge {
-            items: U256::from(items),
-            max: U256::from(MAX_ITEMS),
-        });
+        return Err(Refusal::BatchTooLarge { items: U256::from(items), max: U256::from(MAX_ITEMS) });
     }
     Ok(())
 }
@@ -234,11 +184,7 @@ fn require_inside(terms: &DealTerms, index: u32) -> Result<(), Refusal> {
     if terms.has(index) {
         return Ok(());
     }
-    Err(Refusal::IndexOutside {
-        index,
-        first: terms.first,
-        size: terms.size,
-    })
+    Err(Refusal::IndexOutside { index, first: terms.first, size: terms.size })
 }
 
 fn index_of(entry: &[u8; ENTRY_BYTES]) -> u32 {
@@ -256,7 +202,6 @@ fn read_entry(
         return Err(Refusal::IndexNotAscending { previous, index });
     }
     require_inside(terms, index)?;
-    let digest =
-        ResultDigest::new(B256::from_slice(&entry[4..])).ok_or(Refusal::NoDigest { index })?;
+    let digest = ResultDigest::new(B256::from_slice(&entry[4..])).ok_or(Refusal::NoDigest { index })?;
     Ok((index, digest))
 }

@@ -37,10 +37,7 @@ impl Ledger {
         self.require_policy(orders)?;
         let request = &orders.request;
         if request.payer != request.requester && request.payer != sender {
-            return Err(Refusal::PayerAbsent {
-                payer: AccountAddr::new(request.payer),
-                sender,
-            });
+            return Err(Refusal::PayerAbsent { payer: AccountAddr::new(request.payer), sender });
         }
         let owners = self.owners_of(orders)?;
         self.require_rules(orders, &owners)?;
@@ -54,21 +51,14 @@ impl Ledger {
             });
         }
         // Three prices may pass 2^128 together: the sum is of 256 bits, as in the contract.
-        let price = [terms.appPrice, terms.datasetPrice, terms.poolPrice]
-            .into_iter()
-            .map(U256::from)
-            .sum::<U256>();
+        let price = [terms.appPrice, terms.datasetPrice, terms.poolPrice].into_iter().map(U256::from).sum::<U256>();
         let size = U256::from(size);
         self.lock(AccountAddr::new(terms.payer), price * size)?;
         let stake = U256::from(terms.poolStake) * size;
         self.lock(AccountAddr::new(terms.poolOwner), stake)?;
 
         let deal = terms.id();
-        let fresh = Deal {
-            open: terms.size,
-            claimed: false,
-            ended: BTreeSet::new(),
-        };
+        let fresh = Deal { open: terms.size, claimed: false, ended: BTreeSet::new() };
         assert!(
             self.deals.insert(deal, fresh).is_none(),
             "no two matches have the same terms: the first index rises with each deal of a request"
@@ -85,45 +75,25 @@ impl Ledger {
     fn require_policy(&self, orders: &Orders) -> Result<(), Refusal> {
         let (pool, request) = (&orders.pool, &orders.request);
         let (trust, max_trust) = (request.trust, pool.maxTrust);
-        require(trust <= max_trust, || Refusal::TrustTooHigh {
-            trust,
-            max_trust,
-        })?;
+        require(trust <= max_trust, || Refusal::TrustTooHigh { trust, max_trust })?;
         let duration = request.duration;
-        for (min, max) in [
-            (pool.minDuration, pool.maxDuration),
-            (self.bounds.min_duration_s(), self.bounds.max_duration_s()),
-        ] {
-            require(min <= duration && duration <= max, || {
-                Refusal::DurationOutOfBounds { duration, min, max }
-            })?;
+        for (min, max) in
+            [(pool.minDuration, pool.maxDuration), (self.bounds.min_duration_s(), self.bounds.max_duration_s())]
+        {
+            require(min <= duration && duration <= max, || Refusal::DurationOutOfBounds { duration, min, max })?;
         }
         let operator_share_bps = pool.operatorShareBps;
-        require(operator_share_bps <= BPS, || Refusal::ShareTooLarge {
-            operator_share_bps,
-        })?;
-        require(pool.parallel > 0, || Refusal::NothingParallel {
-            pool: pool.pool,
-        })?;
+        require(operator_share_bps <= BPS, || Refusal::ShareTooLarge { operator_share_bps })?;
+        require(pool.parallel > 0, || Refusal::NothingParallel { pool: pool.pool })?;
         let volume = request.volume;
-        require(volume > 0 && volume != UNLIMITED, || Refusal::BadVolume {
-            volume,
-        })
+        require(volume > 0 && volume != UNLIMITED, || Refusal::BadVolume { volume })
     }
 
     fn owners_of(&self, orders: &Orders) -> Result<Owners, Refusal> {
-        let owner = |asset: B256| {
-            self.owner_of(asset)
-                .map(AccountAddr::get)
-                .ok_or(Refusal::UnknownAsset { asset })
-        };
+        let owner = |asset: B256| self.owner_of(asset).map(AccountAddr::get).ok_or(Refusal::UnknownAsset { asset });
         Ok(Owners {
             app: owner(orders.app.app)?,
-            dataset: if orders.has_dataset() {
-                owner(orders.dataset.dataset)?
-            } else {
-                Address::ZERO
-            },
+            dataset: if orders.has_dataset() { owner(orders.dataset.dataset)? } else { Address::ZERO },
             pool: owner(orders.pool.pool)?,
         })
     }
@@ -131,14 +101,9 @@ impl Ledger {
     fn require_rules(&self, orders: &Orders, owners: &Owners) -> Result<(), Refusal> {
         let (app, dataset, pool) = (&orders.app, &orders.dataset, &orders.pool);
         let requester = orders.request.requester;
-        require(!orders.request.poolRule.is_zero(), || Refusal::AnyPool {
-            requester: AccountAddr::new(requester),
-        })?;
-        let (the_app, the_dataset, the_pool) = (
-            (app.app, owners.app),
-            (dataset.dataset, owners.dataset),
-            (pool.pool, owners.pool),
-        );
+        require(!orders.request.poolRule.is_zero(), || Refusal::AnyPool { requester: AccountAddr::new(requester) })?;
+        let (the_app, the_dataset, the_pool) =
+            ((app.app, owners.app), (dataset.dataset, owners.dataset), (pool.pool, owners.pool));
         self.require_admitted(orders.request.poolRule, the_pool)?;
         self.require_admitted(app.datasetRule, the_dataset)?;
         self.require_admitted(app.poolRule, the_pool)?;
@@ -154,22 +119,14 @@ impl Ledger {
         Ok(())
     }
 
-    fn require_admitted(
-        &self,
-        rule: B256,
-        (asset, account): (B256, Address),
-    ) -> Result<(), Refusal> {
+    fn require_admitted(&self, rule: B256, (asset, account): (B256, Address)) -> Result<(), Refusal> {
         let admitted = match Rule::decode(rule) {
             Rule::Any => true,
             Rule::Account(named) => named == account,
             Rule::Contract(gate) => self.permits(gate, asset, account),
             Rule::Asset(named) => named == asset,
         };
-        require(admitted, || Refusal::RuleRefused {
-            rule,
-            asset,
-            account,
-        })
+        require(admitted, || Refusal::RuleRefused { rule, asset, account })
     }
 
     fn require_requester(&self, rule: B256, requester: Address) -> Result<(), Refusal> {
@@ -179,17 +136,11 @@ impl Ledger {
             Rule::Contract(gate) => self.permits(gate, B256::ZERO, requester),
             Rule::Asset(named) => self.owner_of(named) == Some(AccountAddr::new(requester)),
         };
-        require(admitted, || Refusal::RuleRefused {
-            rule,
-            asset: B256::ZERO,
-            account: requester,
-        })
+        require(admitted, || Refusal::RuleRefused { rule, asset: B256::ZERO, account: requester })
     }
 
     fn permits(&self, gate: Address, asset: B256, account: Address) -> bool {
-        self.gates
-            .get(&gate)
-            .is_some_and(|permitted| permitted.contains(&(asset, account)))
+        self.gates.get(&gate).is_some_and(|permitted| permitted.contains(&(asset, account)))
     }
 
     /// Each order is in time, of its signer's epoch, and signed.
@@ -200,20 +151,13 @@ impl Ledger {
         owners: &Owners,
         now: Timestamp,
     ) -> Result<Hashes, Refusal> {
-        let (app, dataset, pool, request) =
-            (&orders.app, &orders.dataset, &orders.pool, &orders.request);
+        let (app, dataset, pool, request) = (&orders.app, &orders.dataset, &orders.pool, &orders.request);
         let good = |hash: OrderHash, (expiry, epoch): (Timestamp, u64), owner, signer| {
-            self.require_order(hash, (expiry, epoch), owner, signer, now)
-                .map(|()| hash)
+            self.require_order(hash, (expiry, epoch), owner, signer, now).map(|()| hash)
         };
         let terms = |expiry: Timestamp, epoch: u64| (expiry, epoch);
         Ok(Hashes {
-            app: good(
-                app.hash(&self.domain),
-                terms(app.expires(), app.epoch),
-                owners.app,
-                signers.app,
-            )?,
+            app: good(app.hash(&self.domain), terms(app.expires(), app.epoch), owners.app, signers.app)?,
             dataset: if orders.has_dataset() {
                 good(
                     dataset.hash(&self.domain),
@@ -224,12 +168,7 @@ impl Ledger {
             } else {
                 OrderHash::new(B256::ZERO)
             },
-            pool: good(
-                pool.hash(&self.domain),
-                terms(pool.expires(), pool.epoch),
-                owners.pool,
-                signers.pool,
-            )?,
+            pool: good(pool.hash(&self.domain), terms(pool.expires(), pool.epoch), owners.pool, signers.pool)?,
             request: good(
                 request.hash(&self.domain),
                 terms(request.expires(), request.epoch),
@@ -249,23 +188,13 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         require(now <= expiry, || Refusal::OrderExpired { order, expiry })?;
         let current = self.epoch_of(AccountAddr::new(owner));
-        require(epoch >= current, || Refusal::OrderCancelled {
-            order,
-            epoch,
-            current,
-        })?;
-        require(signer == Some(owner), || Refusal::BadSignature {
-            signer: owner,
-            digest: order.get(),
-        })
+        require(epoch >= current, || Refusal::OrderCancelled { order, epoch, current })?;
+        require(signer == Some(owner), || Refusal::BadSignature { signer: owner, digest: order.get() })
     }
 
     /// Takes as many tasks as all orders have left: `size`, after the `first` that the request had used.
     fn consume(&mut self, orders: &Orders, hashes: &Hashes) -> Result<(u32, u32), Refusal> {
-        let mut used = vec![
-            (hashes.request, orders.request.volume),
-            (hashes.app, orders.app.volume),
-        ];
+        let mut used = vec![(hashes.request, orders.request.volume), (hashes.app, orders.app.volume)];
         if orders.has_dataset() {
             used.push((hashes.dataset, orders.dataset.volume));
         }
@@ -288,8 +217,7 @@ impl Ledger {
 
 /// What the orders say of each other: assets, prices, tag.
 fn require_fit(orders: &Orders) -> Result<(), Refusal> {
-    let (app, dataset, pool, request) =
-        (&orders.app, &orders.dataset, &orders.pool, &orders.request);
+    let (app, dataset, pool, request) = (&orders.app, &orders.dataset, &orders.pool, &orders.request);
     require_asset(request.app, app.app, AssetKind::App)?;
     require_price(app.app, app.price, request.appMaxPrice)?;
     let mut needed = app.tag | request.tag;
@@ -298,10 +226,7 @@ fn require_fit(orders: &Orders) -> Result<(), Refusal> {
         require_price(dataset.dataset, dataset.price, request.datasetMaxPrice)?;
         needed |= dataset.tag;
     } else {
-        require(request.dataset.is_zero(), || Refusal::AssetMismatch {
-            asked: request.dataset,
-            offered: B256::ZERO,
-        })?;
+        require(request.dataset.is_zero(), || Refusal::AssetMismatch { asked: request.dataset, offered: B256::ZERO })?;
     }
     require_kind(pool.pool, AssetKind::Pool)?;
     require_price(pool.pool, pool.price, request.poolMaxPrice)?;
@@ -315,26 +240,16 @@ fn require(holds: bool, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal
 
 fn require_kind(asset: B256, kind: AssetKind) -> Result<(), Refusal> {
     let good = AssetId::new(asset).is_some_and(|asset| asset.kind() == kind);
-    require(good, || Refusal::WrongKind {
-        asset,
-        wanted: kind as u8,
-    })
+    require(good, || Refusal::WrongKind { asset, wanted: kind as u8 })
 }
 
 fn require_asset(asked: B256, offered: B256, kind: AssetKind) -> Result<(), Refusal> {
     require_kind(offered, kind)?;
-    require(asked == offered, || Refusal::AssetMismatch {
-        asked,
-        offered,
-    })
+    require(asked == offered, || Refusal::AssetMismatch { asked, offered })
 }
 
 fn require_price(asset: B256, price: u128, max_price: u128) -> Result<(), Refusal> {
-    require(price <= max_price, || Refusal::PriceTooHigh {
-        asset,
-        price,
-        max_price,
-    })
+    require(price <= max_price, || Refusal::PriceTooHigh { asset, price, max_price })
 }
 
 fn terms_of(
@@ -356,11 +271,7 @@ fn terms_of(
         callback: request.callback,
         appPrice: orders.app.price,
         // Without a dataset nobody would be paid its price.
-        datasetPrice: if orders.has_dataset() {
-            orders.dataset.price
-        } else {
-            0
-        },
+        datasetPrice: if orders.has_dataset() { orders.dataset.price } else { 0 },
         poolPrice: pool.price,
         poolStake: pool.poolStake,
         workerStake: pool.workerStake,

@@ -33,12 +33,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The [`Refusal`] that the contract would revert with; the ledger is then as it was.
-    pub fn apply(
-        &mut self,
-        call: &Call,
-        sender: Address,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub fn apply(&mut self, call: &Call, sender: Address, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         // Some checks come after the first effects, as in the contract, whose revert takes these back.
         let before = self.clone();
         let result = match call {
@@ -48,20 +43,11 @@ impl Ledger {
             Call::Give { asset, to } => Ok(self.give(sender, *asset, *to)),
             Call::Match { orders, signers } => self.match_orders(orders, signers, sender, now),
             Call::RaiseEpoch { epoch } => self.raise_epoch(sender, *epoch),
-            Call::Bond {
-                pool,
-                worker,
-                amount,
-                enlistment,
-            } => self.bond(sender, (*pool, *worker), *amount, *enlistment),
-            Call::Unbond {
-                pool,
-                worker,
-                amount,
-            } => self.unbond(sender, (*pool, *worker), *amount, now),
-            Call::WithdrawBond { pool, worker } => {
-                self.withdraw_bond(sender, (*pool, *worker), now)
+            Call::Bond { pool, worker, amount, enlistment } => {
+                self.bond(sender, (*pool, *worker), *amount, *enlistment)
             }
+            Call::Unbond { pool, worker, amount } => self.unbond(sender, (*pool, *worker), *amount, now),
+            Call::WithdrawBond { pool, worker } => self.withdraw_bond(sender, (*pool, *worker), now),
             Call::SettleSingles { terms, lists } => self.settle_singles(terms, lists, sender, now),
             Call::Decline { terms, indexes } => self.decline(terms, indexes, sender, now),
             Call::Claim { terms } => self.claim(terms, now),

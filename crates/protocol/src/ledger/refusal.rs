@@ -253,13 +253,13 @@ refusals! {
     NotSingle { trust: u32 } = "Berth_NotSingle(uint32)";
     /// The deal has no task of this index.
     #[error("the deal has {size} tasks from {first} on, so none of index {index}")]
-    IndexOutside { index: u32, first: u32, size: u32 } = "Berth_IndexOutside(uint32,uint32,uint32)";
+    IndexOutside { index: u32, first: u32, size: u32 } = "Berth_IndexOutside(uint256,uint256,uint256)";
     /// Indexes of a list must rise.
     #[error("index {index} does not come after {previous}")]
-    IndexNotAscending { previous: u32, index: u32 } = "Berth_IndexNotAscending(uint32,uint32)";
+    IndexNotAscending { previous: u32, index: u32 } = "Berth_IndexNotAscending(uint256,uint256)";
     /// Zero is no result.
     #[error("index {index} has no digest")]
-    NoDigest { index: u32 } = "Berth_NoDigest(uint32)";
+    NoDigest { index: u32 } = "Berth_NoDigest(uint256)";
     /// A list has 1 to 256 entries of 36 bytes.
     #[error("{length} bytes are no list of 1 to 256 results")]
     BadListLength { length: U256 } = "Berth_BadListLength(uint256)";
@@ -298,10 +298,7 @@ refusals! {
 impl Refusal {
     /// What to do about it: only what waits for a time, or for money, may pass later.
     pub const fn class(&self) -> Class {
-        if matches!(
-            self,
-            Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }
-        ) {
+        if matches!(self, Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }) {
             Class::Retry
         } else {
             Class::Refused

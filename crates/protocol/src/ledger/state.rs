@@ -1,10 +1,7 @@
 //! What is kept.
 
 use super::Refusal;
-use crate::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, Timestamp, WorkerAddr,
-    domain::Domain,
-};
+use crate::{AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, Timestamp, WorkerAddr, domain::Domain};
 use alloy_primitives::{Address, B256, U256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,13 +35,8 @@ pub struct Bond {
 impl Bond {
     /// Whether it covers a deal (ADR 0001, section 3).
     pub fn covers(&self, terms: &DealTerms) -> bool {
-        let staying = if self.release_at > terms.deadlines().punish {
-            self.unbonding
-        } else {
-            Amount::ZERO
-        };
-        U256::from(self.bonded.units()) + U256::from(staying.units())
-            >= U256::from(terms.workerStake)
+        let staying = if self.release_at > terms.deadlines().punish { self.unbonding } else { Amount::ZERO };
+        U256::from(self.bonded.units()) + U256::from(staying.units()) >= U256::from(terms.workerStake)
     }
 }
 
@@ -67,9 +59,7 @@ impl Deal {
 
     /// The bits of the first tasks, as the contract keeps them in the deal's word.
     pub fn head(&self) -> U256 {
-        self.ended
-            .range(..HEAD_TASKS)
-            .fold(U256::ZERO, |bits, offset| bits | (U256::ONE << offset))
+        self.ended.range(..HEAD_TASKS).fold(U256::ZERO, |bits, offset| bits | (U256::ONE << offset))
     }
 }
 
@@ -86,27 +76,15 @@ impl Bounds {
     ///
     /// # Errors
     /// [`Refusal::BadBounds`] unless 0 < shortest ≤ longest ≤ span ≤ a hundred years.
-    pub const fn new(
-        min_duration_s: u32,
-        max_duration_s: u32,
-        max_span_s: u64,
-    ) -> Result<Self, Refusal> {
+    pub const fn new(min_duration_s: u32, max_duration_s: u32, max_span_s: u64) -> Result<Self, Refusal> {
         let good = min_duration_s > 0
             && min_duration_s <= max_duration_s
             && max_duration_s as u64 <= max_span_s
             && max_span_s <= MAX_SPAN_CEILING_S;
         if good {
-            Ok(Self {
-                min_duration_s,
-                max_duration_s,
-                max_span_s,
-            })
+            Ok(Self { min_duration_s, max_duration_s, max_span_s })
         } else {
-            Err(Refusal::BadBounds {
-                min_duration: min_duration_s,
-                max_duration: max_duration_s,
-                max_span: max_span_s,
-            })
+            Err(Refusal::BadBounds { min_duration: min_duration_s, max_duration: max_duration_s, max_span: max_span_s })
         }
     }
 
@@ -224,6 +202,11 @@ impl Ledger {
     /// Who owns an asset, if it is registered.
     pub fn owner_of(&self, asset: B256) -> Option<AccountAddr> {
         AssetId::new(asset).and_then(|asset| self.assets.get(&asset).copied())
+    }
+
+    /// All assets with their owners.
+    pub fn assets(&self) -> impl Iterator<Item = (AssetId, AccountAddr)> + '_ {
+        self.assets.iter().map(|(asset, owner)| (*asset, *owner))
     }
 
     /// What the contract holds of the token: all free, locked, bonded and unbonding money, and what was burnt.

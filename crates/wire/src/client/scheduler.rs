@@ -160,6 +160,16 @@ impl SchedulerClient {
         fetched
     }
 
+    /// A task's blob in memory, its hash checked: for what a job printed.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Corrupt` if the bytes are others.
+    pub async fn read_blob(&self, task: B256, name: Sha256) -> Result<Vec<u8>, ClientError> {
+        let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));
+        let bytes = self.0.send(request).await?.bytes().await.map_err(|source| self.0.unreachable(source))?;
+        if Sha256::of(&bytes) == name { Ok(bytes.into()) } else { Err(self.corrupt(name.to_string())) }
+    }
+
     async fn fetch_unchecked(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
         let failed = |source| ClientError::File { path: into.display().to_string(), source };
         let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));

@@ -7,32 +7,10 @@ use berth_protocol::{
 };
 use serde_json::{Value, json};
 
-const SCORES: [u32; 16] = [
-    0,
-    1,
-    2,
-    3,
-    8,
-    9,
-    11,
-    12,
-    14,
-    15,
-    26,
-    27,
-    95,
-    96,
-    1_000_000,
-    u32::MAX,
-];
+const SCORES: [u32; 16] = [0, 1, 2, 3, 8, 9, 11, 12, 14, 15, 26, 27, 95, 96, 1_000_000, u32::MAX];
 
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
-    vec![
-        ("weights", weights()),
-        ("groups", groups()),
-        ("acceptance", acceptance()),
-        ("failures", failures()),
-    ]
+    vec![("weights", weights()), ("groups", groups()), ("acceptance", acceptance()), ("failures", failures())]
 }
 
 fn weights() -> Value {

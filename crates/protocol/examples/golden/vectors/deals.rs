@@ -11,12 +11,7 @@ use berth_protocol::{
 use serde_json::{Value, json};
 
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
-    vec![
-        ("deals", deals()),
-        ("tasks", tasks()),
-        ("lists", lists()),
-        ("payouts", payouts()),
-    ]
+    vec![("deals", deals()), ("tasks", tasks()), ("lists", lists()), ("payouts", payouts())]
 }
 
 pub(super) fn plain() -> DealTerms {
@@ -47,14 +42,7 @@ pub(super) fn plain() -> DealTerms {
 
 /// The plain one, one without dataset, one that divides nowhere, and the largest that a match could make.
 fn all() -> [DealTerms; 4] {
-    let alone = DealTerms {
-        datasetOwner: Address::ZERO,
-        datasetPrice: 0,
-        first: 0,
-        size: 1,
-        trust: 0,
-        ..plain()
-    };
+    let alone = DealTerms { datasetOwner: Address::ZERO, datasetPrice: 0, first: 0, size: 1, trust: 0, ..plain() };
     let odd = DealTerms {
         appPrice: 0,
         datasetPrice: 1,
@@ -125,16 +113,9 @@ fn digest(name: &str) -> ResultDigest {
 }
 
 fn lists() -> Value {
-    let long = DealTerms {
-        first: 0,
-        size: 300,
-        ..plain()
-    };
+    let long = DealTerms { first: 0, size: 300, ..plain() };
     let of = |(terms, indexes): (DealTerms, Vec<u32>)| {
-        let entries = indexes
-            .iter()
-            .map(|index| (*index, digest(&format!("result {index}"))))
-            .collect::<Vec<_>>();
+        let entries = indexes.iter().map(|index| (*index, digest(&format!("result {index}")))).collect::<Vec<_>>();
         let list = SingleList::new(&terms, entries.clone()).expect("the list is good");
         let statement = list.statement(terms.id());
         json!({
@@ -148,14 +129,7 @@ fn lists() -> Value {
         })
     };
     let most = u32::try_from(MAX_ENTRIES).expect("a small number");
-    json!(
-        [
-            (plain(), vec![3]),
-            (plain(), vec![3, 4, 9, 15]),
-            (long, (10..10 + most).collect()),
-        ]
-        .map(of)
-    )
+    json!([(plain(), vec![3]), (plain(), vec![3, 4, 9, 15]), (long, (10..10 + most).collect()),].map(of))
 }
 
 fn payouts() -> Value {
@@ -182,24 +156,10 @@ fn payouts() -> Value {
             }));
         };
         for digest in [good, failed, lowest] {
-            let way = if digest.is_failure() {
-                "failed"
-            } else {
-                "settled"
-            };
-            add(
-                way,
-                digest.get(),
-                until,
-                payout::single(&terms, digest, owner),
-            );
+            let way = if digest.is_failure() { "failed" } else { "settled" };
+            add(way, digest.get(), until, payout::single(&terms, digest, owner));
         }
-        add(
-            "declined",
-            B256::ZERO,
-            until,
-            payout::declined(&terms, until),
-        );
+        add("declined", B256::ZERO, until, payout::declined(&terms, until));
         add("declined", B256::ZERO, late, payout::declined(&terms, late));
         let after = terms.deadlines().settle.plus(1);
         add("claimed", B256::ZERO, after, payout::claimed(&terms));

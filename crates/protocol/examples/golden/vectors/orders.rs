@@ -5,29 +5,15 @@ use alloy::primitives::{Address, B256};
 use berth_protocol::{
     AssetId, AssetKind,
     domain::{Assignment, Commitment, Enlistment, Reveal, Session, SingleResults},
-    order::{
-        AppOrder, DatasetOrder, PoolOrder, RequestOrder, Sponsorship, TAG_GPU, TAG_TEE, UNLIMITED,
-    },
+    order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, Sponsorship, TAG_GPU, TAG_TEE, UNLIMITED},
     rule::Rule,
 };
 use serde_json::{Value, json};
 
 const DESCRIPTORS: [(AssetKind, &str, &str); 4] = [
-    (
-        AssetKind::App,
-        "app owner",
-        r#"{"runtime":"docker","version":1}"#,
-    ),
-    (
-        AssetKind::Dataset,
-        "dataset owner",
-        r#"{"name":"a corpus","version":1}"#,
-    ),
-    (
-        AssetKind::Pool,
-        "pool owner",
-        r#"{"name":"a pool","version":1}"#,
-    ),
+    (AssetKind::App, "app owner", r#"{"runtime":"docker","version":1}"#),
+    (AssetKind::Dataset, "dataset owner", r#"{"name":"a corpus","version":1}"#),
+    (AssetKind::Pool, "pool owner", r#"{"name":"a pool","version":1}"#),
     (AssetKind::App, "app owner", ""),
 ];
 
@@ -135,13 +121,7 @@ fn dataset_orders() -> Value {
         epoch: 0,
         salt: word("dataset salt"),
     };
-    let most = DatasetOrder {
-        price: u128::MAX,
-        volume: u32::MAX,
-        expiry: u64::MAX,
-        epoch: u64::MAX,
-        ..plain.clone()
-    };
+    let most = DatasetOrder { price: u128::MAX, volume: u32::MAX, expiry: u64::MAX, epoch: u64::MAX, ..plain.clone() };
     json!([plain, most].map(|order| signed(&order, "dataset owner")))
 }
 
@@ -242,22 +222,13 @@ fn sponsorships() -> Value {
         volume: 16,
         expiry: 1_900_000_004,
     };
-    let most = Sponsorship {
-        volume: u32::MAX,
-        expiry: u64::MAX,
-        ..plain.clone()
-    };
+    let most = Sponsorship { volume: u32::MAX, expiry: u64::MAX, ..plain.clone() };
     json!([plain, most].map(|sponsorship| signed(&sponsorship, "payer")))
 }
 
 /// Sections 4 and 6: one of each, under keys that say which.
 fn statements() -> Value {
-    let statement = Session {
-        pool: asset(2),
-        operator: who("operator"),
-        nonce: word("nonce"),
-        expiry: 1_900_000_005,
-    };
+    let statement = Session { pool: asset(2), operator: who("operator"), nonce: word("nonce"), expiry: 1_900_000_005 };
     json!({
         "enlistment": signed(&Enlistment { pool: asset(2), owner: who("owner") }, "worker"),
         "assignment": signed(&Assignment { task: word("task"), worker: who("worker") }, "operator"),

@@ -6,18 +6,13 @@ use berth_protocol::{ResultDigest, WorkerAddr, round};
 use serde_json::{Value, json};
 
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
-    vec![
-        ("hidden", hidden()),
-        ("leaves", leaves()),
-        ("roots", roots()),
-    ]
+    vec![("hidden", hidden()), ("leaves", leaves()), ("roots", roots())]
 }
 
 /// `count` workers, ascending.
 fn workers(count: usize) -> Vec<WorkerAddr> {
-    let mut all: Vec<_> = (0..count)
-        .map(|i| WorkerAddr::new(Address::from_word(keccak256(format!("worker {i}")))))
-        .collect();
+    let mut all: Vec<_> =
+        (0..count).map(|i| WorkerAddr::new(Address::from_word(keccak256(format!("worker {i}"))))).collect();
     all.sort();
     all
 }
@@ -46,10 +41,7 @@ fn hidden() -> Value {
 fn pairs(index: u32, count: usize) -> Vec<round::Pair> {
     workers(count)
         .into_iter()
-        .map(|worker| round::Pair {
-            worker,
-            commitment: keccak256(format!("commitment {index} {worker}")),
-        })
+        .map(|worker| round::Pair { worker, commitment: keccak256(format!("commitment {index} {worker}")) })
         .collect()
 }
 

@@ -1,0 +1,243 @@
+//! `berth wallet`, `account`, `pool`, `app`, and the bonds of `berth worker`.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `berth wallet …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Wallet {
+    /// Make a key, encrypted with a password
+    New(WalletNew),
+    /// The keys of the keystore
+    #[command(after_help = "Examples:\n  berth wallet list\n  berth wallet list --keystore ~/keys")]
+    List,
+    /// An account's address and its money, in the wallet and in the market
+    Show(WalletShow),
+}
+
+/// `berth wallet new`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth wallet new alice\n  berth wallet new alice --password-file secret.txt")]
+pub(crate) struct WalletNew {
+    /// What to call it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `berth wallet show`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth wallet show\n  berth wallet show alice")]
+pub(crate) struct WalletShow {
+    /// A name in the keystore, or an address; the profile's account if left out
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+}
+
+/// `berth account …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Pay tokens into the market
+    Deposit(Deposit),
+    /// Take tokens out of the market
+    Withdraw(Withdraw),
+    /// What an account has in the market: free, and locked in deals
+    Show(Show),
+}
+
+/// `berth account deposit`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth account deposit 12.5")]
+pub(crate) struct Deposit {
+    /// How much, in tokens
+    #[arg(value_name = "TOKENS")]
+    pub(crate) amount: String,
+    /// Into this account; one's own if left out
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) to: Option<String>,
+}
+
+/// `berth account withdraw`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth account withdraw 3\n  berth account withdraw 3 --to 0x52…")]
+pub(crate) struct Withdraw {
+    /// How much, in tokens
+    #[arg(value_name = "TOKENS")]
+    pub(crate) amount: String,
+    /// To this address; one's own if left out
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Option<String>,
+}
+
+/// `berth account show`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth account show\n  berth account show 0x52…")]
+pub(crate) struct Show {
+    /// A name in the keystore, or an address; the profile's account if left out
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+}
+
+/// `berth pool …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pool {
+    /// Register a pool
+    Create(PoolCreate),
+    /// Sign a pool's offer, with its policy, and publish it
+    Order(PoolOrder),
+    /// A pool: its owner, its offers, its scheduler
+    Show(PoolShow),
+}
+
+/// `berth pool create`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth pool create \"Basement\" --account alice")]
+pub(crate) struct PoolCreate {
+    /// What people call it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `berth pool order`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth pool order 0x9a…03 --price 0.2 --operator operator \\\n      \
+    --url http://203.0.113.7:8300 --worker-stake 5 --pool-stake 0.1")]
+pub(crate) struct PoolOrder {
+    /// The pool's id, or its name in the order book
+    #[arg(value_name = "POOL")]
+    pub(crate) pool: String,
+    /// Of a task, in tokens
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) price: String,
+    /// The key that runs the pool's scheduler: a name in the keystore, or an address
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) operator: String,
+    /// The scheduler's URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// Tasks in all; without limit if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) volume: Option<u32>,
+    /// Tasks that it runs at one time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) parallel: u32,
+    /// What a worker must have bonded, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "0")]
+    pub(crate) worker_stake: String,
+    /// What the pool loses for a task that it does not bring home, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "0")]
+    pub(crate) pool_stake: String,
+    /// The pool owner's share of the price, in per cent
+    #[arg(long, value_name = "PERCENT", default_value = "10")]
+    pub(crate) operator_share: String,
+    /// The shortest duration of a task; the contract's if left out
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) min_duration: Option<String>,
+    /// The longest duration of a task; the contract's if left out
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_duration: Option<String>,
+    /// How long the offer is good
+    #[arg(long, value_name = "DURATION", default_value = "30d")]
+    pub(crate) expires: String,
+}
+
+/// `berth pool show`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth pool show\n  berth pool show 0x9a…03")]
+pub(crate) struct PoolShow {
+    /// The pool's id, or its name in the order book; the only one there if left out
+    #[arg(value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+}
+
+/// `berth app …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// Register an app, and publish an offer of it
+    Register(AppRegister),
+    /// The apps that are on offer
+    #[command(after_help = "Examples:\n  berth app list\n  berth --json app list")]
+    List,
+}
+
+/// `berth app register`
+#[derive(Debug, Args)]
+#[command(after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
+    Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker")]
+pub(crate) struct AppRegister {
+    /// What people call it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Its image, of the local Docker engine or by digest
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Of a task, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "0")]
+    pub(crate) price: String,
+    /// Tasks in all; without limit if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) volume: Option<u32>,
+    /// How long the offer is good
+    #[arg(long, value_name = "DURATION", default_value = "365d")]
+    pub(crate) expires: String,
+}
+
+/// `berth worker bond`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth worker bond 5 --worker worker-1 --account alice\n  \
+    berth worker bond 5 --worker 0x52… --enlistment 0x9c…   (signed by `berth worker enlist` on its machine)")]
+pub(crate) struct Bond {
+    /// How much more, in tokens
+    #[arg(value_name = "TOKENS")]
+    pub(crate) amount: String,
+    /// The worker: a name in the keystore, or an address
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: String,
+    /// The pool: its id or name; needed only where the order book knows several
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+    /// The worker's signature that names its owner, for the first bond of a key that is not in the keystore
+    #[arg(long, value_name = "SIGNATURE")]
+    pub(crate) enlistment: Option<String>,
+    /// File with the password of the worker's key; the account's if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) worker_password_file: Option<PathBuf>,
+}
+
+/// `berth worker unbond`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth worker unbond 5 --worker worker-1 --account alice")]
+pub(crate) struct Unbond {
+    /// How much, in tokens
+    #[arg(value_name = "TOKENS")]
+    pub(crate) amount: String,
+    /// The worker: a name in the keystore, or an address
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: String,
+    /// The pool: its id or name; needed only where the order book knows several
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+}
+
+/// `berth worker withdraw-bond`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth worker withdraw-bond --worker worker-1 --account alice")]
+pub(crate) struct WithdrawBond {
+    /// The worker: a name in the keystore, or an address
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: String,
+    /// The pool: its id or name; needed only where the order book knows several
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+}
+
+/// `berth worker enlist`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth worker enlist --account worker-1 --owner 0x52… --pool 0x9a…03")]
+pub(crate) struct Enlist {
+    /// Who bonds for it, and earns: for ever
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) owner: String,
+    /// The pool: its id or name; needed only where the order book knows several
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+}

@@ -1,0 +1,148 @@
+//! `berth run` and `berth task`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `berth run`
+#[derive(Debug, Args)]
+#[command(after_help = "IMAGE is an image of the local Docker engine (`busybox`), or one by digest\n\
+    (`name@sha256:…`, `sha256:…`). APP is an asset id, or the name of an app in the order book;\n\
+    `app:NAME` and `image:NAME` say which is meant.\n\n\
+    Examples:\n  \
+    berth run busybox -- echo hello\n  \
+    berth run busybox --input notes.txt -- wc -w /iexec_in/notes.txt\n  \
+    berth run render --each 0..16 --out tiles -- --tile {}\n  \
+    berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60")]
+pub(crate) struct Run {
+    /// What to run
+    #[arg(value_name = "IMAGE|APP")]
+    pub(crate) subject: String,
+    /// The command line; `{}` stands for the element of --each
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) args: Vec<String>,
+    /// A file for the job's input folder; once per file
+    #[arg(long, value_name = "FILE|NAME=FILE")]
+    pub(crate) input: Vec<String>,
+    /// A file for the job's standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// An environment variable of the job; once per variable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// One task per element: `0..16`, `a,b,c`, or `@FILE` with one a line
+    #[arg(long, value_name = "LIST")]
+    pub(crate) each: Option<String>,
+    /// Which of the job's output files count; once per path, all if left out
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: Vec<String>,
+    /// How sure to be: 0 and 1 mean one worker
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) trust: u32,
+    /// The most that a task may cost, in tokens, app and pool together
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_price: Option<String>,
+    /// The longest that one task may run; what the pool allows, up to 10m, if left out
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Only this pool: its id or name
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Folder for the result; `berth-` and the deal's first digits if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Match, say which deal it is, and return
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Say what would be matched, signed and paid; sign and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What the exit code tells: `berth`'s own codes, or `task`: the job's
+    #[arg(long, value_enum, default_value_t = ExitFrom::Berth, value_name = "WHOSE")]
+    pub(crate) exit_code: ExitFrom,
+}
+
+/// What a job may use.
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// Cores: `1`, `0.5`
+    #[arg(long, value_name = "CORES", default_value = "1")]
+    pub(crate) cpu: String,
+    /// Memory: `256M`, `2G`
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub(crate) memory: String,
+    /// Output folder: `64M`
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub(crate) disk: String,
+    /// Processes and threads at one time
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) pids: u32,
+    /// Let the job use the network, where a worker allows it
+    #[arg(long)]
+    pub(crate) network: bool,
+}
+
+/// Whose exit code `run` returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExitFrom {
+    /// Berth's own.
+    Berth,
+    /// The job's.
+    Task,
+}
+
+/// `berth task …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// The account's tasks, latest deal first
+    List(TaskList),
+    /// All about one task
+    Show(TaskShow),
+    /// What a task printed
+    Logs(TaskLogs),
+    /// Download a task's result and verify it against the chain
+    Result(TaskResult),
+}
+
+/// `berth task list`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth task list\n  berth task list --account alice --limit 5")]
+pub(crate) struct TaskList {
+    /// How many deals at the most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+}
+
+/// `berth task show`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth task show 0x6f…\n  berth task show 0x1c…:3   (the deal's task 3)")]
+pub(crate) struct TaskShow {
+    /// The task's id, or DEAL:INDEX
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+}
+
+/// `berth task logs`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth task logs 0x6f…\n  berth task logs 0x1c…:3 2>errors.txt")]
+pub(crate) struct TaskLogs {
+    /// The task's id, or DEAL:INDEX
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+}
+
+/// `berth task result`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth task result 0x6f… --out result\n  berth task result 0x1c…:3")]
+pub(crate) struct TaskResult {
+    /// The task's id, or DEAL:INDEX; a deal's id for all of its tasks
+    #[arg(value_name = "TASK|DEAL")]
+    pub(crate) task: String,
+    /// Folder for the result; `berth-` and the deal's first digits if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// What the exit code tells: `berth`'s own codes, or `task`: the job's
+    #[arg(long, value_enum, default_value_t = ExitFrom::Berth, value_name = "WHOSE")]
+    pub(crate) exit_code: ExitFrom,
+}

@@ -1,0 +1,140 @@
+//! `berth app`.
+
+use super::run::image;
+use crate::{
+    args::AppRegister,
+    book::Book,
+    chain::{Call, Chain},
+    hint::Failure,
+    intent::units,
+    keys,
+    render::{Progress, Report, fields, table},
+    settings::Settings,
+};
+use alloy::primitives::B256;
+use berth_chain::{call, outbox::Mined, signer::Signer};
+use berth_protocol::{
+    AccountAddr, Amount, AssetId, AssetKind, OrderHash, domain::Domain, order, order::Order as _, order::UNLIMITED,
+};
+use berth_wire::{
+    descriptor::{Descriptor, Minimum, Runtime, Sharing},
+    job::Image,
+    order::{AnyOrder, SignedOrder},
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The largest descriptor that the contract takes.
+const MAX_DESCRIPTOR_BYTES: usize = 8_192;
+
+pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Result<Report, Failure> {
+    let book = Book::of(settings)?;
+    let account = keys::account(settings)?;
+    let image = match args.image.as_deref() {
+        Some(text) => Some(image::pinned(text).await?),
+        None => None,
+    };
+    let chain = Chain::open(settings).await?;
+    book.check(&chain).await?;
+    let price = chain.token.parse("--price", &args.price)?;
+    let good_for = units::duration("--expires", &args.expires)?.as_secs();
+    let descriptor = descriptor(&args.name, image);
+    let signer = keys::unlock(settings)?;
+    let progress = Progress::new();
+    progress.step("registering the app");
+    let (id, mined) = register(&chain, &signer, AssetKind::App, &descriptor).await?;
+    let (now, epoch) = tokio::join!(chain.read.chain_time(), chain.read.epoch_of(AccountAddr::new(account)));
+    let offer = Offer { price, volume: args.volume.unwrap_or(UNLIMITED), expiry: now?.plus(good_for).seconds(), epoch: epoch? };
+    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
+    progress.step("publishing its order");
+    book.publish(signed, None).await?;
+    drop(progress);
+    let text = fields(&[
+        ("app", id.to_string()),
+        ("name", args.name.clone()),
+        ("order", hash.to_string()),
+        ("price", format!("{} a task", chain.token.show(price))),
+        ("gas", mined.gas_used.to_string()),
+    ]);
+    let json = json!({ "app": id.to_string(), "name": args.name, "order": hash.to_string(), "price": price.to_string(),
+                       "descriptor": descriptor, "transaction": mined.tx, "block": mined.block.get(), "gas": mined.gas_used });
+    Ok(Report::new(text, json))
+}
+
+/// What an app is: with an image of its own, or under whatever image a job names.
+pub(super) fn descriptor(name: &str, image: Option<Image>) -> Descriptor {
+    Descriptor::App {
+        version: 1,
+        name: name.to_owned(),
+        runtime: Runtime::Docker,
+        sharing: if image.is_some() { Sharing::Distributed } else { Sharing::Shared },
+        image,
+        env: BTreeMap::new(),
+        minimum: Minimum::default(),
+    }
+}
+
+/// The terms of an app's offer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    pub(super) price: Amount,
+    pub(super) volume: u32,
+    pub(super) expiry: u64,
+    pub(super) epoch: u64,
+}
+
+/// An app order with its signature and its hash.
+pub(super) fn sign(signer: &Signer, domain: &Domain, app: AssetId, offer: &Offer) -> (OrderHash, SignedOrder) {
+    let order = order::AppOrder {
+        app: app.get(),
+        price: offer.price.units(),
+        volume: offer.volume,
+        tag: B256::ZERO,
+        datasetRule: B256::ZERO,
+        poolRule: B256::ZERO,
+        requesterRule: B256::ZERO,
+        expiry: offer.expiry,
+        epoch: offer.epoch,
+        salt: B256::new(rand::random()),
+    };
+    let (hash, signature) = (order.hash(domain), signer.sign(domain, &order));
+    (hash, SignedOrder { order: AnyOrder::App(order.into()), signature })
+}
+
+/// Registers an asset, and gives its id with the transaction.
+pub(super) async fn register(
+    chain: &Chain,
+    signer: &Signer,
+    kind: AssetKind,
+    descriptor: &Descriptor,
+) -> Result<(AssetId, Mined), Failure> {
+    let bytes = descriptor.to_bytes();
+    if bytes.len() > MAX_DESCRIPTOR_BYTES {
+        let message = format!("the descriptor has {} bytes; {MAX_DESCRIPTOR_BYTES} are the most", bytes.len());
+        return Err(Failure::usage("descriptor", message).hint("give a shorter name"));
+    }
+    let id = AssetId::derive(kind, signer.address(), &bytes);
+    if chain.read.owner_of(id).await?.is_some() {
+        let message = format!("{} has registered exactly this before: {id}", signer.address());
+        return Err(Failure::preflight("asset-exists", message).hint("use that one, or give another name"));
+    }
+    let text = String::from_utf8(bytes).expect("JSON is UTF-8");
+    let calls = vec![Call { to: chain.deployment.assets, calldata: call::register(kind, text), note: "register" }];
+    let mined = chain.send(signer, calls).await?.remove(0);
+    Ok((id, mined))
+}
+
+pub(super) async fn list(settings: &Settings) -> Result<Report, Failure> {
+    let book = Book::of(settings)?;
+    let (chain, apps) = tokio::join!(Chain::open(settings), book.apps(None));
+    let (chain, apps) = (chain?, apps?);
+    let rows: Vec<[String; 4]> = apps
+        .iter()
+        .map(|app| {
+            let name = app.listed.name.clone().unwrap_or_else(|| "-".to_owned());
+            [name, app.order.app.to_string(), chain.token.show(app.order.price.into()), app.listed.signer.to_string()]
+        })
+        .collect();
+    let json = json!(apps.iter().map(|app| &app.listed).collect::<Vec<_>>());
+    Ok(Report::new(table(["name", "app", "price", "owner"], &rows), json))
+}

@@ -1,0 +1,66 @@
+//! One module a noun. A command gets what was typed, does its work, and reports; it prints nothing itself.
+
+mod account;
+mod app;
+mod bond;
+mod devnet;
+mod pool;
+mod run;
+mod service;
+mod task;
+mod wallet;
+
+use crate::{
+    args::{self, Berth, Command, Devnet, Worker},
+    hint::Failure,
+    render::Report,
+    settings::Settings,
+};
+
+/// Does what was asked.
+pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
+    let settings = Settings::load(&berth.global);
+    match berth.command {
+        // A devnet has a folder of its own, and reads nobody's profile.
+        Command::Devnet(Devnet::Up(args)) => devnet::up(args).await,
+        Command::Devnet(Devnet::Down(args)) => devnet::down(&args).await,
+        Command::Devnet(Devnet::Status(args)) => devnet::status(&args).await,
+        Command::Devnet(Devnet::Serve(args)) => service::serve(&settings?, args).await,
+        Command::Wallet(command) => match command {
+            args::Wallet::New(args) => wallet::new(&settings?, &args),
+            args::Wallet::List => wallet::list(&settings?),
+            args::Wallet::Show(args) => wallet::show(&settings?, &args).await,
+        },
+        Command::Account(command) => match command {
+            args::Account::Deposit(args) => account::deposit(&settings?, &args).await,
+            args::Account::Withdraw(args) => account::withdraw(&settings?, &args).await,
+            args::Account::Show(args) => account::show(&settings?, &args).await,
+        },
+        Command::Pool(command) => match command {
+            args::Pool::Create(args) => pool::create(&settings?, &args).await,
+            args::Pool::Order(args) => pool::order(&settings?, args).await,
+            args::Pool::Show(args) => pool::show(&settings?, &args).await,
+        },
+        Command::Worker(command) => match command {
+            Worker::Bond(args) => bond::bond(&settings?, &args).await,
+            Worker::Unbond(args) => bond::unbond(&settings?, &args).await,
+            Worker::WithdrawBond(args) => bond::withdraw(&settings?, &args).await,
+            Worker::Enlist(args) => bond::enlist(&settings?, &args).await,
+            Worker::Status(args) => bond::status(&settings?, &args).await,
+            Worker::Run(args) => service::worker(&settings?, args).await,
+        },
+        Command::App(command) => match command {
+            args::App::Register(args) => app::register_app(&settings?, args).await,
+            args::App::List => app::list(&settings?).await,
+        },
+        Command::Run(args) => run::run(&settings?, *args).await,
+        Command::Task(command) => match command {
+            args::Task::List(args) => task::list(&settings?, &args).await,
+            args::Task::Show(args) => task::show(&settings?, &args).await,
+            args::Task::Logs(args) => task::logs(&settings?, &args).await,
+            args::Task::Result(args) => task::result(&settings?, args).await,
+        },
+        Command::Scheduler(args) => service::scheduler(&settings?, args).await,
+        Command::Market(args) => service::market(args).await,
+    }
+}

@@ -1,0 +1,322 @@
+//! `berth run`: from a command line to a verified, paid result.
+//!
+//! In order: `image` says what is to run, `offer` which offers fit, `stage` puts job and inputs into the pool's store,
+//! `request` signs and matches, `follow` waits, `ending` reads from the chain how it went and who was paid, `result`
+//! downloads and verifies, `receipt` says it all.
+
+pub(super) mod ending;
+pub(super) mod follow;
+pub(super) mod image;
+mod offer;
+pub(super) mod receipt;
+pub(super) mod request;
+pub(super) mod result;
+mod stage;
+
+use self::{
+    image::Resolved,
+    offer::{Misfit, Quote, Wanted, Why},
+    receipt::{Match, Receipt},
+    request::{Asked, Matched},
+};
+use crate::{
+    args,
+    book::{AppOffer, Book, PoolOffer},
+    chain::{Call, Chain, Spent},
+    exit::Exit,
+    hint::Failure,
+    intent::RunIntent,
+    keys,
+    render::{Progress, Report},
+    scheduler,
+    settings::Settings,
+};
+use alloy::primitives::Address;
+use berth_chain::signer::Signer;
+use berth_protocol::{AccountAddr, Amount, AssetId, DealId};
+use berth_wire::{client::SchedulerClient, job::Job};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What is settled before anything is signed.
+struct Plan {
+    chain: Chain,
+    book: Book,
+    client: SchedulerClient,
+    quote: Quote,
+    job: Job,
+    total: Amount,
+}
+
+pub(super) async fn run(settings: &Settings, args: args::Run) -> Result<Report, Failure> {
+    let intent = RunIntent::new(args)?;
+    if let Some(out) = &intent.out {
+        check_empty(out)?;
+    }
+    let progress = Progress::new();
+    let account = keys::account(settings)?;
+    if intent.dry_run {
+        let plan = plan(settings, &intent, account, &progress).await?;
+        return Ok(dry(&plan, &intent));
+    }
+    progress.step("looking for offers");
+    // Opening the key takes a while on purpose; the network does not wait for it.
+    let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, &intent, account, &progress));
+    let (signer, plan) = (unlocked?, plan?);
+    let matched = match_offers(&plan, &intent, &signer, &progress).await?;
+    let deal = matched.0.deal;
+    if intent.detach {
+        return Ok(detached(&matched));
+    }
+    tokio::select! {
+        report = finish(&plan, &intent, &signer, matched, &progress) => report,
+        _ = tokio::signal::ctrl_c() => Err(detached_failure(deal)),
+    }
+}
+
+/// Ctrl-C: what was paid for goes on.
+pub(super) fn detached_failure(deal: DealId) -> Failure {
+    Failure::new(Exit::Interrupted, "detached", "detached: the job goes on")
+        .hint(format!("`berth task show {deal}:0` shows how it goes"))
+        .hint(format!("`berth task result {deal}` fetches its result"))
+}
+
+/// A folder that does not exist, or has nothing in it: results overwrite nothing.
+pub(super) fn check_empty(folder: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) if entries.next().is_some() => {
+            let message = format!("{} is not empty, and a result overwrites nothing", folder.display());
+            Err(Failure::usage("out", message).hint("give --out another folder"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::file(folder, "used as --out", &error)),
+    }
+}
+
+async fn unlock(settings: &Settings) -> Result<Signer, Failure> {
+    let settings = settings.clone();
+    let opened = tokio::task::spawn_blocking(move || keys::unlock(&settings)).await;
+    opened.expect("opening a key does not panic")
+}
+
+async fn plan(
+    settings: &Settings,
+    intent: &RunIntent,
+    account: Address,
+    progress: &Progress,
+) -> Result<Plan, Failure> {
+    let book = Book::of(settings)?;
+    let only = match intent.pool.as_deref() {
+        Some(pool) => Some(book.pool(Some(pool)).await?),
+        None => None,
+    };
+    let (chain, resolved, pools) =
+        tokio::try_join!(Chain::open(settings), image::resolve(settings, &book, &intent.subject), book.pools(only))?;
+    let (bounds, now, apps, same_market) =
+        tokio::join!(chain.read.bounds(), chain.read.chain_time(), book.apps(Some(resolved.app)), book.check(&chain));
+    let (bounds, now, apps) = (bounds?, now?, apps?);
+    same_market?;
+    let max_price = intent.max_price.as_deref().map(|text| chain.token.parse("--max-price", text)).transpose()?;
+    let wanted = Wanted {
+        requester: account,
+        volume: intent.volume(),
+        trust: intent.trust,
+        max_price,
+        timeout: intent.timeout,
+        now,
+        max_span: bounds.max_span_s(),
+    };
+    progress.step("comparing offers");
+    let (quote, client) = choose(&chain, &wanted, &resolved, &apps, &pools).await?;
+    let total = quote.price.checked_mul(wanted.volume).ok_or_else(|| too_dear(&chain, quote.price))?;
+    let balance = chain.balance(account).await?;
+    if let Some(missing) = total.checked_sub(balance.free).filter(|missing| *missing > Amount::ZERO) {
+        return Err(short(settings, &chain, total, balance.free, missing));
+    }
+    let job = stage::job(intent, resolved.image).await?;
+    Ok(Plan { chain, book, client, quote, job, total })
+}
+
+fn too_dear(chain: &Chain, price: Amount) -> Failure {
+    Failure::preflight("balance-too-small", format!("so many tasks of {} cost more than there is", chain.token.show(price)))
+}
+
+fn short(settings: &Settings, chain: &Chain, total: Amount, free: Amount, missing: Amount) -> Failure {
+    let token = &chain.token;
+    let account = settings.account().unwrap_or("?");
+    let message =
+        format!("this costs {}, and {account} has {} free: {} are missing", token.show(total), token.show(free), token.show(missing));
+    Failure::preflight("balance-too-small", message)
+        .hint(format!("`berth account deposit {} --account {account}` pays them in", token.plain(missing)))
+}
+
+/// The cheapest fitting offer whose scheduler answers and whose owner can stake.
+async fn choose(
+    chain: &Chain,
+    wanted: &Wanted,
+    resolved: &Resolved,
+    apps: &[AppOffer],
+    pools: &[PoolOffer],
+) -> Result<(Quote, SchedulerClient), Failure> {
+    if apps.is_empty() {
+        let message = format!("app {} is not on offer", resolved.app);
+        return Err(Failure::not_found("app-unoffered", message)
+            .hint("its order is over, used up or cancelled: ask its owner for a new one")
+            .hint("`berth app list` shows the apps that are on offer"));
+    }
+    let (quotes, mut misfits) = offer::choose(wanted, apps, pools);
+    for quote in quotes {
+        let pool = &quote.pool;
+        let url = pool.listed.url.as_deref().unwrap_or_default();
+        let client = SchedulerClient::new(url);
+        let stake = Amount::new(pool.order.pool_stake.0).checked_mul(wanted.volume).unwrap_or(Amount::new(u128::MAX));
+        let (answer, owner) = tokio::join!(
+            scheduler::check(&client, chain, pool.order.pool, pool.order.operator),
+            chain.balance(pool.listed.signer)
+        );
+        let why = match answer {
+            Ok(()) if owner?.free < stake => {
+                Why::Asked(format!("its owner has less free than the stake of {}", chain.token.show(stake)))
+            }
+            Ok(()) => return Ok((quote, client)),
+            Err(why) => Why::Asked(why),
+        };
+        misfits.push(Misfit { order: pool.listed.hash, name: pool.listed.name.clone(), why });
+    }
+    Err(none_fits(chain, wanted, &misfits))
+}
+
+fn none_fits(chain: &Chain, wanted: &Wanted, misfits: &[Misfit]) -> Failure {
+    let mut failure = Failure::new(Exit::Refused, "no-offer", "no offer fits");
+    for Misfit { order, name, why } in misfits {
+        let why = why.describe(|amount| chain.token.show(amount));
+        failure.causes.push(format!("{} ({order}): {why}", name.as_deref().unwrap_or("an offer")));
+    }
+    let prices = misfits.iter().filter_map(|misfit| match misfit.why {
+        Why::Price { price, .. } => Some(price),
+        _ => None,
+    });
+    if misfits.is_empty() {
+        return failure.hint("no pool has an offer in the order book: see `berth pool show`, or try later");
+    }
+    if misfits.iter().all(|misfit| matches!(misfit.why, Why::Price { .. })) {
+        failure.code = "price-above-maximum".to_owned();
+    }
+    match prices.min() {
+        Some(price) => failure.hint(format!("the cheapest takes --max-price {}", chain.token.plain(price))),
+        None if wanted.timeout.is_some() => failure.hint("another --timeout may fit"),
+        None => failure.hint("ask for less (--each, --trust, --timeout), or try later"),
+    }
+}
+
+/// Uploads, signs, and makes the deal.
+async fn match_offers(
+    plan: &Plan,
+    intent: &RunIntent,
+    signer: &Signer,
+    progress: &Progress,
+) -> Result<(Matched, Match), Failure> {
+    let Plan { chain, book, quote, job, .. } = plan;
+    progress.step("uploading the job");
+    let signed_in = scheduler::sign_in(plan.client.clone(), chain, signer);
+    let upload = async { stage::upload(&signed_in.await?, job, &intent.inputs).await };
+    let (epoch, now, uploaded, published) = tokio::join!(
+        chain.read.epoch_of(AccountAddr::new(signer.address())),
+        chain.read.chain_time(),
+        upload,
+        book.publish_job(job.to_bytes())
+    );
+    let (epoch, now) = (epoch?, now?);
+    uploaded.and(published)?;
+    let asked = Asked {
+        requester: signer.address(),
+        job: job.hash(),
+        volume: intent.volume(),
+        trust: intent.trust,
+        epoch,
+        now,
+    };
+    let request = request::order(&asked, quote);
+    let calldata = request::call(quote, request, signer, &chain.domain());
+    progress.step(format!(
+        "matching {} task{} for {}",
+        asked.volume,
+        if asked.volume == 1 { "" } else { "s" },
+        chain.token.show(plan.total)
+    ));
+    let mined = chain.send(signer, vec![Call { to: chain.deployment.berth, calldata, note: "match" }]).await?;
+    let spent = Spent::of(&mined);
+    let transaction = mined.first().map(|mined| mined.tx).unwrap_or_default();
+    let receipt = chain.receipt(transaction).await?;
+    let matched = Matched::of(chain, &receipt)?;
+    progress.say(&format!("deal {} matched in block {}", matched.deal, matched.block));
+    Ok((matched, Match { gas: spent.gas, wei: spent.wei }))
+}
+
+/// Waits, downloads, verifies, and says how it went.
+async fn finish(
+    plan: &Plan,
+    intent: &RunIntent,
+    signer: &Signer,
+    (matched, cost): (Matched, Match),
+    progress: &Progress,
+) -> Result<Report, Failure> {
+    let endings = follow::follow(&plan.chain, &plan.client, &matched, progress).await?;
+    let receipt = Receipt { chain: &plan.chain, matched: &matched, endings: &endings, cost: Some(cost) };
+    let folder = intent.out.clone();
+    receipt.deliver(plan.client.clone(), signer, folder, intent.job_exit, progress).await
+}
+
+fn detached((matched, cost): &(Matched, Match)) -> Report {
+    let deal = matched.deal;
+    let tasks: Vec<String> = matched.terms.indexes().map(|index| deal.task(index).to_string()).collect();
+    let json = json!({
+        "deal": deal.to_string(),
+        "tasks": tasks,
+        "match": { "transaction": matched.transaction, "block": matched.block, "gas": cost.gas,
+                   "gas_wei": cost.wei.to_string() },
+    });
+    let mut report = Report::new(deal.to_string(), json);
+    report.note = format!("`berth task show {deal}:0` shows how it goes; `berth task result {deal}` fetches the result");
+    report
+}
+
+fn dry(plan: &Plan, intent: &RunIntent) -> Report {
+    let Plan { chain, quote, job, total, .. } = plan;
+    let (app, pool) = (&quote.app, &quote.pool);
+    let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "(no name)".to_owned());
+    let volume = intent.volume();
+    let text = crate::render::fields(&[
+        ("app", format!("{} {}", name(&app.listed.name), app.order.app)),
+        ("pool", format!("{} {}", name(&pool.listed.name), pool.order.pool)),
+        ("image", job.image.as_ref().map_or_else(|| "the app's".to_owned(), |image| image.reference.clone())),
+        ("job", job.hash().to_string()),
+        ("tasks", volume.to_string()),
+        ("price", format!("{} a task, {} in all", chain.token.show(quote.price), chain.token.show(*total))),
+        ("time", format!("{} s a task at the most", quote.duration)),
+    ]);
+    let json = json!({
+        "app": app.order.app, "app_order": app.listed.hash,
+        "pool": pool.order.pool, "pool_order": pool.listed.hash,
+        "job_hash": job.hash().to_string(), "job": job,
+        "tasks": volume,
+        "price": quote.price.to_string(), "total": total.to_string(), "token": chain.token.json(),
+        "duration": quote.duration,
+    });
+    let mut report = Report::new(text, json);
+    report.note = "Nothing was signed or sent.".to_owned();
+    report
+}
+
+/// Where a result goes if the user does not say.
+pub(super) fn usual_folder(matched: &Matched) -> PathBuf {
+    let deal = matched.deal.to_string();
+    PathBuf::from(format!("berth-{}", &deal[2..10]))
+}
+
+/// The pool of a deal.
+pub(super) fn pool_of(matched: &Matched) -> Result<AssetId, Failure> {
+    AssetId::new(matched.terms.pool)
+        .ok_or_else(|| Failure::new(Exit::Error, "chain-log", format!("deal {} has no pool", matched.deal)))
+}

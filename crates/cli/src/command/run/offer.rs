@@ -1,0 +1,171 @@
+//! Which offers a request fits, and why it does not fit the others. Pure.
+
+use crate::book::{AppOffer, PoolOffer};
+use alloy::primitives::{Address, B256};
+use berth_protocol::{Amount, AssetId, Timestamp, rule::Rule};
+
+/// An order that ends sooner than this could be over when the match is mined.
+const MARGIN_S: u64 = 30;
+/// The longest that a task may run where the user does not say.
+const USUAL_DURATION_S: u32 = 600;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) requester: Address,
+    pub(crate) volume: u32,
+    pub(crate) trust: u32,
+    /// Per task, app and pool together.
+    pub(crate) max_price: Option<Amount>,
+    /// Seconds.
+    pub(crate) timeout: Option<u32>,
+    pub(crate) now: Timestamp,
+    /// The contract's bound on a deal, in seconds.
+    pub(crate) max_span: u64,
+}
+
+/// Two offers that fit.
+#[derive(Debug, Clone)]
+pub(crate) struct Quote {
+    pub(crate) app: AppOffer,
+    pub(crate) pool: PoolOffer,
+    /// Per task.
+    pub(crate) price: Amount,
+    /// Seconds.
+    pub(crate) duration: u32,
+}
+
+/// An offer that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    pub(crate) order: B256,
+    pub(crate) name: Option<String>,
+    pub(crate) why: Why,
+}
+
+/// Why an offer does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    Price { price: Amount, max: Amount },
+    Trust(u32),
+    TooShort { min: u32 },
+    TooLong { max: u32 },
+    Span { span: u64, max: u64 },
+    Left(u32),
+    Expires,
+    Tag,
+    Rule(&'static str),
+    NoUrl,
+    /// Found out by asking: its scheduler does not answer, or is another's; its owner can't stake.
+    Asked(String),
+}
+
+/// All fitting pairs, cheapest first, and why each other offer fits not.
+pub(crate) fn choose(wanted: &Wanted, apps: &[AppOffer], pools: &[PoolOffer]) -> (Vec<Quote>, Vec<Misfit>) {
+    let mut quotes: Vec<Quote> = Vec::new();
+    let mut misfits = Vec::new();
+    let mut open = Vec::new();
+    for app in apps {
+        match app_fits(wanted, app) {
+            Ok(()) => open.push(app),
+            Err(why) => misfits.push(Misfit { order: app.listed.hash, name: app.listed.name.clone(), why }),
+        }
+    }
+    for pool in pools {
+        let mut first = None;
+        for app in &open {
+            match pair(wanted, app, pool) {
+                Ok(quote) => quotes.push(quote),
+                Err(why) => first = first.or(Some(why)),
+            }
+        }
+        if let Some(why) = first.filter(|_| !quotes.iter().any(|quote| quote.pool.listed.hash == pool.listed.hash)) {
+            misfits.push(Misfit { order: pool.listed.hash, name: pool.listed.name.clone(), why });
+        }
+    }
+    quotes.sort_by_key(|quote| (quote.price, quote.pool.listed.hash));
+    (quotes, misfits)
+}
+
+fn app_fits(wanted: &Wanted, app: &AppOffer) -> Result<(), Why> {
+    lasts(wanted, app.order.expiry, app.listed.remaining)?;
+    admits(app.order.requester_rule, None, wanted.requester, "its app serves other requesters only")?;
+    // A rule on the dataset's side that admits only some dataset admits none at all.
+    if Rule::decode(app.order.dataset_rule).admits(None, Address::ZERO) == Some(false) {
+        return Err(Why::Rule("its app runs with a dataset only"));
+    }
+    Ok(())
+}
+
+fn pair(wanted: &Wanted, app: &AppOffer, pool: &PoolOffer) -> Result<Quote, Why> {
+    let order = &pool.order;
+    lasts(wanted, order.expiry, pool.listed.remaining)?;
+    if wanted.trust > order.max_trust {
+        return Err(Why::Trust(order.max_trust));
+    }
+    let usual = USUAL_DURATION_S.clamp(order.min_duration, order.max_duration.max(order.min_duration));
+    let duration = wanted.timeout.unwrap_or(usual);
+    if duration < order.min_duration {
+        return Err(Why::TooShort { min: order.min_duration });
+    }
+    if duration > order.max_duration {
+        return Err(Why::TooLong { max: order.max_duration });
+    }
+    let span = u64::from(duration) * u64::from(wanted.volume.div_ceil(order.parallel.max(1)));
+    if span > wanted.max_span {
+        return Err(Why::Span { span, max: wanted.max_span });
+    }
+    if app.order.tag & !order.tag != B256::ZERO {
+        return Err(Why::Tag);
+    }
+    let app_id = AssetId::new(app.order.app);
+    admits(order.requester_rule, None, wanted.requester, "the pool serves other requesters only")?;
+    admits(order.app_rule, app_id, app.listed.signer, "the pool runs other apps only")?;
+    admits(app.order.pool_rule, AssetId::new(order.pool), pool.listed.signer, "the app runs in other pools only")?;
+    if pool.listed.url.is_none() {
+        return Err(Why::NoUrl);
+    }
+    let price = Amount::new(app.order.price.0).checked_add(Amount::new(order.price.0));
+    let price = price.ok_or(Why::Price { price: Amount::new(u128::MAX), max: wanted.max_price.unwrap_or_default() })?;
+    match wanted.max_price {
+        Some(max) if price > max => Err(Why::Price { price, max }),
+        _ => Ok(Quote { app: app.clone(), pool: pool.clone(), price, duration }),
+    }
+}
+
+fn lasts(wanted: &Wanted, expiry: u64, remaining: u32) -> Result<(), Why> {
+    if Timestamp::new(expiry) < wanted.now.plus(MARGIN_S) {
+        return Err(Why::Expires);
+    }
+    if remaining < wanted.volume {
+        return Err(Why::Left(remaining));
+    }
+    Ok(())
+}
+
+/// A rule that only the chain can answer is left to the chain: the match is simulated before it is sent.
+fn admits(rule: B256, asset: Option<AssetId>, account: Address, why: &'static str) -> Result<(), Why> {
+    match Rule::decode(rule).admits(asset, account) {
+        Some(false) => Err(Why::Rule(why)),
+        Some(true) | None => Ok(()),
+    }
+}
+
+impl Why {
+    /// In words; `show` writes an amount with its token.
+    pub(crate) fn describe(&self, show: impl Fn(Amount) -> String) -> String {
+        match self {
+            Self::Price { price, max } => format!("a task costs {}, and the most is {}", show(*price), show(*max)),
+            Self::Trust(max) => format!("it gives trust {max} at most"),
+            Self::TooShort { min } => format!("a task may not be shorter than {min} s"),
+            Self::TooLong { max } => format!("a task may not be longer than {max} s"),
+            Self::Span { span, max } => format!("so many tasks would take it {span} s, and {max} s are the most"),
+            Self::Left(tasks) => format!("only {tasks} tasks are left of it"),
+            Self::Expires => "it is over, or nearly".to_owned(),
+            Self::Tag => "it lacks what the app needs (its tag)".to_owned(),
+            Self::Rule(why) => (*why).to_owned(),
+            Self::NoUrl => "it does not say where its scheduler is".to_owned(),
+            Self::Asked(why) => why.clone(),
+        }
+    }
+}

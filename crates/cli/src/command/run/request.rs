@@ -1,0 +1,121 @@
+//! The request order, and the match of it with the chosen offers.
+
+use super::offer::Quote;
+use crate::{chain::Chain, exit::Exit, hint::Failure};
+use alloy::{
+    primitives::{Address, B256, Bytes},
+    rpc::types::TransactionReceipt,
+};
+use berth_chain::{
+    call::{self, Signatures},
+    convert,
+    signer::Signer,
+};
+use berth_protocol::{
+    AssetId, DealId, DealTerms, JobHash, Timestamp,
+    domain::Domain,
+    ledger::{Event, Orders},
+    order,
+    rule::Rule,
+};
+
+/// How long a signed request may still be matched: enough for a few blocks of a slow chain.
+const GOOD_FOR_S: u64 = 600;
+
+/// What a request adds to its quote.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) requester: Address,
+    pub(super) job: JobHash,
+    pub(super) volume: u32,
+    pub(super) trust: u32,
+    pub(super) epoch: u64,
+    pub(super) now: Timestamp,
+}
+
+/// The request that takes exactly these offers, at exactly their prices.
+pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
+    order::RequestOrder {
+        app: quote.app.order.app,
+        appMaxPrice: quote.app.order.price.0,
+        dataset: B256::ZERO,
+        datasetMaxPrice: 0,
+        poolRule: Rule::Asset(quote.pool.order.pool).encode(),
+        poolMaxPrice: quote.pool.order.price.0,
+        requester: asked.requester,
+        payer: asked.requester,
+        beneficiary: asked.requester,
+        callback: Address::ZERO,
+        jobHash: asked.job.get(),
+        volume: asked.volume,
+        tag: B256::ZERO,
+        duration: quote.duration,
+        trust: asked.trust,
+        expiry: asked.now.plus(GOOD_FOR_S).seconds(),
+        epoch: asked.epoch,
+        salt: B256::new(rand::random()),
+    }
+}
+
+/// The call that matches it.
+pub(super) fn call(quote: &Quote, request: order::RequestOrder, signer: &Signer, domain: &Domain) -> Bytes {
+    let none = order::DatasetOrder {
+        dataset: B256::ZERO,
+        price: 0,
+        volume: 0,
+        tag: B256::ZERO,
+        appRule: B256::ZERO,
+        poolRule: B256::ZERO,
+        requesterRule: B256::ZERO,
+        expiry: 0,
+        epoch: 0,
+        salt: B256::ZERO,
+    };
+    let signatures = Signatures {
+        app: quote.app.listed.order.signature.clone(),
+        dataset: Bytes::new(),
+        pool: quote.pool.listed.order.signature.clone(),
+        request: signer.sign(domain, &request),
+    };
+    let (app, pool) = (quote.app.order.clone().into(), quote.pool.order.clone().into());
+    call::match_orders(&Orders { app, dataset: none, pool, request }, &signatures)
+}
+
+/// The deal that a match made, by its own log.
+#[derive(Debug, Clone)]
+pub(crate) struct Matched {
+    pub(crate) deal: DealId,
+    pub(crate) terms: DealTerms,
+    pub(crate) job: JobHash,
+    pub(crate) app: AssetId,
+    pub(crate) requester: Address,
+    pub(crate) transaction: B256,
+    pub(crate) block: u64,
+}
+
+impl Matched {
+    /// Reads a `DealMatched` of this market.
+    pub(crate) fn read(log: &alloy::rpc::types::Log) -> Option<Self> {
+        let Event::DealMatched { deal, requester, terms, subject } = convert::event(&log.inner).ok()?? else { return None };
+        // Terms whose hash is not the deal's would be no terms of it.
+        (terms.id() == deal).then_some(Self {
+            deal,
+            terms: *terms,
+            job: JobHash::new(subject.jobHash),
+            app: AssetId::new(subject.app)?,
+            requester: requester.get(),
+            transaction: log.transaction_hash?,
+            block: log.block_number?,
+        })
+    }
+
+    /// The deal that this transaction made.
+    pub(super) fn of(chain: &Chain, receipt: &TransactionReceipt) -> Result<Self, Failure> {
+        let berth = chain.deployment.berth;
+        let mut logs = receipt.logs().iter().filter(|log| log.address() == berth);
+        logs.find_map(Self::read).ok_or_else(|| {
+            let message = format!("transaction {} made no deal", receipt.transaction_hash);
+            Failure::new(Exit::Error, "no-deal", message).hint("look at it with `cast receipt`, and tell us")
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! A task's result: downloaded, and compared with the chain byte for byte before anybody sees it.
+
+use super::ending::{Ending, How};
+use crate::{exit::Exit, hint::Failure};
+use berth_protocol::{ResultDigest, TaskId};
+use berth_wire::{
+    client::SchedulerClient,
+    manifest::{Content, Manifest},
+    scheduler::TaskView,
+};
+use std::path::{Path, PathBuf};
+
+/// Where what the job printed is kept.
+const STDOUT: &str = "stdout.txt";
+const STDERR: &str = "stderr.txt";
+
+/// What a task brought.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// A result, all of whose bytes have the hashes that the chain stands for.
+    Verified {
+        manifest: Manifest,
+        folder: PathBuf,
+        stdout: Option<PathBuf>,
+        stderr: Option<PathBuf>,
+    },
+    /// A failure that was paid for at a tenth.
+    Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf> },
+    /// No result: the price went back.
+    GivenBack,
+}
+
+/// Fetches a task's result into a folder, and verifies it against the digest that the chain has.
+pub(crate) async fn fetch(
+    client: &SchedulerClient,
+    task: TaskId,
+    ending: &Ending,
+    view: Option<&TaskView>,
+    folder: &Path,
+) -> Result<Outcome, Failure> {
+    let How::Settled { digest, .. } = &ending.how else { return Ok(Outcome::GivenBack) };
+    tokio::fs::create_dir_all(folder).await.map_err(|error| Failure::file(folder, "made", &error))?;
+    let stderr = log(client, task, view.and_then(|view| view.stderr), &folder.join(STDERR)).await;
+    if digest.is_failure() {
+        let detail = view.and_then(|view| view.detail.clone());
+        return Ok(Outcome::Failed { digest: *digest, detail, stderr });
+    }
+    // The client compares these bytes' hash with the digest.
+    let bytes = client.manifest(task.get(), digest.get()).await?;
+    let manifest = Manifest::from_bytes(&bytes).map_err(|error| {
+        let message = format!("the result of task {task} has the right hash, but is no manifest");
+        Failure::new(Exit::Error, "verification", message)
+            .because(&error)
+            .hint("its worker made it so, and was paid: tell the pool's owner")
+    })?;
+    if manifest.digest() != *digest {
+        let message = format!("the result of task {task} is {}, and the chain says {digest}", manifest.digest());
+        return Err(Failure::new(Exit::Error, "verification", message).hint("nothing of it was kept"));
+    }
+    for file in &manifest.files {
+        let path = file.path.split('/').fold(folder.to_owned(), |path, part| path.join(part));
+        let parent = path.parent().unwrap_or(folder);
+        tokio::fs::create_dir_all(parent).await.map_err(|error| Failure::file(parent, "made", &error))?;
+        let size = client.fetch_blob(task.get(), file.sha256, &path).await?;
+        sized(&file.path, file.size, size)?;
+    }
+    let taken = |name: &str| manifest.files.iter().any(|file| file.path == name);
+    let stdout = match manifest.stdout {
+        Some(content) => {
+            let path = folder.join(STDOUT);
+            let size = client.fetch_blob(task.get(), content.sha256, &path).await?;
+            sized("standard output", content.size, size)?;
+            Some(path)
+        }
+        // With files, what the job printed is not part of the digest: a log, kept where no file has its name.
+        None if taken(STDOUT) => None,
+        None => log(client, task, view.and_then(|view| view.stdout), &folder.join(STDOUT)).await,
+    };
+    Ok(Outcome::Verified { manifest, folder: folder.to_owned(), stdout, stderr })
+}
+
+fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {
+    if size == wanted {
+        return Ok(());
+    }
+    let message = format!("{what} has {size} bytes, and its manifest says {wanted}");
+    Err(Failure::new(Exit::Error, "verification", message))
+}
+
+/// A log is no result: that it can't be had is no failure.
+async fn log(client: &SchedulerClient, task: TaskId, content: Option<Content>, path: &Path) -> Option<PathBuf> {
+    let content = content.filter(|content| content.size > 0)?;
+    client.fetch_blob(task.get(), content.sha256, path).await.ok().map(|_| path.to_owned())
+}

@@ -1,0 +1,57 @@
+//! Job and inputs on their way into the pool's store.
+
+use crate::{
+    hint::Failure,
+    intent::{InputFile, RunIntent},
+};
+use berth_wire::{
+    client::SchedulerClient,
+    job::{Image, Input, Job},
+    units::Sha256,
+};
+use sha2::Digest as _;
+use std::{fs::File, io::Read as _, path::Path};
+
+/// How much of a file is read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The whole job: inputs hashed, image in its place.
+pub(super) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job, Failure> {
+    let files = intent.inputs.clone();
+    let hashed = tokio::task::spawn_blocking(move || files.iter().map(input).collect::<Result<Vec<_>, _>>()).await;
+    let inputs = hashed.expect("hashing files does not panic")?;
+    let job = Job { image, inputs, ..intent.job.clone() };
+    job.check().map_err(|error| Failure::usage("job", error.to_string()))?;
+    Ok(job)
+}
+
+fn input(file: &InputFile) -> Result<Input, Failure> {
+    let (size, sha256) = hash(&file.path).map_err(|error| Failure::file(&file.path, "read", &error))?;
+    Ok(Input { name: file.name.clone(), size, sha256, url: None })
+}
+
+fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok((size, Sha256(hash.finalize().into())));
+        }
+        hash.update(&chunk[..read]);
+        size += read as u64;
+    }
+}
+
+/// Puts the job, and those inputs that the store does not have.
+pub(super) async fn upload(client: &SchedulerClient, job: &Job, files: &[InputFile]) -> Result<(), Failure> {
+    let accepted = client.put_job(job.to_bytes()).await?;
+    for missing in accepted.missing {
+        let named = job.inputs.iter().find(|input| input.sha256 == missing.sha256);
+        let file = named.and_then(|input| files.iter().find(|file| file.name == input.name));
+        if let Some(file) = file {
+            client.put_file(&file.path, missing.sha256).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `berth run`, checked.
+
+use super::{InputFile, Subject, each, inputs, units};
+use crate::{args, hint::Failure};
+use berth_wire::job::{Job, Limits};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// A job to run, but for what only the network knows.
+#[derive(Debug)]
+pub(crate) struct RunIntent {
+    /// What to run.
+    pub(crate) subject: Subject,
+    /// The files that it gets, by name.
+    pub(crate) inputs: Vec<InputFile>,
+    /// All of the job but its image and inputs.
+    pub(crate) job: Job,
+    /// 0 and 1 mean one worker.
+    pub(crate) trust: u32,
+    /// In tokens, whose decimals only the chain knows.
+    pub(crate) max_price: Option<String>,
+    /// Seconds.
+    pub(crate) timeout: Option<u32>,
+    /// Only this pool.
+    pub(crate) pool: Option<String>,
+    /// Where the result goes.
+    pub(crate) out: Option<PathBuf>,
+    /// Don't wait for it.
+    pub(crate) detach: bool,
+    /// Only say what would happen.
+    pub(crate) dry_run: bool,
+    /// The exit code is the job's.
+    pub(crate) job_exit: bool,
+}
+
+impl RunIntent {
+    /// Checks what was typed.
+    pub(crate) fn new(args: args::Run) -> Result<Self, Failure> {
+        if args.trust > 1 {
+            let message = format!("--trust {}: no pool offers more than 1 until tasks are replicated", args.trust);
+            return Err(Failure::usage("trust", message).hint("leave --trust out, or choose a pool that you trust"));
+        }
+        let (inputs, stdin) = inputs::gather(&args.input, args.stdin.as_deref())?;
+        let each = args.each.as_deref().map_or(Ok(Vec::new()), each::parse)?;
+        let job = Job {
+            version: 1,
+            image: None,
+            args: args.args,
+            env: environment(&args.env)?,
+            inputs: Vec::new(),
+            stdin: None,
+            limits: limits(&args.limits)?,
+            outputs: args.output,
+            each,
+        };
+        job.check().map_err(|error| Failure::usage("job", error.to_string()))?;
+        let timeout = args.timeout.map(|text| units::seconds("--timeout", &text)).transpose()?;
+        Ok(Self {
+            subject: Subject::parse(&args.subject)?,
+            inputs,
+            job: Job { stdin, ..job },
+            trust: args.trust,
+            max_price: args.max_price,
+            timeout,
+            pool: args.pool,
+            out: args.out,
+            detach: args.detach,
+            dry_run: args.dry_run,
+            job_exit: args.exit_code == args::ExitFrom::Task,
+        })
+    }
+
+    /// How many tasks.
+    pub(crate) fn volume(&self) -> u32 {
+        u32::try_from(self.job.each.len()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut env = BTreeMap::new();
+    for pair in pairs {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage("env", format!("--env: `{pair}` has no `=`"))
+                .hint("write KEY=VALUE: a job sees nothing of your environment but what you give it")
+        })?;
+        if env.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::usage("env", format!("--env: {key} is given twice")));
+        }
+    }
+    Ok(env)
+}
+
+fn limits(args: &args::Limits) -> Result<Limits, Failure> {
+    Ok(Limits {
+        cpu_millis: units::cpu_millis(&args.cpu)?,
+        memory_bytes: units::bytes("--memory", &args.memory)?,
+        disk_bytes: units::bytes("--disk", &args.disk)?,
+        pids: args.pids,
+        network: args.network,
+    })
+}

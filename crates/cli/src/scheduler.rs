@@ -1,0 +1,80 @@
+//! A pool's scheduler as commands meet it: found through the order book, checked to be the pool's, signed in to.
+
+use crate::{book::Book, chain::Chain, exit::Exit, hint::Failure};
+use alloy::primitives::{Address, B256};
+use berth_chain::signer::Signer;
+use berth_protocol::AssetId;
+use berth_wire::{
+    auth::SignIn,
+    client::{ClientError, SchedulerClient},
+    scheduler::DealView,
+};
+use core::time::Duration;
+
+/// Checks that a scheduler is the pool's, and of this market. Gives what is wrong in words.
+pub(crate) async fn check(
+    client: &SchedulerClient,
+    chain: &Chain,
+    pool: B256,
+    operator: Address,
+) -> Result<(), String> {
+    let info = client.pool().await.map_err(|error| format!("its scheduler does not answer: {error}"))?;
+    let domain = chain.domain();
+    if (info.chain_id, info.berth) != (domain.chain_id, domain.berth) {
+        return Err(format!("its scheduler at {} is of another market", client.url()));
+    }
+    if (info.pool, info.operator) != (pool, operator) {
+        return Err(format!("at {} there is another pool's scheduler", client.url()));
+    }
+    Ok(())
+}
+
+/// Signs in: what is private there is then the signer's to see.
+pub(crate) async fn sign_in(
+    client: SchedulerClient,
+    chain: &Chain,
+    signer: &Signer,
+) -> Result<SchedulerClient, Failure> {
+    let address = signer.address();
+    let message = client.challenge(address).await?.message;
+    let foreign = || {
+        let message = format!("{} asks for a signature under a text that is no sign-in to it", client.url());
+        Failure::new(Exit::Refused, "sign-in", message).hint("nothing was signed; check the scheduler's URL")
+    };
+    // What is signed is what was meant: a sign-in, as this account, on this chain, to this host.
+    let text = SignIn::parse(&message).map_err(|_| foreign())?;
+    let host = client.url().split_once("://").map_or(client.url(), |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or(host);
+    if text.address != address || text.chain_id != chain.deployment.chain_id || text.host != host {
+        return Err(foreign());
+    }
+    let session = client.session(message.clone(), signer.sign_text(&message)).await?;
+    Ok(client.with_token(session.token))
+}
+
+/// The scheduler of a pool, by the pool's offers.
+pub(crate) async fn of_pool(book: &Book, pool: AssetId) -> Result<SchedulerClient, Failure> {
+    let offers = book.pools(Some(pool)).await?;
+    offers.iter().find_map(|offer| offer.listed.url.as_deref()).map(SchedulerClient::new).ok_or_else(|| {
+        Failure::not_found("scheduler-unknown", format!("the order book does not say where the scheduler of {pool} is"))
+            .hint("its pool order is over, or used up: ask the pool's owner")
+    })
+}
+
+/// Every scheduler that the order book knows.
+pub(crate) async fn all(book: &Book) -> Result<Vec<SchedulerClient>, Failure> {
+    let offers = book.pools(None).await?;
+    let mut urls: Vec<String> = offers.into_iter().filter_map(|offer| offer.listed.url).collect();
+    urls.sort();
+    urls.dedup();
+    Ok(urls.iter().map(|url| SchedulerClient::new(url)).collect())
+}
+
+/// A deal, or `None` where the scheduler has not seen it.
+pub(crate) async fn deal(client: &SchedulerClient, deal: B256) -> Result<Option<DealView>, ClientError> {
+    match client.deal(deal, None, Duration::ZERO).await {
+        Ok(view) => Ok(Some(view)),
+        Err(ClientError::Refused(problem)) if problem.status == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}

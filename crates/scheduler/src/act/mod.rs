@@ -1,0 +1,323 @@
+//! Does what a plan asks for: the only place with effects. Each action is one guarded transaction, and does nothing if
+//! the state has moved on since the snapshot, so that doing one twice, or late, is harmless.
+
+mod call;
+mod report;
+
+use crate::{
+    mailbox, observe,
+    plan::Action,
+    presence::Presence,
+    signals::Signals,
+    store::{
+        self, Database, Stamp,
+        attempt::Outcome,
+        deal::Deal,
+        sending::{Kind, Sent},
+        task::Entry,
+    },
+};
+pub(crate) use call::Route;
+pub(crate) use report::{Refusal, ReportFailure};
+use berth_chain::{
+    BlockRef, StoreError,
+    outbox::{self, SenderWatch},
+    signer::Signer,
+};
+use berth_fault::Faults;
+use berth_protocol::{
+    Class, DealId, TaskId, WorkerAddr,
+    domain::{Assignment, Domain},
+    task::{Event, Phase, Task},
+};
+use sqlx::SqliteConnection;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How many assignments go into one transaction: they share its one wait for the disk.
+const ASSIGNMENTS_AT_ONCE: usize = 64;
+
+/// An action failed.
+#[derive(Debug, Error)]
+pub(crate) enum ActError {
+    /// The database fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ActError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl ActError {
+    /// What to do about it.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+        }
+    }
+}
+
+/// The scheduler's hands.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    pub(crate) db: Database,
+    pub(crate) signer: Signer,
+    pub(crate) domain: Domain,
+    pub(crate) sender: SenderWatch,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) faults: Faults,
+}
+
+/// The name of the point before, or after, the transaction by which a task enters a phase.
+pub(crate) fn kill_point(phase: Phase, after: bool) -> String {
+    format!("{phase}:{}", if after { "after" } else { "before" })
+}
+
+impl Actor {
+    pub(crate) const fn route(&self) -> Route {
+        Route { from: self.signer.address(), berth: self.domain.berth }
+    }
+
+    fn reach(&self, phase: Phase, after: bool) {
+        self.faults.reach(&kill_point(phase, after));
+    }
+
+    /// Does the actions in turn; says whether any of them changed anything.
+    pub(crate) async fn run(&self, actions: &[Action], tip: BlockRef) -> Result<bool, ActError> {
+        let mut changed = false;
+        let mut rest = actions;
+        while let Some(action) = rest.first() {
+            let count = rest.iter().take(ASSIGNMENTS_AT_ONCE).take_while(|a| matches!(a, Action::Assign { .. })).count();
+            let (now, later) = rest.split_at(count.max(1));
+            rest = later;
+            changed |= if count > 0 { self.assign(now, tip).await? } else { self.one(action, tip).await? };
+        }
+        Ok(changed)
+    }
+
+    async fn one(&self, action: &Action, tip: BlockRef) -> Result<bool, ActError> {
+        match action {
+            Action::Open(deal) => self.open(*deal, tip).await,
+            Action::Assign { .. } => self.assign(core::slice::from_ref(action), tip).await,
+            Action::Release { task, worker, outcome } => self.release(*task, *worker, (*outcome, None), tip).await,
+            Action::Settle { deal, tasks, lists } => self.settle(*deal, tasks, lists, tip).await,
+            Action::Fail { key, reason } => self.fail(key, reason, tip).await,
+            Action::Finish { key } => {
+                let mut tx = self.db.write().await?;
+                let done = store::sending::finish(&mut tx, key).await?;
+                tx.commit().await?;
+                Ok(done)
+            }
+            Action::Decline { deal, indexes, reason } => self.decline(*deal, indexes, reason).await,
+            Action::Claim(deal) => self.claim(*deal).await,
+        }
+    }
+
+    async fn open(&self, id: DealId, tip: BlockRef) -> Result<bool, ActError> {
+        self.reach(Phase::Open, false);
+        let mut tx = self.db.write().await?;
+        let Some(deal) = store::deal::get(&mut tx, id).await?.filter(|deal| !deal.opened) else { return Ok(false) };
+        store::task::create(&mut tx, id, &deal.terms, stamp(tip)).await?;
+        store::deal::open(&mut tx, id).await?;
+        tx.commit().await?;
+        self.reach(Phase::Open, true);
+        observe::deal_opened(id, deal.terms.size);
+        self.signals.changed();
+        Ok(true)
+    }
+
+    async fn assign(&self, actions: &[Action], tip: BlockRef) -> Result<bool, ActError> {
+        self.reach(Phase::Assigned, false);
+        let mut tx = self.db.write().await?;
+        let mut told = Vec::new();
+        let mut about: Option<(Deal, String, String)> = None;
+        for action in actions {
+            let Action::Assign { task, worker } = action else { continue };
+            let Some(row) = store::task::get(&mut tx, *task).await? else { continue };
+            if about.as_ref().is_none_or(|(deal, _, _)| deal.id != row.deal) {
+                about = documents(&mut tx, row.deal).await?;
+            }
+            let Some((deal, job, descriptor)) = &about else { continue };
+            let entry = Entry::at(stamp(tip));
+            if store::task::apply(&mut tx, &row, Event::Assign(*worker), entry).await?.is_none() {
+                continue;
+            }
+            let statement = Assignment { task: task.get(), worker: worker.get() };
+            let signature = self.signer.sign(&self.domain, &statement);
+            let letter = mailbox::assignment(deal, row.index, job.clone(), descriptor.clone(), signature);
+            mailbox::assign(&mut tx, &row, *worker, letter).await?;
+            store::deal::touch(&mut tx, row.deal).await?;
+            told.push((*task, *worker));
+        }
+        tx.commit().await?;
+        self.reach(Phase::Assigned, true);
+        for (task, worker) in &told {
+            observe::task_assigned(*task, *worker);
+            self.presence.ring(*worker);
+        }
+        self.signals.changed();
+        Ok(!told.is_empty())
+    }
+
+    /// Takes a task back from a worker.
+    pub(crate) async fn release(
+        &self,
+        task: TaskId,
+        worker: WorkerAddr,
+        (outcome, detail): (Outcome, Option<&str>),
+        tip: BlockRef,
+    ) -> Result<bool, ActError> {
+        self.reach(Phase::Open, false);
+        let mut tx = self.db.write().await?;
+        let Some(row) = store::task::get(&mut tx, task).await? else { return Ok(false) };
+        let entry = Entry::at(stamp(tip));
+        if store::task::apply(&mut tx, &row, Event::Release(worker), entry).await?.is_none() {
+            return Ok(false);
+        }
+        store::attempt::end(&mut tx, task, worker, outcome, detail).await?;
+        let reason = match outcome {
+            Outcome::Declined => None,
+            Outcome::Lost => Some("the scheduler lost sight of the worker"),
+            Outcome::Late => Some("it took too long"),
+            Outcome::Dropped => Some("the worker no longer has it"),
+            Outcome::Reported | Outcome::Ended => Some("it is over"),
+        };
+        if let Some(reason) = reason {
+            mailbox::cancel(&mut tx, &row, worker, reason).await?;
+        }
+        store::deal::touch(&mut tx, row.deal).await?;
+        tx.commit().await?;
+        self.reach(Phase::Open, true);
+        observe::task_released(task, worker, outcome, detail);
+        self.presence.ring(worker);
+        self.signals.changed();
+        Ok(true)
+    }
+
+    async fn settle(
+        &self,
+        id: DealId,
+        tasks: &[TaskId],
+        wanted: &[(WorkerAddr, u32)],
+        tip: BlockRef,
+    ) -> Result<bool, ActError> {
+        self.reach(Phase::Settling, false);
+        let mut tx = self.db.write().await?;
+        let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
+        let mut lists = store::list::of_deal(&mut tx, id).await?;
+        lists.retain(|list| wanted.contains(&(list.worker, list.nth)));
+        let mut rows = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let row = store::task::get(&mut tx, *task).await?;
+            let Some(row) = row.filter(|row| row.task.phase() == Phase::Reported) else { continue };
+            let (Some(worker), Some(digest)) = store::task::parts(row.task) else { continue };
+            if lists.iter().any(|list| list.worker == worker) {
+                rows.push((row, digest));
+            }
+        }
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let failed = store::sending::count_failed(&mut tx, id, Kind::Settle).await?;
+        let carried: Vec<_> = rows.iter().map(|(row, digest)| (row.index, *digest)).collect();
+        let intent = call::settle(self.route(), (id, &deal.terms), &carried, &lists, failed);
+        let key = intent.key.as_str().to_owned();
+        let entry = Entry { settlement: Some(&key), ..Entry::at(stamp(tip)) };
+        for (row, _) in &rows {
+            store::task::apply(&mut tx, row, Event::Send, entry).await?;
+        }
+        self.send(&mut tx, &deal, Kind::Settle, &intent).await?;
+        tx.commit().await?;
+        self.reach(Phase::Settling, true);
+        self.sender.wake();
+        observe::settlement_sent(id, rows.len(), &key);
+        self.signals.changed();
+        Ok(true)
+    }
+
+    /// Writes an intent, and the note by which its outcome is found again.
+    async fn send(
+        &self,
+        conn: &mut SqliteConnection,
+        deal: &Deal,
+        kind: Kind,
+        intent: &outbox::Intent,
+    ) -> Result<(), StoreError> {
+        outbox::enqueue(conn, intent).await?;
+        let sent = Sent { key: intent.key.as_str().to_owned(), deal: deal.id, kind };
+        store::sending::insert(conn, &sent).await?;
+        store::deal::touch(conn, deal.id).await
+    }
+
+    async fn fail(&self, key: &str, reason: &str, tip: BlockRef) -> Result<bool, ActError> {
+        self.reach(Phase::Reported, false);
+        let mut tx = self.db.write().await?;
+        if !store::sending::fail(&mut tx, key, tip.timestamp).await? {
+            return Ok(false);
+        }
+        let entry = Entry { reason: Some(reason), ..Entry::at(stamp(tip)) };
+        for row in store::task::settling_by(&mut tx, key).await? {
+            store::task::apply(&mut tx, &row, Event::Recall, entry).await?;
+            store::deal::touch(&mut tx, row.deal).await?;
+        }
+        tx.commit().await?;
+        self.reach(Phase::Reported, true);
+        observe::sending_failed(key, reason);
+        self.signals.changed();
+        Ok(true)
+    }
+
+    async fn decline(&self, id: DealId, indexes: &[u32], reason: &str) -> Result<bool, ActError> {
+        let mut tx = self.db.write().await?;
+        let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
+        let failed = store::sending::count_failed(&mut tx, id, Kind::Decline).await?;
+        let intent = call::decline(self.route(), (id, &deal.terms), indexes, failed);
+        if outbox::outcome(&mut tx, &intent.key).await?.is_some() {
+            return Ok(false);
+        }
+        self.send(&mut tx, &deal, Kind::Decline, &intent).await?;
+        tx.commit().await?;
+        self.sender.wake();
+        observe::tasks_given_back(id, indexes.len(), reason);
+        self.signals.changed();
+        Ok(true)
+    }
+
+    async fn claim(&self, id: DealId) -> Result<bool, ActError> {
+        let mut tx = self.db.write().await?;
+        let Some(deal) = store::deal::get(&mut tx, id).await?.filter(|deal| !deal.ended) else { return Ok(false) };
+        let failed = store::sending::count_failed(&mut tx, id, Kind::Claim).await?;
+        let intent = call::claim(self.route(), (id, &deal.terms), failed);
+        if outbox::outcome(&mut tx, &intent.key).await?.is_some() {
+            return Ok(false);
+        }
+        self.send(&mut tx, &deal, Kind::Claim, &intent).await?;
+        tx.commit().await?;
+        self.sender.wake();
+        observe::deal_expired(id);
+        self.signals.changed();
+        Ok(true)
+    }
+}
+
+/// Chain time and wall time of what happens now.
+pub(crate) fn stamp(tip: BlockRef) -> Stamp {
+    Stamp { at: tip.timestamp, at_ms: crate::clock::now_ms() }
+}
+
+/// A deal, and the documents that go to its workers, if all are there.
+async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(Deal, String, String)>, StoreError> {
+    let Some(deal) = store::deal::get(conn, id).await? else { return Ok(None) };
+    let job = store::job::document(conn, deal.job_hash).await?.and_then(|bytes| String::from_utf8(bytes).ok());
+    let descriptor = store::app::descriptor(conn, deal.app).await?;
+    Ok(job.zip(descriptor).map(|(job, descriptor)| (deal, job, descriptor)))
+}
+
+/// Whether a task is one that may still be answered.
+const fn is_going(task: Task) -> bool {
+    !task.phase().is_final()
+}

@@ -1,0 +1,199 @@
+//! Deals and tasks, as anybody may see them.
+
+use super::{Api, problem::No};
+use crate::{
+    plan,
+    store::{self, deal::Deal, report::Report, task::Row},
+    view::{View, Work},
+};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use berth_protocol::{DealId, TaskId, ids::ParseIdError, task::Phase};
+use berth_wire::{
+    scheduler::{DealView, Ending, TaskView, Why},
+    worker::failure_code,
+};
+use serde::Deserialize;
+use sqlx::SqliteConnection;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// The longest time that a call waits for a change. Proxies close silent connections after a minute.
+const MAX_WAIT_MS: u64 = 55_000;
+/// The most deals of one answer.
+const MAX_DEALS: u32 = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Since {
+    since: Option<u64>,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
+    #[serde(default = "Limit::usual")]
+    limit: u32,
+}
+
+impl Limit {
+    const fn usual() -> u32 {
+        20
+    }
+}
+
+fn bad_id(error: &ParseIdError) -> No {
+    No::new(StatusCode::BAD_REQUEST, "bad-id", error.to_string())
+}
+
+/// A deal; waits until its `seq` is past what the caller knows.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Path(deal): Path<String>,
+    Query(query): Query<Since>,
+) -> Result<Json<DealView>, No> {
+    let id: DealId = deal.parse().map_err(|error| bad_id(&error))?;
+    let mut changes = api.signals.changes();
+    let deadline = Instant::now() + Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
+    loop {
+        changes.mark_unchanged();
+        let mut tx = api.db.read().await?;
+        let deal = store::deal::get(&mut tx, id).await?;
+        let is_news = deal.as_ref().is_some_and(|deal| query.since.is_none_or(|since| deal.seq > since));
+        // With `since`, a deal that is not there yet is waited for, too.
+        let is_over = query.since.is_none() || Instant::now() >= deadline || api.stop.is_cancelled();
+        match deal {
+            Some(deal) if is_news || is_over => {
+                let view = api.seen.borrow().clone();
+                return Ok(Json(whole(&mut tx, &api, &deal, &view).await?));
+            }
+            None if is_over => return Err(unknown(id)),
+            Some(_) | None => drop(tx),
+        }
+        tokio::select! {
+            // The sender lives as long as the interface.
+            _ = changes.changed() => {}
+            () = sleep_until(deadline) => {}
+            () = api.stop.cancelled() => {}
+        }
+    }
+}
+
+fn unknown(id: DealId) -> No {
+    No::new(StatusCode::NOT_FOUND, "deal-unknown", format!("no deal {id} is this pool's"))
+        .hint("a deal that was just matched is known once its block is read; or ask the scheduler of its pool")
+}
+
+/// The latest deals, without their tasks.
+pub(super) async fn latest(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<Limit>,
+) -> Result<Json<Vec<DealView>>, No> {
+    let mut tx = api.db.read().await?;
+    let deals = store::deal::latest(&mut tx, query.limit.min(MAX_DEALS)).await?;
+    let mut views = Vec::with_capacity(deals.len());
+    for deal in &deals {
+        views.push(bare(deal, waiting_for(&mut tx, &api, deal).await?));
+    }
+    Ok(Json(views))
+}
+
+/// A task.
+pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) -> Result<Json<TaskView>, No> {
+    let id: TaskId = task.parse().map_err(|error| bad_id(&error))?;
+    let mut tx = api.db.read().await?;
+    let unknown = || No::new(StatusCode::NOT_FOUND, "task-unknown", format!("no task {id} is this pool's"));
+    let row = store::task::get(&mut tx, id).await?.ok_or_else(unknown)?;
+    let attempts = store::attempt::count(&mut tx, id).await?;
+    let report = match store::task::parts(row.task) {
+        (Some(worker), Some(_)) => store::report::get(&mut tx, id, worker).await?,
+        _ => None,
+    };
+    let view = api.seen.borrow().clone();
+    Ok(Json(task_view(&row, attempts, report.as_ref(), &view)))
+}
+
+async fn waiting_for(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Option<String>, No> {
+    if deal.ended {
+        return Ok(None);
+    }
+    Ok(match api.library.work(conn, &api.blobs, deal).await? {
+        Work::Ready(_) => None,
+        Work::Missing(what) => Some(what),
+        Work::Impossible(reason) => Some(format!("nothing: no worker can run it ({reason})")),
+    })
+}
+
+fn bare(deal: &Deal, waiting_for: Option<String>) -> DealView {
+    DealView {
+        seq: deal.seq,
+        deal: deal.id.get(),
+        terms: deal.terms.clone().into(),
+        app: deal.app,
+        requester: deal.requester,
+        job_hash: deal.job_hash.get(),
+        waiting_for,
+        tasks: Vec::new(),
+    }
+}
+
+async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View) -> Result<DealView, No> {
+    let attempts: HashMap<TaskId, u32> = store::attempt::counts(conn, deal.id).await?.into_iter().collect();
+    let reports = store::report::of_deal(conn, deal.id).await?;
+    let tasks = store::task::of_deal(conn, deal.id).await?;
+    let waiting_for = waiting_for(conn, api, deal).await?;
+    let answer = |row: &Row| {
+        let worker = store::task::parts(row.task).0?;
+        reports.iter().find(|(index, report)| *index == row.index && report.worker == worker).map(|(_, report)| report)
+    };
+    let count = |row: &Row| attempts.get(&row.id).copied().unwrap_or_default();
+    let tasks = tasks.iter().map(|row| task_view(row, count(row), answer(row), view)).collect();
+    Ok(DealView { tasks, ..bare(deal, waiting_for) })
+}
+
+fn task_view(row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> TaskView {
+    let (worker, digest) = store::task::parts(row.task);
+    let report = report.filter(|report| Some(report.digest) == digest);
+    let failure = digest.and_then(berth_protocol::ResultDigest::failure);
+    TaskView {
+        task: row.id.get(),
+        deal: row.deal.get(),
+        index: row.index,
+        phase: row.task.phase().name().to_owned(),
+        stage: row.stage,
+        worker: worker.map(berth_protocol::WorkerAddr::get),
+        digest: digest.map(berth_protocol::ResultDigest::get),
+        failure: failure.map(|failure| failure_code(failure).to_owned()),
+        detail: failure.map(|failure| {
+            report.and_then(|report| report.failure.clone()).unwrap_or_else(|| failure.describe().to_owned())
+        }),
+        stdout: report.and_then(|report| report.stdout),
+        stderr: report.and_then(|report| report.stderr),
+        wall_ms: report.map(|report| report.wall_ms),
+        ending: row.end.map(|end| Ending { transaction: end.tx, block: end.block.get() }),
+        attempts,
+        why: why(row, view),
+    }
+}
+
+/// Why a task waits, as far as the last snapshot knows.
+fn why(row: &Row, view: &View) -> Vec<Why> {
+    match row.task.phase() {
+        Phase::Open => {}
+        Phase::Reported => {
+            let worker = store::task::parts(row.task).0.map(berth_protocol::WorkerAddr::get);
+            return row.reason.iter().map(|reason| Why { worker, reason: reason.clone() }).collect();
+        }
+        Phase::Assigned | Phase::Settling | Phase::Settled | Phase::Declined | Phase::Claimed => return Vec::new(),
+    }
+    let Some(deal) = view.deals.iter().find(|deal| deal.id == row.deal) else { return Vec::new() };
+    let Some(task) = deal.tasks.iter().find(|task| task.id == row.id) else { return Vec::new() };
+    let obstacles = plan::why(view, deal, task);
+    obstacles.into_iter().map(|obstacle| Why { worker: obstacle.worker, reason: obstacle.reason }).collect()
+}
+

@@ -1,0 +1,39 @@
+//! Job documents.
+
+use super::{Api, problem::No};
+use crate::{
+    clock,
+    store::{self, session::Caller},
+};
+use axum::{Json, body::Bytes, extract::State, http::StatusCode};
+use berth_wire::{job::Job, manifest::Content, scheduler::JobAccepted};
+use std::sync::Arc;
+
+/// Keeps a job document under its hash.
+pub(super) async fn put(State(api): State<Arc<Api>>, caller: Caller, body: Bytes) -> Result<Json<JobAccepted>, No> {
+    let job = Job::from_bytes(&body).map_err(|error| {
+        No::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-job", error.to_string())
+            .hint("a job is canonical JSON (RFC 8785); ADR 0001, section 5, has its members")
+    })?;
+    let hash = job.hash();
+    let mut tx = api.db.write().await?;
+    let is_known = store::job::document(&mut tx, hash).await?.is_some();
+    if !is_known && !store::deal::names_job(&mut tx, hash).await? {
+        let unused = store::job::count_unused(&mut tx).await?;
+        if unused >= u64::from(api.max_jobs) {
+            return Err(No::new(StatusCode::SERVICE_UNAVAILABLE, "store-full", "too many jobs wait for their deal")
+                .hint("match the deal first, then put the job; or try again later"));
+        }
+    }
+    store::job::insert(&mut tx, hash, &body, caller.account(), clock::now_ms()).await?;
+    tx.commit().await?;
+    let mut missing = Vec::new();
+    for input in job.inputs.iter().filter(|input| input.url.is_none()) {
+        let content = Content { sha256: input.sha256, size: input.size };
+        if !api.blobs.has(content).await? {
+            missing.push(content);
+        }
+    }
+    api.signals.wake();
+    Ok(Json(JobAccepted { job_hash: hash.get(), missing }))
+}

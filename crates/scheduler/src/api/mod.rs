@@ -1,0 +1,79 @@
+//! The HTTP interface of [`berth_wire::scheduler`], call for call. Who may ask for what is decided here and nowhere
+//! else; what changes anything goes through `act`.
+
+mod auth;
+mod blobs;
+mod deals;
+mod health;
+mod jobs;
+mod problem;
+mod socket;
+mod workers;
+
+use crate::{
+    act::Actor, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library, view::View,
+};
+use alloy::primitives::B256;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post, put},
+};
+use berth_chain::{BlockRef, follow::Health, outbox::SenderHealth};
+use berth_protocol::{OperatorAddr, domain::Domain};
+use core::time::Duration;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The longest JSON document besides jobs.
+const MAX_JSON_BYTES: usize = 16 << 10;
+/// The longest job document: as text in a letter it is at most twice as long, which fits into a frame.
+const MAX_JOB_BYTES: usize = 384 << 10;
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) db: Database,
+    pub(crate) blobs: Blobs,
+    pub(crate) library: Arc<Library>,
+    pub(crate) actor: Arc<Actor>,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) seen: watch::Receiver<Arc<View>>,
+    pub(crate) tip: watch::Receiver<BlockRef>,
+    pub(crate) follower: watch::Receiver<Health>,
+    pub(crate) sender: watch::Receiver<SenderHealth>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) pool: B256,
+    pub(crate) operator: OperatorAddr,
+    pub(crate) domain: Domain,
+    pub(crate) heartbeat: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) max_jobs: u32,
+}
+
+/// All routes.
+pub(crate) fn routes(api: Arc<Api>) -> Router {
+    let blob = put(blobs::put).head(blobs::head).layer(DefaultBodyLimit::disable());
+    let job = post(jobs::put).layer(DefaultBodyLimit::max(MAX_JOB_BYTES));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/version", get(health::version))
+        .route("/v1/pool", get(health::pool))
+        .route("/v1/auth/challenge", post(auth::challenge))
+        .route("/v1/auth/session", post(auth::session))
+        .route("/v1/deals", get(deals::latest))
+        .route("/v1/deals/{deal}", get(deals::one))
+        .route("/v1/tasks/{task}", get(deals::task))
+        .route("/v1/tasks/{task}/result", get(blobs::result))
+        .route("/v1/tasks/{task}/blobs/{sha256}", get(blobs::of_task))
+        .route("/v1/workers", get(workers::all))
+        .route("/v1/worker", get(socket::connect))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
+        .route("/v1/jobs", job)
+        .route("/v1/blobs/{sha256}", blob)
+        .fallback(problem::no_such_call)
+        .with_state(api)
+}

@@ -1,0 +1,93 @@
+//! How the interface says no.
+
+use crate::{act::ActError, observe, results::BlobError, view::ViewError};
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use berth_chain::StoreError;
+use berth_wire::problem::{self, Problem};
+
+/// A refused call.
+#[derive(Debug)]
+pub(crate) struct No(Problem);
+
+impl No {
+    pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self(Problem::new(status.as_u16(), code, detail))
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self(self.0.hint(hint))
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not-signed-in", "this call needs a session").hint(
+            "sign in: POST /v1/auth/challenge, sign its message, POST /v1/auth/session; sessions end after a day",
+        )
+    }
+
+    pub(super) fn not_yours(what: &str) -> Self {
+        let detail = format!("{what} is only for whoever asked, whoever benefits and whoever pays");
+        Self::new(StatusCode::FORBIDDEN, "not-yours", detail).hint("sign in with the account that made the request")
+    }
+
+    fn internal(error: &dyn core::error::Error) -> Self {
+        observe::request_failed(error);
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the scheduler failed")
+            .hint("try again; if it stays so, tell the pool's operator")
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        response
+    }
+}
+
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<sqlx::Error> for No {
+    fn from(error: sqlx::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<ActError> for No {
+    fn from(error: ActError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<ViewError> for No {
+    fn from(error: ViewError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<BlobError> for No {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "blob-too-large", error.to_string())
+                    .hint("GET /v1/pool says how large a blob may be; give the input a URL instead")
+            }
+            BlobError::Hash { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "blob-corrupt", error.to_string())
+                .hint("the file changed while it was sent, or the network garbled it: try again"),
+            BlobError::Broken(_) => Self::new(StatusCode::BAD_REQUEST, "upload-broken", error.to_string()),
+            BlobError::Store(_) => Self::internal(&error),
+        }
+    }
+}
+
+pub(super) async fn no_such_call() -> No {
+    No::new(StatusCode::NOT_FOUND, "no-such-call", "this server has no such call")
+}

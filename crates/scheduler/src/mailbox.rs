@@ -1,0 +1,93 @@
+//! Letters to workers, written in the transaction of what they tell.
+
+use crate::store::{self, attempt, deal::Deal, task::Row};
+use berth_chain::StoreError;
+use berth_protocol::{
+    Amount, DealTerms, ResultDigest, WorkerAddr,
+    task::{Answer, Task},
+};
+use berth_wire::{deal, worker::Assign, worker::Mail};
+use alloy::primitives::{B256, Bytes};
+use sqlx::SqliteConnection;
+
+/// What a worker's owner is credited for a task (ADR 0001, section 3, money).
+pub(crate) fn earned(terms: &DealTerms, digest: ResultDigest) -> Amount {
+    let price = Amount::new(terms.poolPrice);
+    terms.workers_pot(if digest.is_failure() { price.tenth() } else { price })
+}
+
+/// Gives a task to a worker, and notes it as a try.
+pub(crate) async fn assign(
+    conn: &mut SqliteConnection,
+    row: &Row,
+    worker: WorkerAddr,
+    letter: Assign,
+) -> Result<(), StoreError> {
+    let seq = store::mail::put(conn, worker, &Mail::Assign(Box::new(letter))).await?;
+    attempt::begin(conn, row.id, worker, seq).await
+}
+
+/// All that a worker needs to run a task.
+pub(crate) fn assignment(deal: &Deal, index: u32, job: String, descriptor: String, signature: Bytes) -> Assign {
+    Assign {
+        deal: deal.id.get(),
+        terms: deal::DealTerms::from(deal.terms.clone()),
+        index,
+        job,
+        job_hash: deal.job_hash.get(),
+        app: deal.app,
+        descriptor,
+        beneficiary: deal.beneficiary,
+        signature,
+        report_by: crate::plan::report_by(&deal.terms).seconds(),
+    }
+}
+
+/// Tells a worker to stop.
+pub(crate) async fn cancel(
+    conn: &mut SqliteConnection,
+    row: &Row,
+    worker: WorkerAddr,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let mail = Mail::Cancel { task: row.id.get(), reason: reason.to_owned() };
+    store::mail::put(conn, worker, &mail).await.map(drop)
+}
+
+/// Tells everybody whom it concerns that the chain has ended a task.
+pub(crate) async fn ended(
+    conn: &mut SqliteConnection,
+    deal: &Deal,
+    before: &Row,
+    after: Task,
+    tx: B256,
+) -> Result<(), StoreError> {
+    let mut paid = None;
+    if let Task::Settled(Answer { worker, digest }) = after {
+        let mail = Mail::Settled {
+            task: before.id.get(),
+            digest: digest.get(),
+            earned: earned(&deal.terms, digest).into(),
+            transaction: tx,
+        };
+        store::mail::put(conn, worker, &mail).await?;
+        attempt::end(conn, before.id, worker, attempt::Outcome::Reported, None).await?;
+        paid = Some(worker);
+    }
+    let reason = match after {
+        Task::Settled(_) => "settled to another worker's result",
+        Task::Declined => "given back by the operator",
+        Task::Claimed => "claimed after the final deadline",
+        Task::Open | Task::Assigned(_) | Task::Reported(_) | Task::Settling(_) => "taken back",
+    };
+    // Whoever has the task, or has answered it, has something in its journal that will never be paid.
+    for worker in attempt::concerned(conn, before.id).await? {
+        if paid == Some(worker) {
+            continue;
+        }
+        let mail = Mail::Ended { task: before.id.get(), reason: reason.to_owned() };
+        store::mail::put(conn, worker, &mail).await?;
+        attempt::end(conn, before.id, worker, attempt::Outcome::Ended, Some(reason)).await?;
+    }
+    Ok(())
+}

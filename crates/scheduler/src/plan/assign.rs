@@ -1,0 +1,246 @@
+//! Who runs what: open tasks go to workers that can run them, and come back from workers that are gone.
+
+use super::{Action, Obstacle, Plan, Policy};
+use crate::{
+    presence::{Here, Seen},
+    store::{attempt::Outcome, sending::Kind},
+    view::{Deal, Need, TaskState, View, Work, Worker},
+};
+use berth_protocol::{Timestamp, WorkerAddr, ledger::Bond as LedgerBond, single::MAX_ENTRIES, task::Task};
+use berth_wire::worker::Capacity;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+/// A task comes back after so many of its durations: one to run it, and one each to fetch before and to hand over after.
+const PATIENCE_DURATIONS: u64 = 3;
+/// How often a worker may be lost with one task before the task is taken to be the reason.
+const MAX_LOSSES: usize = 3;
+
+/// Until when a result must be here, so that its settlement has a whole duration to be mined.
+pub(crate) fn report_by(terms: &berth_protocol::DealTerms) -> Timestamp {
+    let settle = terms.deadlines().settle.seconds();
+    Timestamp::new(settle.saturating_sub(u64::from(terms.duration)))
+}
+
+/// What a worker has taken on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    tasks: u32,
+    cpu_millis: u64,
+    memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Load {
+    fn add(&mut self, need: &Need) {
+        self.tasks += 1;
+        self.cpu_millis += u64::from(need.cpu_millis);
+        self.memory_bytes = self.memory_bytes.saturating_add(need.memory_bytes);
+        self.disk_bytes = self.disk_bytes.saturating_add(need.disk_bytes);
+    }
+
+    /// What is too much, if `need` comes on top.
+    fn lacks(&self, need: &Need, capacity: &Capacity) -> Option<String> {
+        let more = |have: u64, wanted: u64, of: u64| (have.saturating_add(wanted) > of).then_some((of - have.min(of), wanted));
+        if self.tasks >= capacity.slots {
+            return Some(format!("all {} slots are taken", capacity.slots));
+        }
+        let short = [
+            ("cpu (thousandths of a core)", self.cpu_millis, u64::from(need.cpu_millis), u64::from(capacity.cpu_millis)),
+            ("bytes of memory", self.memory_bytes, need.memory_bytes, capacity.memory_bytes),
+            ("bytes of disk", self.disk_bytes, need.disk_bytes, capacity.disk_bytes),
+        ];
+        short.into_iter().find_map(|(what, have, wanted, of)| {
+            more(have, wanted, of).map(|(left, wanted)| format!("{left} {what} are left, and the task needs {wanted}"))
+        })
+    }
+}
+
+type Loads = HashMap<WorkerAddr, Load>;
+
+/// What every worker has taken on, and how many results of each deal it stands for.
+fn loads(view: &View) -> Loads {
+    let mut loads = Loads::new();
+    for deal in &view.deals {
+        let Work::Ready(need) = &deal.work else { continue };
+        for task in &deal.tasks {
+            if let Task::Assigned(worker) = task.task {
+                loads.entry(worker).or_default().add(need);
+            }
+        }
+    }
+    loads
+}
+
+/// How many entries the worker's list of this deal has, or will have.
+fn entries(deal: &Deal, worker: WorkerAddr) -> usize {
+    let held = |task: &&TaskState| match task.task {
+        Task::Assigned(by) => by == worker,
+        Task::Reported(answer) | Task::Settling(answer) => answer.worker == worker,
+        Task::Open | Task::Settled(_) | Task::Declined | Task::Claimed => false,
+    };
+    deal.tasks.iter().filter(held).count()
+}
+
+/// Takes tasks back from workers that are gone, or that take too long.
+pub(super) fn releases(view: &View, policy: &Policy, plan: &mut Plan) {
+    for deal in &view.deals {
+        for task in &deal.tasks {
+            let Task::Assigned(worker) = task.task else { continue };
+            let patience = u64::from(deal.terms.duration).saturating_mul(PATIENCE_DURATIONS);
+            let outcome = if view.now > task.since.plus(patience) {
+                Some(Outcome::Late)
+            } else {
+                absence(view, policy, task, worker, plan)
+            };
+            if let Some(outcome) = outcome {
+                plan.actions.push(Action::Release { task: task.id, worker, outcome });
+            }
+        }
+    }
+}
+
+fn absence(view: &View, policy: &Policy, task: &TaskState, worker: WorkerAddr, plan: &mut Plan) -> Option<Outcome> {
+    let mut lost_after = |gone: Duration, patience: Duration| {
+        if gone >= patience {
+            return Some(Outcome::Lost);
+        }
+        plan.again(patience - gone);
+        None
+    };
+    // A worker without a bond row: the block with its bond is gone. It may come back as any other worker.
+    match &view.workers.get(&worker)?.seen {
+        Seen::Left(gone) => lost_after(*gone, policy.reconnect_grace),
+        Seen::Never(gone) => lost_after(*gone, policy.silence),
+        Seen::Here(Here { holding: Some(holding), .. }) => {
+            let received = task.tries.last().is_some_and(|attempt| attempt.worker == worker && attempt.received);
+            (received && !holding.contains(&task.id)).then_some(Outcome::Dropped)
+        }
+        Seen::Here(Here { holding: None, .. }) => None,
+    }
+}
+
+/// Gives open tasks out: the oldest deal first, each task to the best worker that can take it.
+pub(super) fn plan(view: &View, plan: &mut Plan) {
+    let mut loads = loads(view);
+    let opened = view.deals.iter().filter(|deal| deal.opened && !deal.is_sending(view, Kind::Decline));
+    for deal in opened {
+        let Work::Ready(need) = &deal.work else { continue };
+        let mut standing: BTreeMap<WorkerAddr, usize> = BTreeMap::new();
+        for task in deal.tasks.iter().filter(|task| task.task == Task::Open) {
+            if untimely(view, deal, need, task).is_some() {
+                continue;
+            }
+            let able = view.workers.iter().filter_map(|(address, worker)| {
+                let entries = standing.get(address).copied().unwrap_or(0) + entries(deal, *address);
+                let load = loads.get(address).copied().unwrap_or_default();
+                let here = able(deal, need, task, worker, &load, entries).ok()?;
+                let fetches = need.image.as_ref().is_some_and(|image| !here.shares.has(image));
+                Some(((fetches, load.tasks, load.cpu_millis, *address), *address))
+            });
+            let Some((_, worker)) = able.min() else { continue };
+            loads.entry(worker).or_default().add(need);
+            *standing.entry(worker).or_default() += 1;
+            plan.actions.push(Action::Assign { task: task.id, worker });
+        }
+    }
+}
+
+/// What keeps a task from everybody.
+fn untimely(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Option<String> {
+    if need.elements.is_some_and(|elements| task.index as usize >= elements) {
+        return Some("the job has no element for this task".to_owned());
+    }
+    let by = report_by(&deal.terms);
+    let late = view.now.plus(u64::from(deal.terms.duration)) > by;
+    late.then(|| format!("a result would come too late: it has to be here by {by}"))
+}
+
+/// Whether a worker can take a task; if not, why.
+fn able<'a>(
+    deal: &Deal,
+    need: &Need,
+    task: &TaskState,
+    worker: &'a Worker,
+    load: &Load,
+    entries: usize,
+) -> Result<&'a Here, String> {
+    let Seen::Here(here) = &worker.seen else { return Err("it is not connected".to_owned()) };
+    if !covers(worker, &deal.terms) {
+        return Err(format!(
+            "its bond of {} does not cover the {} that the deal asks for",
+            worker.bond.bonded, deal.terms.workerStake
+        ));
+    }
+    if let Some(reason) = tried(task, worker.bond.worker) {
+        return Err(reason);
+    }
+    if !here.shares.engines.contains(&need.runtime) {
+        return Err(format!("it has no engine for {:?}", need.runtime).to_lowercase());
+    }
+    if let Some(image) = &need.image
+        && !here.shares.has(image)
+        && !here.capacity.fetches_images
+    {
+        return Err(format!("it does not have the image {}, and fetches none", image.reference));
+    }
+    if need.network && !here.capacity.network {
+        return Err("it lets no job use the network".to_owned());
+    }
+    if entries >= MAX_ENTRIES {
+        return Err(format!("it stands for {MAX_ENTRIES} results of this deal that are not settled yet"));
+    }
+    load.lacks(need, &here.capacity).map_or(Ok(here), Err)
+}
+
+/// Whether a worker's bond covers a deal.
+pub(super) fn covers(worker: &Worker, terms: &berth_protocol::DealTerms) -> bool {
+    let bond = &worker.bond;
+    LedgerBond {
+        owner: bond.owner,
+        bonded: bond.bonded,
+        unbonding: bond.unbonding,
+        release_at: bond.release_at,
+    }
+    .covers(terms)
+}
+
+/// What an earlier try says against another one by the same worker.
+fn tried(task: &TaskState, worker: WorkerAddr) -> Option<String> {
+    let own = || task.tries.iter().filter(|attempt| attempt.worker == worker);
+    let detail = |text: &Option<String>| text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+    let bad = own().find_map(|attempt| match attempt.outcome {
+        Some(Outcome::Declined) => Some(format!("it does not want this task{}", detail(&attempt.detail))),
+        Some(Outcome::Late) => Some("it took too long for this task".to_owned()),
+        Some(Outcome::Reported | Outcome::Lost | Outcome::Dropped | Outcome::Ended) | None => None,
+    });
+    let losses = own().filter(|attempt| matches!(attempt.outcome, Some(Outcome::Lost | Outcome::Dropped))).count();
+    bad.or_else(|| (losses >= MAX_LOSSES).then(|| format!("it was lost with this task {losses} times")))
+}
+
+/// Why an open task waits, worker by worker.
+pub(crate) fn why(view: &View, deal: &Deal, task: &TaskState) -> Vec<Obstacle> {
+    let everybody = |reason: String| vec![Obstacle { worker: None, reason }];
+    let need = match &deal.work {
+        Work::Missing(what) => return everybody(format!("it waits for {what}")),
+        Work::Impossible(reason) => return everybody(reason.clone()),
+        Work::Ready(need) => need,
+    };
+    if let Some(reason) = untimely(view, deal, need, task) {
+        return everybody(reason);
+    }
+    if view.workers.is_empty() {
+        return everybody("no worker is bonded in this pool".to_owned());
+    }
+    let loads = loads(view);
+    view.workers
+        .iter()
+        .filter_map(|(address, worker)| {
+            let load = loads.get(address).copied().unwrap_or_default();
+            let reason = able(deal, need, task, worker, &load, entries(deal, *address)).err()?;
+            Some(Obstacle { worker: Some(address.get()), reason })
+        })
+        .collect()
+}

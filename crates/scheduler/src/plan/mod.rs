@@ -1,0 +1,131 @@
+//! Decides: from a snapshot to what is to be done. Pure, without effects, clocks or chance; each part may be run as
+//! often as one likes, and what it asks for may be done twice.
+
+mod assign;
+mod expire;
+mod open;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{store::attempt::Outcome, store::sending::Kind, view::View};
+use alloy::primitives::Address;
+pub(crate) use assign::{report_by, why};
+use berth_protocol::{DealId, TaskId, WorkerAddr};
+use std::time::Duration;
+
+/// The operator's choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// Tasks in one settlement at the most.
+    pub(crate) settle_batch: usize,
+    /// How long a result may wait for others to be settled with.
+    pub(crate) settle_wait: Duration,
+    /// For how long a worker whose socket closed keeps its tasks.
+    pub(crate) reconnect_grace: Duration,
+    /// How long a worker may be silent.
+    pub(crate) silence: Duration,
+    /// How long a deal waits for its job, in the chain's seconds.
+    pub(crate) job_wait_s: u64,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Make a deal's tasks.
+    Open(DealId),
+    /// Give a task to a worker.
+    Assign {
+        /// Which.
+        task: TaskId,
+        /// To whom.
+        worker: WorkerAddr,
+    },
+    /// Take a task back.
+    Release {
+        /// Which.
+        task: TaskId,
+        /// From whom.
+        worker: WorkerAddr,
+        /// Why.
+        outcome: Outcome,
+    },
+    /// Send a settlement.
+    Settle {
+        /// Of which deal.
+        deal: DealId,
+        /// Which tasks, by rising index.
+        tasks: Vec<TaskId>,
+        /// Which lists: worker and number.
+        lists: Vec<(WorkerAddr, u32)>,
+    },
+    /// One of our transactions came to nothing: what it carried is looked at again.
+    Fail {
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// One of our transactions did what it should, for good.
+    Finish {
+        /// Its key.
+        key: String,
+    },
+    /// Give tasks back to whoever paid.
+    Decline {
+        /// Of which deal.
+        deal: DealId,
+        /// Which, by rising index.
+        indexes: Vec<u32>,
+        /// Why.
+        reason: String,
+    },
+    /// End what is open after the final deadline.
+    Claim(DealId),
+}
+
+/// What is to be done now, and when to look again if nothing else happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Plan {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) again_in: Option<Duration>,
+}
+
+impl Plan {
+    fn again(&mut self, after: Duration) {
+        self.again_in = Some(self.again_in.map_or(after, |earlier| earlier.min(after)));
+    }
+}
+
+/// Decides everything.
+pub(crate) fn plan(view: &View, policy: &Policy) -> Plan {
+    let mut plan = Plan::default();
+    settle::outcomes(view, &mut plan);
+    open::plan(view, policy, &mut plan);
+    assign::releases(view, policy, &mut plan);
+    assign::plan(view, &mut plan);
+    settle::plan(view, policy, &mut plan);
+    expire::plan(view, &mut plan);
+    plan
+}
+
+/// Why a task that waits is not given to anybody, worker by worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// Who; `None`: there is nobody at all, or it does not depend on the worker.
+    pub(crate) worker: Option<Address>,
+    /// The condition that fails.
+    pub(crate) reason: String,
+}
+
+/// The longest pause after a transaction came to nothing, in the chain's seconds.
+const LONGEST_PAUSE_S: u64 = 300;
+
+/// Whether a transaction of this kind may be tried again: each that comes to nothing doubles the pause.
+fn may_retry(deal: &crate::view::Deal, kind: Kind, view: &View) -> bool {
+    deal.failures.get(&kind).is_none_or(|(count, last)| {
+        let pause = 1_u64.checked_shl(*count).unwrap_or(LONGEST_PAUSE_S).min(LONGEST_PAUSE_S);
+        view.now >= last.plus(pause)
+    })
+}

@@ -1,0 +1,107 @@
+//! `report`: checked answers of workers, whether they came first or not.
+
+use super::{address, foreign, hash, signed, unsigned};
+use berth_chain::StoreError;
+use berth_protocol::{DealId, ResultDigest, TaskId, WorkerAddr};
+use berth_wire::{manifest::Content, units::Sha256};
+use sqlx::{FromRow, SqliteConnection};
+
+const TABLE: &str = "report";
+
+/// A worker's checked answer to a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) worker: WorkerAddr,
+    pub(crate) digest: ResultDigest,
+    pub(crate) stdout: Option<Content>,
+    pub(crate) stderr: Option<Content>,
+    pub(crate) wall_ms: u64,
+    /// Why it failed, in words.
+    pub(crate) failure: Option<String>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    idx: i64,
+    worker: Vec<u8>,
+    digest: Vec<u8>,
+    stdout: Option<Vec<u8>>,
+    stdout_size: Option<i64>,
+    stderr: Option<Vec<u8>>,
+    stderr_size: Option<i64>,
+    wall_ms: i64,
+    failure: Option<String>,
+}
+
+fn content(name: Option<Vec<u8>>, size: Option<i64>) -> Result<Option<Content>, StoreError> {
+    let (Some(name), Some(size)) = (name, size) else { return Ok(None) };
+    Ok(Some(Content { sha256: Sha256(hash(TABLE, &name)?.0), size: unsigned(TABLE, size)? }))
+}
+
+impl TryFrom<Row> for Report {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            worker: WorkerAddr::new(address(TABLE, &row.worker)?),
+            digest: ResultDigest::new(hash(TABLE, &row.digest)?).ok_or_else(|| foreign(TABLE, "no digest"))?,
+            stdout: content(row.stdout, row.stdout_size)?,
+            stderr: content(row.stderr, row.stderr_size)?,
+            wall_ms: unsigned(TABLE, row.wall_ms)?,
+            failure: row.failure,
+        })
+    }
+}
+
+/// Keeps a worker's answer; a later one of the same worker takes its place.
+pub(crate) async fn put(conn: &mut SqliteConnection, task: TaskId, report: &Report) -> Result<(), StoreError> {
+    let name = |content: &Option<Content>| content.map(|content| content.sha256.0.to_vec());
+    let size = |content: &Option<Content>| content.map(|content| signed(content.size));
+    sqlx::query(
+        "INSERT INTO report (task, worker, digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (task, worker) DO UPDATE SET digest = excluded.digest, stdout = excluded.stdout,
+             stdout_size = excluded.stdout_size, stderr = excluded.stderr, stderr_size = excluded.stderr_size,
+             wall_ms = excluded.wall_ms, failure = excluded.failure",
+    )
+    .bind(task.get().to_vec())
+    .bind(report.worker.get().to_vec())
+    .bind(report.digest.get().to_vec())
+    .bind(name(&report.stdout))
+    .bind(size(&report.stdout))
+    .bind(name(&report.stderr))
+    .bind(size(&report.stderr))
+    .bind(signed(report.wall_ms))
+    .bind(report.failure.as_deref())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn get(
+    conn: &mut SqliteConnection,
+    task: TaskId,
+    worker: WorkerAddr,
+) -> Result<Option<Report>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+         FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.worker = $2",
+    )
+    .bind(task.get().to_vec())
+    .bind(worker.get().to_vec())
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// All answers to a deal's tasks, by index.
+pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<(u32, Report)>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+         FROM report JOIN task ON task.id = report.task WHERE task.deal = $1 ORDER BY task.idx",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| Ok((super::small(TABLE, row.idx)?, row.try_into()?))).collect()
+}

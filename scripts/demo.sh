@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# A paid result, from nothing: a local chain, contracts, a scheduler and two workers; then jobs that are paid for.
+#
+#   scripts/demo.sh [FILE]
+#
+# First sixteen tiles of a picture in one deal, verified and joined; then the word frequencies of FILE (the README if none
+# is given). What comes out is in demo-out/. It ends by itself and leaves nothing running; a second run is quick.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+file=$(realpath -- "${1:-$root/README.md}")
+cd "$root"
+# shellcheck source=scripts/attend.sh
+. scripts/attend.sh
+# shellcheck source=scripts/docker-engine.sh
+. scripts/docker-engine.sh
+
+if ! { [ -f "$file" ] && [ -r "$file" ]; }; then
+  printf 'error: %s is no file that can be read\n\nhint: scripts/demo.sh FILE counts the words of FILE\n' "$file" >&2
+  exit 1
+fi
+
+export PATH=$root/.tools/bin:$PATH
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+out=$root/demo-out
+net=''
+up=''
+
+say() { printf '\n== %s\n' "$*"; }
+
+finish() {
+  local rc=$?
+  trap - EXIT INT TERM
+  attend_stop
+  if [ -n "$up" ]; then
+    say "stopping"
+    attend berth devnet down --dir "$net" || rc=1
+  fi
+  engine_release || rc=1
+  if [ $rc = 0 ]; then
+    rm -rf "$net"
+  elif [ -n "$net" ]; then
+    printf '\nthe devnet is stopped; its logs and databases are still in %s\n' "$net" >&2
+  fi
+  exit $rc
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+berth() { "$target/debug/berth" "$@"; }
+paid() { attend berth --profile "$net/profile.toml" run "$@"; }
+
+say "installing what is missing"
+attend scripts/setup.sh
+say "building (some minutes the first time)"
+# The same set of crates as the tests build, so that neither builds the other's again.
+attend cargo build -q --locked --workspace
+engine_acquire
+attend scripts/example-images.sh
+
+net=$(mktemp -d "${TMPDIR:-/tmp}/berth-demo.XXXXXX")
+rm -rf "$out"
+mkdir -p "$out"
+
+say "a chain, the contracts, a scheduler, two workers"
+up=yes
+attend berth devnet up --dir "$net" --workers 2
+
+say "sixteen tiles of a picture: sixteen tasks, one deal"
+paid berth/render --each 0..16 --out "$out/tiles" -- --grid 4x4 --size 1024
+attend "$target/examples/$(rustc -vV | sed -n 's/^host: //p')/release/render" \
+  --join "$out/tiles" --grid 4x4 --out "$out/picture.png"
+
+say "the words of ${file##*/}"
+paid berth/wordfreq --input "$file" --out "$out/words" -- --top 10
+
+say "done in $SECONDS s"
+echo "the picture: $out/picture.png"

@@ -1,0 +1,7 @@
+//! The market from outside: the real program, a real chain, real containers.
+
+mod bad_input;
+mod detached;
+mod failing;
+mod moving;
+mod paid;

@@ -1,0 +1,221 @@
+//! `kill -9` of scheduler and worker in every phase that a task has, by the code's own list of them.
+
+use berth_protocol::task::Phase as TaskPhase;
+use berth_tests::{
+    receipt::{Detached, Receipt},
+    world::{Background, SCHEDULER, World, until, within},
+};
+use berth_worker::journal::Phase as WorkerPhase;
+use eyre::{ContextCompat as _, WrapErr as _, ensure};
+use nix::sys::signal::Signal;
+use std::{ffi::OsString, path::PathBuf};
+
+/// A point is reached in one of these ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Road {
+    /// By a job that goes well.
+    Done,
+    /// By a job that no worker can do.
+    Declined,
+    /// By a deal whose final deadline passes.
+    Claimed,
+    /// By a task that goes to another worker.
+    Moved,
+}
+
+/// The road to each phase of the scheduler's: a new phase does not compile without one.
+const fn road_of_task(phase: TaskPhase) -> Road {
+    match phase {
+        TaskPhase::Open | TaskPhase::Assigned | TaskPhase::Reported | TaskPhase::Settling | TaskPhase::Settled => {
+            Road::Done
+        }
+        TaskPhase::Declined => Road::Declined,
+        TaskPhase::Claimed => Road::Claimed,
+    }
+}
+
+/// The road to each phase of the worker's.
+const fn road_of_worker(phase: WorkerPhase) -> Road {
+    match phase {
+        WorkerPhase::Accepted
+        | WorkerPhase::Fetched
+        | WorkerPhase::Running
+        | WorkerPhase::Computed
+        | WorkerPhase::Uploaded
+        | WorkerPhase::Reported
+        | WorkerPhase::Settled => Road::Done,
+        WorkerPhase::Ended => Road::Moved,
+    }
+}
+
+/// Every phase must have both of its points in the service's own list, and the list nothing else.
+fn points<P: core::fmt::Display + Copy>(
+    phases: &[P],
+    listed: &[impl AsRef<str>],
+    road: impl Fn(P) -> Road,
+) -> eyre::Result<Vec<(String, Road)>> {
+    let both = |phase: &P| ["before", "after"].map(|moment| (format!("{phase}:{moment}"), road(*phase)));
+    let wanted: Vec<_> = phases.iter().flat_map(both).collect();
+    for (point, _) in &wanted {
+        ensure!(listed.iter().any(|known| known.as_ref() == point), "there is no kill point {point}");
+    }
+    ensure!(listed.len() == wanted.len(), "{} kill points, {} are known here", listed.len(), wanted.len());
+    Ok(wanted)
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Result<()> {
+    let points = points(&TaskPhase::ALL, &berth_scheduler::kill_points().collect::<Vec<_>>(), road_of_task)?;
+    within(1, async |world: &mut World| {
+        for (point, road) in &points {
+            let killed = Killed { world, service: SCHEDULER.to_owned(), point };
+            killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_any_phase_has_each_task_settled_once() -> eyre::Result<()> {
+    let points = points(&WorkerPhase::ALL, &berth_worker::KILL_POINTS, road_of_worker)?;
+    let (moved, done): (Vec<_>, Vec<_>) = points.into_iter().partition(|(_, road)| *road == Road::Moved);
+    within(1, async |world: &mut World| {
+        for (point, road) in &done {
+            let killed = Killed { world, service: World::worker_name(1), point };
+            killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
+        }
+        Ok(())
+    })
+    .await?;
+    within(2, async |world: &mut World| {
+        for (point, road) in &moved {
+            let killed = Killed { world, service: World::worker_name(1), point };
+            killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// A service that dies at a point, and comes back with the same arguments.
+struct Killed<'a> {
+    world: &'a mut World,
+    service: String,
+    point: &'a str,
+}
+
+impl Killed<'_> {
+    async fn along(mut self, road: Road) -> eyre::Result<()> {
+        let before = self.world.books().await?;
+        match road {
+            Road::Done => self.done().await?,
+            Road::Declined => self.declined().await?,
+            Road::Claimed => self.claimed().await?,
+            Road::Moved => self.moved().await?,
+        }
+        // The audit has each task of each deal end at most once, and every account add up.
+        let after = self.world.books().await?;
+        ensure!(after.total() == before.total(), "{} were lost", before.total().abs_diff(after.total()));
+        let open = after.deals.values().filter(|deal| deal.endings.len() < deal.terms.indexes().count()).count();
+        ensure!(open == 0, "{open} deals have not ended");
+        self.world.all_cleared().await
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.world.folder().join(format!("{}-{}", self.service, self.point.replace(':', "-")))
+    }
+
+    /// Starts the service anew, to die at the point.
+    async fn arm(&mut self) -> eyre::Result<()> {
+        self.world.service(&self.service)?.kill().await?;
+        self.start().await
+    }
+
+    async fn start(&mut self) -> eyre::Result<()> {
+        let marker = self.marker();
+        let further: [OsString; 4] =
+            ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
+        self.world.restart(&self.service, &further)?;
+        self.world.ready().await
+    }
+
+    /// Waits for its death at the point, and starts it again with the same arguments.
+    async fn die_and_rise(&mut self) -> eyre::Result<()> {
+        let marker = self.marker();
+        until(&format!("{} reaches {}", self.service, self.point), async || Ok(marker.exists().then_some(()))).await?;
+        self.world.service(&self.service)?.ended().await?;
+        self.start().await
+    }
+
+    async fn done(&mut self) -> eyre::Result<()> {
+        self.arm().await?;
+        let before = self.world.books().await?;
+        let call = self.world.run(&[], "echo $BERTH_TASK_INDEX; sleep 0.2; echo done")?;
+        let running = Background::start(call.before("--json"));
+        self.die_and_rise().await?;
+        let outcome = running.outcome().await?;
+        ensure!(outcome.code == Some(0), "{outcome}");
+        let receipt: Receipt = outcome.data()?;
+        ensure!(receipt.only()?.stdout.as_deref() == Some("0\ndone\n"), "{outcome}");
+        receipt.require_true(&self.world.chain, &before, &self.world.books().await?).await
+    }
+
+    async fn declined(&mut self) -> eyre::Result<()> {
+        self.arm().await?;
+        let running = Background::start(self.world.run(&["--memory", "512G"], "true")?.before("--json"));
+        self.die_and_rise().await?;
+        let outcome = running.outcome().await?;
+        ensure!(outcome.code == Some(8), "{outcome}");
+        Ok(())
+    }
+
+    async fn claimed(&mut self) -> eyre::Result<()> {
+        let worker = World::worker_name(1);
+        self.world.service(&worker)?.kill().await?;
+        self.arm().await?;
+        let detached: Detached = self.world.run(&["--detach", "--timeout", "10s"], "true")?.json().await?;
+        let terms = self.world.books().await?.deals.remove(&detached.deal).wrap_err("no deal")?.terms;
+        let (_, now) = self.world.chain.head().await?;
+        self.world.chain.pass_s(terms.deadlines().settle.seconds().saturating_sub(now.seconds()) + 1).await?;
+        self.die_and_rise().await?;
+        until("the deal is claimed", async || {
+            Ok((self.world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
+        })
+        .await?;
+        self.world.restart(&worker, &[])?;
+        self.world.ready().await
+    }
+
+    /// The worker is stopped while it has the task, until another has done it; then it is told.
+    async fn moved(&mut self) -> eyre::Result<()> {
+        let other = World::worker_name(2);
+        self.world.service(&other)?.kill().await?;
+        self.arm_alone().await?;
+        let detached: Detached = self.world.run(&["--detach"], "sleep 2; echo moved")?.json().await?;
+        let task = detached.tasks[0];
+        until("the worker has the task", async || {
+            let view = self.world.scheduler.task(task).await.ok();
+            Ok(view.filter(|view| view.stage.is_some()).map(drop))
+        })
+        .await?;
+        self.world.service(&self.service)?.signal(Signal::SIGSTOP);
+        self.world.restart(&other, &[])?;
+        until("the other worker has done it", async || {
+            Ok((self.world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
+        })
+        .await?;
+        self.world.service(&self.service)?.signal(Signal::SIGCONT);
+        self.die_and_rise().await
+    }
+
+    async fn arm_alone(&mut self) -> eyre::Result<()> {
+        self.world.service(&self.service)?.kill().await?;
+        self.world.connected(0).await?;
+        let marker = self.marker();
+        let further: [OsString; 4] =
+            ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
+        self.world.restart(&self.service, &further)?;
+        self.world.connected(1).await
+    }
+}

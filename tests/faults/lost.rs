@@ -1,0 +1,76 @@
+//! A worker's process, its container and its network are lost, each by itself.
+
+use berth_tests::{
+    proxy::Proxy,
+    receipt::{Detached, Receipt},
+    world::{World, until, within},
+};
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use eyre::{ContextCompat as _, ensure};
+
+const JOB: &str = "sleep 2; echo home";
+
+async fn brought_home(world: &World, detached: &Detached) -> eyre::Result<()> {
+    until("the task settles", async || {
+        Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
+    })
+    .await?;
+    let deal = detached.deal.to_string();
+    let out = format!("result-{}", &deal[2..10]);
+    let receipt: Receipt = world.berth(["task", "result", &deal, "--out", &out])?.json().await?;
+    let task = receipt.only()?;
+    ensure!(task.verified && task.exit == Some(0), "{task:?}");
+    ensure!(std::fs::read_to_string(world.folder().join(out).join("stdout.txt"))? == "home\n");
+    Ok(())
+}
+
+/// Each is lost while a job runs; each time the job comes home, paid once, and nothing of it stays behind.
+#[tokio::test]
+async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        let before = world.books().await?;
+        let name = World::worker_name(1);
+        let worker = world.workers().await?.first().wrap_err("one worker")?.worker;
+
+        // The process: another life of it takes up the container that still runs.
+        let detached = running(world).await?;
+        world.service(&name)?.kill().await?;
+        world.restart(&name, &[])?;
+        brought_home(world, &detached).await?;
+
+        // The container: the worker sees that it was not the job's doing, and runs it again.
+        let detached = running(world).await?;
+        let containers = world.containers_of(worker).await?;
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        for container in &containers {
+            world.engine.docker.remove_container(container, Some(options.clone())).await?;
+        }
+        brought_home(world, &detached).await?;
+
+        // The network: what was done meanwhile is reported when it is back.
+        let proxy = Proxy::to(world.scheduler_address()?).await?;
+        world.route_worker(1, proxy.address).await?;
+        let detached = running(world).await?;
+        proxy.cut();
+        world.connected(0).await?;
+        until("the job has ended", async || Ok(world.containers_of(worker).await?.is_empty().then_some(()))).await?;
+        proxy.mend();
+        brought_home(world, &detached).await?;
+
+        ensure!(world.books().await?.total() == before.total());
+        world.all_cleared().await
+    })
+    .await
+}
+
+/// A job whose container runs.
+async fn running(world: &World) -> eyre::Result<Detached> {
+    let detached: Detached = world.run(&["--detach"], JOB)?.json().await?;
+    until("its container runs", async || {
+        let view = world.scheduler.task(detached.tasks[0]).await.ok();
+        let Some(worker) = view.and_then(|view| view.worker) else { return Ok(None) };
+        Ok((!world.containers_of(worker).await?.is_empty()).then_some(()))
+    })
+    .await?;
+    Ok(detached)
+}

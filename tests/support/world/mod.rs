@@ -1,0 +1,385 @@
+//! A devnet in a temporary folder, of which nothing is left at the end.
+
+mod damage;
+
+pub use damage::Displaced;
+
+use crate::{
+    binary::{Call, Outcome},
+    books::Books,
+    chain::Chain,
+    engine::Engine,
+    process::{LOOK_EVERY, Service},
+};
+use alloy::primitives::Address;
+use berth_chain::{Endpoint, Rpc, deploy::Deployment};
+use berth_protocol::WorkerAddr;
+use berth_wire::{client::SchedulerClient, scheduler::WorkerView};
+use eyre::{Context as _, ContextCompat as _, ensure, eyre};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// What a test waits for comes within seconds, or never.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The service that is order book and scheduler in one.
+pub const SCHEDULER: &str = "scheduler";
+/// The services that are workers: `worker-1`, and so on.
+const WORKER: &str = "worker-";
+
+/// A market on this machine.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    /// The Docker engine.
+    pub engine: Engine,
+    /// The chain.
+    pub chain: Chain,
+    /// The scheduler's interface.
+    pub scheduler: SchedulerClient,
+    /// Where the contracts are.
+    pub deployment: Deployment,
+    services: BTreeMap<String, Service>,
+    workers: BTreeMap<String, Address>,
+}
+
+/// What `berth devnet status` says of a service.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+    pid: i32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    services: Vec<Listed>,
+}
+
+/// Runs a test in a world of its own, and demands that nothing is left of it, whatever came of the test.
+///
+/// # Errors
+/// The test's own, or something is left.
+pub async fn within(workers: u16, test: impl AsyncFnOnce(&mut World) -> eyre::Result<()>) -> eyre::Result<()> {
+    let mut world = World::up(workers).await?;
+    let result = test(&mut world).await;
+    let logs = if result.is_err() { world.last_words() } else { String::new() };
+    let down = world.down().await;
+    result.wrap_err(logs)?;
+    down
+}
+
+impl World {
+    /// Starts a devnet with so many workers.
+    ///
+    /// # Errors
+    /// There is no engine, no `berth`, or the devnet does not come up.
+    pub async fn up(workers: u16) -> eyre::Result<Self> {
+        let engine = Engine::with_image().await?;
+        let folder = tempfile::Builder::new().prefix("berth-test-").tempdir()?;
+        let call = Call::new(folder.path(), &engine.host)?;
+        call.clone().args(["devnet", "up", "--workers", &workers.to_string()]).must().await?;
+        let deployment = Deployment::read(&folder.path().join(".berth/deployment.json"))?;
+        let profile: toml::Table = toml::from_str(&std::fs::read_to_string(folder.path().join(".berth/profile.toml"))?)?;
+        let text = |key: &str| profile.get(key).and_then(toml::Value::as_str).wrap_err_with(|| format!("no {key}"));
+        let rpc = Rpc::new(Endpoint::parse(text("rpc")?)?)?;
+        let chain = Chain { rpc, berth: deployment.berth, token: deployment.token };
+        let scheduler = SchedulerClient::new(&scheduler_url(folder.path())?);
+        let status: Status = call.args(["devnet", "status"]).json().await?;
+        let services = status.services.into_iter().map(|listed| Ok((listed.name, Service::of(listed.pid)?)));
+        let services = services.collect::<eyre::Result<_>>()?;
+        Ok(Self { folder, engine, chain, scheduler, deployment, services })
+    }
+
+    /// The folder from which commands are run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The devnet's own folder.
+    pub fn devnet(&self) -> PathBuf {
+        self.folder.path().join(".berth")
+    }
+
+    /// A file of the test's own, for a job.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> eyre::Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// A call of `berth` in this world.
+    ///
+    /// # Errors
+    /// There is no `berth`.
+    pub fn berth<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> eyre::Result<Call> {
+        Ok(Call::new(self.folder.path(), &self.engine.host)?.args(arguments))
+    }
+
+    /// `berth run` of the tests' image with a shell script as its command, and flags before it.
+    ///
+    /// # Errors
+    /// There is no `berth`.
+    pub fn run(&self, flags: &[&str], script: &str) -> eyre::Result<Call> {
+        let command = ["--", "sh", "-c", script];
+        Ok(self.berth(["run", crate::engine::IMAGE])?.args(flags).args(command))
+    }
+
+    /// All money, every wei of it checked.
+    ///
+    /// # Errors
+    /// As [`Books::audited`].
+    pub async fn books(&self) -> eyre::Result<Books> {
+        Books::audited(&self.chain).await
+    }
+
+    /// A service, by the name that `devnet status` has for it.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn service(&mut self, name: &str) -> eyre::Result<&mut Service> {
+        let names = self.services.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.services.get_mut(name).wrap_err_with(|| format!("no service is called {name}; there are {names}"))
+    }
+
+    /// The name of the n-th worker, from 1.
+    pub fn worker_name(n: u16) -> String {
+        format!("{WORKER}{n}")
+    }
+
+    /// Starts a service that has ended, with the arguments that it had first and these further ones.
+    ///
+    /// # Errors
+    /// It runs, or can't be started.
+    pub fn restart(&mut self, name: &str, further: &[OsString]) -> eyre::Result<()> {
+        let log = self.folder.path().join(format!("{name}.again.log"));
+        self.service(name)?.restart(further, &log)
+    }
+
+    /// What the scheduler says of all workers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn workers(&self) -> eyre::Result<Vec<WorkerView>> {
+        Ok(self.scheduler.workers().await?)
+    }
+
+    /// Waits until so many workers are connected, exactly.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn connected(&self, count: usize) -> eyre::Result<()> {
+        until(&format!("{count} workers are connected"), async || {
+            let workers = self.scheduler.workers().await.unwrap_or_default();
+            Ok((workers.iter().filter(|worker| worker.connected).count() == count).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the scheduler answers, and every worker whose process runs is connected.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn ready(&self) -> eyre::Result<()> {
+        let workers = self.services.iter().filter(|(name, service)| name.starts_with(WORKER) && service.is_alive());
+        self.connected(workers.count()).await
+    }
+
+    /// The name of the service that is this worker.
+    ///
+    /// # Errors
+    /// No service is.
+    pub fn name_of_worker(&self, worker: Address) -> eyre::Result<String> {
+        let found = self.workers.iter().find(|(_, address)| **address == worker).map(|(name, _)| name.clone());
+        found.wrap_err_with(|| format!("no service is worker {worker}"))
+    }
+
+    /// A worker's containers, running or not.
+    ///
+    /// # Errors
+    /// The engine does not say.
+    pub async fn containers_of(&self, worker: Address) -> eyre::Result<Vec<String>> {
+        self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
+    }
+
+    /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn cleared(&self, worker: Address) -> eyre::Result<()> {
+        until("its containers are gone", async || Ok(self.containers_of(worker).await?.is_empty().then_some(()))).await
+    }
+
+    /// The same for all workers.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn all_cleared(&self) -> eyre::Result<()> {
+        for worker in self.workers.values() {
+            self.cleared(*worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the scheduler listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn scheduler_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.scheduler.url().trim_start_matches("http://").trim_end_matches('/').parse()?)
+    }
+
+    /// Where the node listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn node_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.chain.rpc.endpoint().to_string().trim_start_matches("http://").parse()?)
+    }
+
+    /// Has a worker reach the scheduler by another address from now on.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn route_worker(&mut self, n: u16, by: SocketAddr) -> eyre::Result<()> {
+        let name = Self::worker_name(n);
+        let config = self.devnet().join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&config)?;
+        let routed = text.replace(&self.scheduler_address()?.to_string(), &by.to_string());
+        ensure!(routed != text, "{} does not say where the scheduler is", config.display());
+        std::fs::write(&config, routed)?;
+        self.service(&name)?.kill().await?;
+        self.connected(0).await?;
+        self.restart(&name, &[])?;
+        self.ready().await
+    }
+
+    /// Starts a service that can't start, and gives what it said.
+    ///
+    /// # Errors
+    /// It runs, or starts.
+    pub async fn start_to_fail(&mut self, name: &str, environment: &[(&str, &str)]) -> eyre::Result<Outcome> {
+        self.service(name)?.run_to_end(environment).await
+    }
+
+    /// What is left of the workers' containers and mounts.
+    async fn remains(&self) -> eyre::Result<Vec<String>> {
+        let mut remains = Vec::new();
+        for worker in self.workers.values() {
+            let containers = self.containers_of(*worker).await?;
+            remains.extend(containers.into_iter().map(|id| format!("container {id}")));
+        }
+        let here = self.folder.path().to_string_lossy().into_owned();
+        let mounts = std::fs::read_to_string("/proc/mounts")?;
+        let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&here));
+        remains.extend(mounts.map(|at| format!("mount {at}")));
+        Ok(remains)
+    }
+
+    /// Stops everything.
+    ///
+    /// # Errors
+    /// `berth devnet down` fails, or leaves something: a process, a container, a mount.
+    pub async fn down(mut self) -> eyre::Result<()> {
+        // Those that the test started are its own children, unknown to `devnet down` by their new pids.
+        for service in self.services.values_mut().filter(|service| service.is_child()) {
+            service.signal(nix::sys::signal::Signal::SIGCONT);
+            service.signal(nix::sys::signal::Signal::SIGTERM);
+            service.ended().await?;
+        }
+        let down = self.berth(["devnet", "down"])?.run().await?;
+        ensure!(down.code == Some(0), "{down}");
+        for (name, service) in &self.services {
+            ensure!(!service.is_alive(), "{name} outlives `devnet down`");
+        }
+        let remains = self.remains().await?;
+        ensure!(remains.is_empty(), "the world leaves {}", remains.join(", "));
+        Ok(())
+    }
+
+    /// The ends of all services' logs, for the report of a failed test.
+    pub fn last_words(&self) -> String {
+        let mut words = String::new();
+        let logs = [self.folder.path().to_owned(), self.devnet(), self.devnet().join("logs")];
+        let files = logs.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        for path in files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "log")) {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            let end = lines[lines.len().saturating_sub(25)..].join("\n");
+            words.push_str(&format!("--- the end of {}\n{end}\n", path.display()));
+        }
+        words
+    }
+}
+
+impl Drop for World {
+    /// For tests that panic: whatever of the services still runs is killed, by its id.
+    fn drop(&mut self) {
+        for service in self.services.values() {
+            service.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// Waits for something that nobody tells of, looking again and again until it gives a value.
+///
+/// # Errors
+/// Looking fails, or patience ends.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> eyre::Result<Option<T>>) -> eyre::Result<T> {
+    let waited = async {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.map_err(|_| eyre!("it does not come about that {what}"))?
+}
+
+fn scheduler_url(folder: &Path) -> eyre::Result<String> {
+    let text = std::fs::read_to_string(folder.join(".berth/scheduler.toml"))?;
+    let config: toml::Table = toml::from_str(&text)?;
+    let listen = config.get("listen").and_then(toml::Value::as_str).wrap_err("the scheduler listens nowhere")?;
+    Ok(format!("http://{listen}"))
+}
+
+/// A call that goes on while the test does something else.
+#[derive(Debug)]
+pub struct Background(tokio::task::JoinHandle<eyre::Result<Outcome>>);
+
+impl Background {
+    /// Starts it.
+    pub fn start(call: Call) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "awaited by `outcome`, aborted when dropped")]
+        let task = tokio::spawn(async move { call.run().await });
+        Self(task)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`Call::run`].
+    pub async fn outcome(mut self) -> eyre::Result<Outcome> {
+        (&mut self.0).await?
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
