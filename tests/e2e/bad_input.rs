@@ -7,7 +7,7 @@ use berth_chain::{
 use berth_tests::{
     proxy::Proxy,
     receipt::{Detached, Receipt},
-    world::{Background, SCHEDULER, World, until, within},
+    world::{Background, Displaced, SCHEDULER, World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 use std::{fs, net::TcpListener};
@@ -140,19 +140,32 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
 
         // A database that is none, and one of another market.
         let database = world.devnet().join("scheduler.db");
-        for wrong in world.wrong_databases(&database)? {
-            let moved = wrong.in_place_of(&database)?;
-            let outcome = world.start_to_fail(SCHEDULER, &[]).await?;
-            ensure!(outcome.code.is_some_and(|code| code != 0), "{outcome}");
-            outcome.require_failure(outcome.code.unwrap_or_default(), &["scheduler.db"])?;
-            moved.restore()?;
-        }
+        let displaced = Displaced::by_garbage(&database)?;
+        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &["scheduler.db"])?;
+        displaced.restore()?;
+        let displaced = Displaced::by_foreign(&database, "UPDATE chain_identity SET contract = zeroblob(20)").await?;
+        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(8, &["another"])?;
+        displaced.restore()?;
         world.restart(SCHEDULER, &[])?;
         world.ready().await?;
 
-        // A worker without an engine, and one whose bond is too small.
+        // The same of a worker, and one without an engine.
         world.service(&worker)?.kill().await?;
-        world.start_to_fail_with(&worker, "DOCKER_HOST", DEAD_ENGINE).await?.require_failure(4, &["Docker"])?;
+        let journal = world.devnet().join(format!("{worker}/journal.db"));
+        let displaced = Displaced::by_garbage(&journal)?;
+        world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
+        displaced.restore()?;
+        let displaced = Displaced::by_foreign(&journal, "UPDATE identity SET berth = zeroblob(20)").await?;
+        world.start_to_fail(&worker, &[]).await?.require_failure(8, &["journal.db"])?;
+        displaced.restore()?;
+        let outcome = world.start_to_fail(&worker, &[("DOCKER_HOST", DEAD_ENGINE)]).await?;
+        outcome.require_failure(4, &["Docker"])?;
+
+        // After all that, everything is as it was.
+        world.restart(&worker, &[])?;
+        world.ready().await?;
+        let receipt: Receipt = world.run(&[], "echo unharmed")?.json().await?;
+        ensure!(receipt.only()?.stdout.as_deref() == Some("unharmed\n"), "{receipt:?}");
         Ok(())
     })
     .await

@@ -65,7 +65,7 @@ fn points<P: core::fmt::Display + Copy>(
 
 #[tokio::test]
 async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Result<()> {
-    let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
+    let points = points(&TaskPhase::ALL, &berth_scheduler::kill_points().collect::<Vec<_>>(), road_of_task)?;
     within(1, async |world: &mut World| {
         for (point, road) in &points {
             let killed = Killed { world, service: SCHEDULER.to_owned(), point };
@@ -136,7 +136,7 @@ impl Killed<'_> {
         let marker = self.marker();
         let further: [OsString; 4] =
             ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
-        self.world.restart_plain(&self.service, &further)?;
+        self.world.restart(&self.service, &further)?;
         self.world.ready().await
     }
 
@@ -215,7 +215,7 @@ impl Killed<'_> {
         let marker = self.marker();
         let further: [OsString; 4] =
             ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
-        self.world.restart_plain(&self.service, &further)?;
+        self.world.restart(&self.service, &further)?;
         self.world.connected(1).await
     }
 }

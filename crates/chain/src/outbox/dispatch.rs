@@ -49,7 +49,8 @@ impl Sender {
         };
         let used = self.rpc.nonce(self.signer.address(), BlockId::latest()).await?;
         let mut moved = self.bridge(used, lowest, head).await?;
-        for wish in flights.iter().filter(|wish| wish.nonce.is_some_and(|nonce| nonce >= used)) {
+        flights.retain(|wish| wish.nonce.is_some_and(|nonce| nonce >= used));
+        for wish in &flights {
             let Some(attempt) = attempts.get(&wish.seq).and_then(|all| all.last()) else { continue };
             if !self.known.contains(&attempt.tx_hash) {
                 self.submit(attempt).await?;
@@ -195,11 +196,12 @@ impl Sender {
 
     /// Simulates on the chain as it is, and where that reverts and something is in flight, on top of that.
     async fn quote(&self, wishes: &[Wish], in_flight: bool) -> Result<Vec<Quote>, OutboxError> {
-        // Owned requests: a future that borrows each item is not `Send` for every lifetime, so nobody could spawn it.
+        let rpc = &self.rpc;
+        // Owned items: a closure over borrowed ones makes the whole future one that can't be spawned.
         let requests: Vec<_> = wishes.iter().map(request).collect();
-        let quotes = stream::iter(requests).map(|tx| async move {
-            match self.rpc.gas(tx.clone(), BlockId::latest()).await {
-                Err(RpcError::Reverted { .. }) if in_flight => self.rpc.gas(tx, BlockId::pending()).await,
+        let quotes = stream::iter(requests).map(|request| async move {
+            match rpc.gas(request.clone(), BlockId::latest()).await {
+                Err(RpcError::Reverted { .. }) if in_flight => rpc.gas(request, BlockId::pending()).await,
                 answer => answer,
             }
         });

@@ -1,7 +1,11 @@
 //! A devnet in a temporary folder, of which nothing is left at the end.
 
+mod damage;
+
+pub use damage::Displaced;
+
 use crate::{
-    binary::{Call, Outcome, berth_path},
+    binary::{Call, Outcome},
     books::Books,
     chain::Chain,
     engine::Engine,
@@ -16,6 +20,7 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +30,8 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The service that is order book and scheduler in one.
 pub const SCHEDULER: &str = "scheduler";
+/// The services that are workers: `worker-1`, and so on.
+const WORKER: &str = "worker-";
 
 /// A market on this machine.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub struct World {
     /// Where the contracts are.
     pub deployment: Deployment,
     services: BTreeMap<String, Service>,
+    workers: BTreeMap<String, Address>,
 }
 
 /// What `berth devnet status` says of a service.
@@ -144,7 +152,7 @@ impl World {
 
     /// The name of the n-th worker, from 1.
     pub fn worker_name(n: u16) -> String {
-        format!("worker-{n}")
+        format!("{WORKER}{n}")
     }
 
     /// Starts a service that has ended, with the arguments that it had first and these further ones.
@@ -176,12 +184,97 @@ impl World {
         .await
     }
 
+    /// Waits until the scheduler answers, and every worker whose process runs is connected.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn ready(&self) -> eyre::Result<()> {
+        let workers = self.services.iter().filter(|(name, service)| name.starts_with(WORKER) && service.is_alive());
+        self.connected(workers.count()).await
+    }
+
+    /// The name of the service that is this worker.
+    ///
+    /// # Errors
+    /// No service is.
+    pub fn name_of_worker(&self, worker: Address) -> eyre::Result<String> {
+        let found = self.workers.iter().find(|(_, address)| **address == worker).map(|(name, _)| name.clone());
+        found.wrap_err_with(|| format!("no service is worker {worker}"))
+    }
+
+    /// A worker's containers, running or not.
+    ///
+    /// # Errors
+    /// The engine does not say.
+    pub async fn containers_of(&self, worker: Address) -> eyre::Result<Vec<String>> {
+        self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
+    }
+
+    /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn cleared(&self, worker: Address) -> eyre::Result<()> {
+        until("its containers are gone", async || Ok(self.containers_of(worker).await?.is_empty().then_some(()))).await
+    }
+
+    /// The same for all workers.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn all_cleared(&self) -> eyre::Result<()> {
+        for worker in self.workers.values() {
+            self.cleared(*worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the scheduler listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn scheduler_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.scheduler.url().trim_start_matches("http://").trim_end_matches('/').parse()?)
+    }
+
+    /// Where the node listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn node_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.chain.rpc.endpoint().to_string().trim_start_matches("http://").parse()?)
+    }
+
+    /// Has a worker reach the scheduler by another address from now on.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn route_worker(&mut self, n: u16, by: SocketAddr) -> eyre::Result<()> {
+        let name = Self::worker_name(n);
+        let config = self.devnet().join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&config)?;
+        let routed = text.replace(&self.scheduler_address()?.to_string(), &by.to_string());
+        ensure!(routed != text, "{} does not say where the scheduler is", config.display());
+        std::fs::write(&config, routed)?;
+        self.service(&name)?.kill().await?;
+        self.connected(0).await?;
+        self.restart(&name, &[])?;
+        self.ready().await
+    }
+
+    /// Starts a service that can't start, and gives what it said.
+    ///
+    /// # Errors
+    /// It runs, or starts.
+    pub async fn start_to_fail(&mut self, name: &str, environment: &[(&str, &str)]) -> eyre::Result<Outcome> {
+        self.service(name)?.run_to_end(environment).await
+    }
+
     /// What is left of the workers' containers and mounts.
-    async fn remains(&self, workers: &[Address]) -> eyre::Result<Vec<String>> {
+    async fn remains(&self) -> eyre::Result<Vec<String>> {
         let mut remains = Vec::new();
-        for worker in workers {
-            let label = WorkerAddr::new(*worker).to_string();
-            let containers = self.engine.containers_of(&label).await?;
+        for worker in self.workers.values() {
+            let containers = self.containers_of(*worker).await?;
             remains.extend(containers.into_iter().map(|id| format!("container {id}")));
         }
         let here = self.folder.path().to_string_lossy().into_owned();
@@ -196,10 +289,6 @@ impl World {
     /// # Errors
     /// `berth devnet down` fails, or leaves something: a process, a container, a mount.
     pub async fn down(mut self) -> eyre::Result<()> {
-        let (head, _) = self.chain.head().await?;
-        let logs = self.chain.logs(head).await?;
-        let mut workers: Vec<Address> = logs.iter().filter_map(crate::books::enlisted).collect();
-        workers.sort();
         // Those that the test started are its own children, unknown to `devnet down` by their new pids.
         for service in self.services.values_mut().filter(|service| service.is_child()) {
             service.signal(nix::sys::signal::Signal::SIGCONT);
@@ -211,7 +300,7 @@ impl World {
         for (name, service) in &self.services {
             ensure!(!service.is_alive(), "{name} outlives `devnet down`");
         }
-        let remains = self.remains(&workers).await?;
+        let remains = self.remains().await?;
         ensure!(remains.is_empty(), "the world leaves {}", remains.join(", "));
         Ok(())
     }
@@ -261,14 +350,6 @@ fn scheduler_url(folder: &Path) -> eyre::Result<String> {
     let config: toml::Table = toml::from_str(&text)?;
     let listen = config.get("listen").and_then(toml::Value::as_str).wrap_err("the scheduler listens nowhere")?;
     Ok(format!("http://{listen}"))
-}
-
-/// Where the tests' `berth` is, for those that need its path.
-///
-/// # Errors
-/// As [`berth_path`].
-pub fn program() -> eyre::Result<PathBuf> {
-    berth_path()
 }
 
 /// A call that goes on while the test does something else.
