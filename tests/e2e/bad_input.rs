@@ -107,10 +107,8 @@ async fn a_node_that_goes_away_in_the_middle_loses_nothing() -> eyre::Result<()>
         outcome.require_failure(4, &["can't be reached", "berth task result"])?;
         let books = world.books().await?;
         let deal = *books.deals.keys().find(|deal| !before.deals.contains_key(*deal)).wrap_err("no deal")?;
-        until("it settles all the same", async || {
-            Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(()))
-        })
-        .await?;
+        until("it settles all the same", async || Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(())))
+            .await?;
         let receipt: Receipt = world.berth(["task", "result", &deal.to_string()])?.json().await?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("kept\n"), "{receipt:?}");
         ensure!(world.books().await?.total() == before.total());
@@ -170,4 +168,3 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
     })
     .await
 }
-

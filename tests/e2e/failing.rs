@@ -53,9 +53,8 @@ async fn failure(world: &mut World, flags: &[&str], script: &str, wanted: Failur
     let task = receipt.only()?;
     ensure!(task.digest == Some(wanted.digest().get()), "{wanted:?}: {outcome}");
     let error = outcome.document()?.error;
-    let says = |error: &berth_tests::binary::Complaint| {
-        error.message.contains(wanted.describe()) && !error.hints.is_empty()
-    };
+    let says =
+        |error: &berth_tests::binary::Complaint| error.message.contains(wanted.describe()) && !error.hints.is_empty();
     ensure!(error.as_ref().is_some_and(says), "{wanted:?}: {outcome}");
     Ok(())
 }
