@@ -36,6 +36,8 @@ mod plan;
 mod presence;
 mod reconcile;
 mod results;
+#[cfg(test)]
+mod samples;
 mod signals;
 mod store;
 mod supervise;

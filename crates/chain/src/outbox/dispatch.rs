@@ -49,7 +49,8 @@ impl Sender {
         };
         let used = self.rpc.nonce(self.signer.address(), BlockId::latest()).await?;
         let mut moved = self.bridge(used, lowest, head).await?;
-        for wish in flights.iter().filter(|wish| wish.nonce.is_some_and(|nonce| nonce >= used)) {
+        flights.retain(|wish| wish.nonce.is_some_and(|nonce| nonce >= used));
+        for wish in &flights {
             let Some(attempt) = attempts.get(&wish.seq).and_then(|all| all.last()) else { continue };
             if !self.known.contains(&attempt.tx_hash) {
                 self.submit(attempt).await?;
@@ -195,15 +196,16 @@ impl Sender {
 
     /// Simulates on the chain as it is, and where that reverts and something is in flight, on top of that.
     async fn quote(&self, wishes: &[Wish], in_flight: bool) -> Result<Vec<Quote>, OutboxError> {
-        let ask = |wish| async move {
-            match self.rpc.gas(request(wish), BlockId::latest()).await {
-                Err(RpcError::Reverted { .. }) if in_flight => self.rpc.gas(request(wish), BlockId::pending()).await,
+        let rpc = &self.rpc;
+        // Owned items: a closure over borrowed ones makes the whole future one that can't be spawned.
+        let requests: Vec<_> = wishes.iter().map(request).collect();
+        let quotes = stream::iter(requests).map(|request| async move {
+            match rpc.gas(request.clone(), BlockId::latest()).await {
+                Err(RpcError::Reverted { .. }) if in_flight => rpc.gas(request, BlockId::pending()).await,
                 answer => answer,
             }
-        };
-        // Made before anything is awaited: a closure over borrowed wishes that lives across an await is not provably Send.
-        let asked: Vec<_> = wishes.iter().map(ask).collect();
-        let quotes = stream::iter(asked).buffered(CALLS).map(|answer| match answer {
+        });
+        let quotes = quotes.buffered(CALLS).map(|answer| match answer {
             Ok(gas) => Ok(Quote::Gas(gas)),
             Err(RpcError::Reverted { data }) => Ok(Quote::Reverts(data)),
             Err(RpcError::Declined { message, .. }) => Ok(Quote::Unknown(message)),

@@ -3,7 +3,7 @@
 use super::{OutboxError, Sender, connection, fees::Fees};
 use crate::{
     block::Header,
-    rpc::RpcError,
+    rpc::{Rpc, RpcError},
     store::{
         self, StoreError,
         attempt::Attempt,
@@ -76,7 +76,7 @@ impl Sender {
 
     /// Takes the receipts of what was mined since.
     pub(super) async fn collect(&mut self, head: Header) -> Result<u64, OutboxError> {
-        let (flights, attempts) = {
+        let (mut flights, mut attempts) = {
             let mut conn = connection(&self.pool).await?;
             let mut wishes = store::outbox::open(&mut conn, self.signer.address()).await?;
             wishes.retain(|wish| wish.nonce.is_some());
@@ -86,16 +86,14 @@ impl Sender {
             return Ok(0);
         }
         let used = self.rpc.nonce(self.signer.address(), BlockId::latest()).await?;
-        let this = &*self;
+        flights.retain(|wish| wish.nonce.is_some_and(|nonce| nonce < used));
+        let rpc = &self.rpc;
+        let receipts = flights.into_iter().map(|wish| {
+            let attempts = attempts.remove(&wish.seq).unwrap_or_default();
+            async move { receipt_of(rpc, attempts).await.map(|receipt| (wish, receipt)) }
+        });
         let found: Vec<(Wish, Option<TransactionReceipt>)> =
-            stream::iter(flights.into_iter().filter(|wish| wish.nonce.is_some_and(|nonce| nonce < used)))
-                .map(|wish| {
-                    let attempts = attempts.get(&wish.seq).map_or(&[][..], Vec::as_slice);
-                    async move { this.receipt_of(attempts).await.map(|receipt| (wish, receipt)) }
-                })
-                .buffered(CALLS)
-                .try_collect()
-                .await?;
+            stream::iter(receipts).buffered(CALLS).try_collect().await?;
         let mut mined = Vec::new();
         let mut usurped = Vec::new();
         for (wish, receipt) in found {
@@ -107,16 +105,6 @@ impl Sender {
         let mut moved = self.record(&mined).await?;
         moved += self.give_back(usurped, head).await?;
         Ok(moved)
-    }
-
-    /// The receipt of whichever signed form was mined.
-    async fn receipt_of(&self, attempts: &[Attempt]) -> Result<Option<TransactionReceipt>, RpcError> {
-        for attempt in attempts.iter().rev() {
-            if let Some(receipt) = self.rpc.receipt(attempt.tx_hash).await? {
-                return Ok(Some(receipt));
-            }
-        }
-        Ok(None)
     }
 
     /// What is kept of a receipt, if it is deep enough to count.
@@ -184,6 +172,16 @@ impl Sender {
         let tip = self.rpc.tip_wei().await?;
         Ok(Fees::suggest(head.base_fee_wei, tip, self.config.max_fee_wei))
     }
+}
+
+/// The receipt of whichever signed form was mined.
+async fn receipt_of(rpc: &Rpc, attempts: Vec<Attempt>) -> Result<Option<TransactionReceipt>, RpcError> {
+    for attempt in attempts.into_iter().rev() {
+        if let Some(receipt) = rpc.receipt(attempt.tx_hash).await? {
+            return Ok(Some(receipt));
+        }
+    }
+    Ok(None)
 }
 
 /// An intent as a call to simulate.

@@ -4,9 +4,6 @@
 mod call;
 mod report;
 
-#[cfg(test)]
-mod tests;
-
 use crate::{
     mailbox, observe,
     plan::Action,

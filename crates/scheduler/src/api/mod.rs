@@ -10,9 +10,6 @@ mod problem;
 mod socket;
 mod workers;
 
-#[cfg(test)]
-mod tests;
-
 use crate::{
     act::Actor, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library, view::View,
 };

@@ -164,9 +164,9 @@ pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<Attempt>, S
 }
 
 /// Moves the letters' numbers of a worker's attempts with its mailbox.
-pub(crate) async fn renumber(conn: &mut SqliteConnection, worker: WorkerAddr, by: u64) -> Result<(), StoreError> {
+pub(crate) async fn renumber(conn: &mut SqliteConnection, worker: WorkerAddr, by: i64) -> Result<(), StoreError> {
     sqlx::query("UPDATE attempt SET mail_seq = mail_seq + $1 WHERE worker = $2")
-        .bind(signed(by))
+        .bind(by)
         .bind(worker.get().to_vec())
         .execute(conn)
         .await?;

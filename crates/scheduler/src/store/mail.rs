@@ -66,34 +66,39 @@ pub(crate) async fn ack(conn: &mut SqliteConnection, worker: WorkerAddr, seq: u6
     Ok(())
 }
 
-/// Takes up a worker that has letters up to `seq`. If it knows of more than were ever written here, this database is
-/// younger than the worker's journal: what waits is numbered anew, past what the worker knows, or it would be taken
-/// for old.
+/// Takes up a worker whose journal holds letters up to `seq`. Letters reach a worker without a gap, so where its journal
+/// and this database disagree (one of them was lost, and is younger), what waits is numbered anew from where it stands.
 pub(crate) async fn resume(conn: &mut SqliteConnection, worker: WorkerAddr, seq: u64) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO mailbox (worker, last_seq, acked_seq) VALUES ($1, 0, 0) ON CONFLICT (worker) DO NOTHING")
         .bind(worker.get().to_vec())
         .execute(&mut *conn)
         .await?;
-    let (last,): (i64,) = sqlx::query_as("SELECT last_seq FROM mailbox WHERE worker = $1")
+    let (last, acked): (i64, i64) = sqlx::query_as("SELECT last_seq, acked_seq FROM mailbox WHERE worker = $1")
         .bind(worker.get().to_vec())
         .fetch_one(&mut *conn)
         .await?;
-    if seq <= unsigned("mailbox", last)? {
+    let known = signed(seq);
+    if (acked..=last).contains(&known) {
         return ack(conn, worker, seq).await;
     }
-    // From the top, so that no number is taken twice on the way.
-    let waiting = after(conn, worker, 0, u32::MAX).await?;
-    for (old, _) in waiting.iter().rev() {
+    let shift = known - acked;
+    let mut waiting: Vec<i64> = (acked + 1..=last).collect();
+    if shift > 0 {
+        // From the top, so that no number is taken twice on the way.
+        waiting.reverse();
+    }
+    for old in waiting {
         sqlx::query("UPDATE mail SET seq = seq + $1 WHERE worker = $2 AND seq = $3")
-            .bind(signed(seq))
+            .bind(shift)
             .bind(worker.get().to_vec())
-            .bind(signed(*old))
+            .bind(old)
             .execute(&mut *conn)
             .await?;
     }
-    attempt::renumber(conn, worker, seq).await?;
-    sqlx::query("UPDATE mailbox SET last_seq = last_seq + $1, acked_seq = acked_seq + $1 WHERE worker = $2")
-        .bind(signed(seq))
+    attempt::renumber(conn, worker, shift).await?;
+    sqlx::query("UPDATE mailbox SET last_seq = $1, acked_seq = $2 WHERE worker = $3")
+        .bind(last + shift)
+        .bind(known)
         .bind(worker.get().to_vec())
         .execute(conn)
         .await?;

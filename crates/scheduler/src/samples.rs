@@ -1,0 +1,131 @@
+//! Deals, workers and databases for tests.
+
+use crate::store::{Database, Stamp, deal::Deal};
+use alloy::primitives::{Address, B256};
+use berth_chain::{BlockNumber, BlockRef};
+use berth_protocol::{DealTerms, JobHash, ResultDigest, Timestamp, WorkerAddr};
+use berth_wire::{
+    descriptor::{Descriptor, Minimum, Runtime, Sharing},
+    job::{Image, Job, Limits},
+    units::{OciDigest, Sha256},
+    worker::{Capacity, Shares},
+};
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+pub(crate) const START: u64 = 1_000;
+pub(crate) const DURATION: u32 = 100;
+
+pub(crate) fn terms(size: u32) -> DealTerms {
+    DealTerms {
+        request: B256::repeat_byte(1),
+        pool: B256::with_last_byte(3),
+        appOwner: Address::repeat_byte(0xa1),
+        datasetOwner: Address::ZERO,
+        poolOwner: Address::repeat_byte(0xa3),
+        operator: Address::repeat_byte(0xa4),
+        payer: Address::repeat_byte(0xa5),
+        callback: Address::ZERO,
+        appPrice: 10,
+        datasetPrice: 0,
+        poolPrice: 1_000,
+        poolStake: 50,
+        workerStake: 100,
+        operatorShareBps: 1_000,
+        parallel: 4,
+        duration: DURATION,
+        trust: 1,
+        first: 0,
+        size,
+        start: START,
+    }
+}
+
+pub(crate) fn deal(terms: DealTerms) -> Deal {
+    Deal {
+        id: terms.id(),
+        terms,
+        app: B256::with_last_byte(1),
+        dataset: B256::ZERO,
+        requester: Address::repeat_byte(0xa6),
+        beneficiary: Address::repeat_byte(0xa7),
+        job_hash: job().hash(),
+        block: BlockNumber::new(10),
+        log_index: 2,
+        seq: 1,
+        opened: false,
+        ended: false,
+    }
+}
+
+pub(crate) fn image() -> Image {
+    Image { reference: "render:latest".into(), config: Some(OciDigest(Sha256([7; 32]))), manifest: None }
+}
+
+pub(crate) fn job() -> Job {
+    Job {
+        version: 1,
+        image: Some(image()),
+        args: vec!["--size".into(), "8".into()],
+        env: BTreeMap::new(),
+        inputs: Vec::new(),
+        stdin: None,
+        limits: Limits::default(),
+        outputs: Vec::new(),
+        each: Vec::new(),
+    }
+}
+
+pub(crate) fn app() -> Descriptor {
+    Descriptor::App {
+        version: 1,
+        name: "docker".into(),
+        runtime: Runtime::Docker,
+        sharing: Sharing::Shared,
+        image: None,
+        env: BTreeMap::new(),
+        minimum: Minimum::default(),
+    }
+}
+
+pub(crate) fn capacity(slots: u32) -> Capacity {
+    Capacity {
+        slots,
+        cpu_millis: 64_000,
+        memory_bytes: 64 << 30,
+        disk_bytes: 64 << 30,
+        network: false,
+        fetches_images: false,
+    }
+}
+
+pub(crate) fn shares() -> Shares {
+    Shares { engines: vec![Runtime::Docker], images: vec![image()] }
+}
+
+pub(crate) const fn worker(n: u8) -> WorkerAddr {
+    WorkerAddr::new(Address::repeat_byte(n))
+}
+
+pub(crate) fn digest(n: u8) -> ResultDigest {
+    ResultDigest::new(B256::repeat_byte(n)).expect("not zero")
+}
+
+pub(crate) const fn stamp(at: u64) -> Stamp {
+    Stamp { at: Timestamp::new(at), at_ms: at * 1_000 }
+}
+
+pub(crate) const fn tip(at: u64) -> BlockRef {
+    BlockRef { number: BlockNumber::new(100), hash: B256::ZERO, timestamp: Timestamp::new(at) }
+}
+
+pub(crate) const fn no_job() -> JobHash {
+    JobHash::new(B256::repeat_byte(0xee))
+}
+
+/// An empty database, and the folder that it lives in.
+pub(crate) async fn database() -> (TempDir, Database) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open(&folder.path().join("scheduler.db")).await.expect("opens");
+    (folder, db)
+}
