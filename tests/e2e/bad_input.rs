@@ -137,7 +137,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         fs::write(&config, &kept)?;
 
         // A database that is none, and one of another market.
-        let database = world.devnet().join("scheduler.db");
+        let database = world.devnet().join("data/scheduler.db");
         let displaced = Displaced::by_garbage(&database)?;
         world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &["scheduler.db"])?;
         displaced.restore()?;
@@ -149,7 +149,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
 
         // The same of a worker, and one without an engine.
         world.service(&worker)?.kill().await?;
-        let journal = world.devnet().join(format!("{worker}/journal.db"));
+        let journal = world.devnet().join(format!("data/{worker}/journal.db"));
         let displaced = Displaced::by_garbage(&journal)?;
         world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
         displaced.restore()?;

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 /// What a test waits for comes within seconds, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The service that is order book and scheduler in one.
-pub const SCHEDULER: &str = "scheduler";
+pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.
 const WORKER: &str = "worker-";
 
