@@ -7,7 +7,7 @@ use berth_chain::{
 use berth_tests::{
     proxy::Proxy,
     receipt::{Detached, Receipt},
-    world::{Background, SCHEDULER, World, until, within},
+    world::{Background, Displaced, SCHEDULER, World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 use std::{fs, net::TcpListener};
@@ -107,10 +107,8 @@ async fn a_node_that_goes_away_in_the_middle_loses_nothing() -> eyre::Result<()>
         outcome.require_failure(4, &["can't be reached", "berth task result"])?;
         let books = world.books().await?;
         let deal = *books.deals.keys().find(|deal| !before.deals.contains_key(*deal)).wrap_err("no deal")?;
-        until("it settles all the same", async || {
-            Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(()))
-        })
-        .await?;
+        until("it settles all the same", async || Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(())))
+            .await?;
         let receipt: Receipt = world.berth(["task", "result", &deal.to_string()])?.json().await?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("kept\n"), "{receipt:?}");
         ensure!(world.books().await?.total() == before.total());
@@ -139,22 +137,34 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         fs::write(&config, &kept)?;
 
         // A database that is none, and one of another market.
-        let database = world.devnet().join("scheduler.db");
-        for wrong in world.wrong_databases(&database)? {
-            let moved = wrong.in_place_of(&database)?;
-            let outcome = world.start_to_fail(SCHEDULER, &[]).await?;
-            ensure!(outcome.code.is_some_and(|code| code != 0), "{outcome}");
-            outcome.require_failure(outcome.code.unwrap_or_default(), &["scheduler.db"])?;
-            moved.restore()?;
-        }
+        let database = world.devnet().join("data/scheduler.db");
+        let displaced = Displaced::by_garbage(&database)?;
+        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &["scheduler.db"])?;
+        displaced.restore()?;
+        let displaced = Displaced::by_foreign(&database, "UPDATE chain_identity SET contract = zeroblob(20)").await?;
+        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(8, &["another"])?;
+        displaced.restore()?;
         world.restart(SCHEDULER, &[])?;
         world.ready().await?;
 
-        // A worker without an engine, and one whose bond is too small.
+        // The same of a worker, and one without an engine.
         world.service(&worker)?.kill().await?;
-        world.start_to_fail_with(&worker, "DOCKER_HOST", DEAD_ENGINE).await?.require_failure(4, &["Docker"])?;
+        let journal = world.devnet().join(format!("data/{worker}/journal.db"));
+        let displaced = Displaced::by_garbage(&journal)?;
+        world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
+        displaced.restore()?;
+        let displaced = Displaced::by_foreign(&journal, "UPDATE identity SET berth = zeroblob(20)").await?;
+        world.start_to_fail(&worker, &[]).await?.require_failure(8, &["journal.db"])?;
+        displaced.restore()?;
+        let outcome = world.start_to_fail(&worker, &[("DOCKER_HOST", DEAD_ENGINE)]).await?;
+        outcome.require_failure(4, &["Docker"])?;
+
+        // After all that, everything is as it was.
+        world.restart(&worker, &[])?;
+        world.ready().await?;
+        let receipt: Receipt = world.run(&[], "echo unharmed")?.json().await?;
+        ensure!(receipt.only()?.stdout.as_deref() == Some("unharmed\n"), "{receipt:?}");
         Ok(())
     })
     .await
 }
-

@@ -65,7 +65,7 @@ fn points<P: core::fmt::Display + Copy>(
 
 #[tokio::test]
 async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Result<()> {
-    let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
+    let points = points(&TaskPhase::ALL, &berth_scheduler::kill_points().collect::<Vec<_>>(), road_of_task)?;
     within(1, async |world: &mut World| {
         for (point, road) in &points {
             let killed = Killed { world, service: SCHEDULER.to_owned(), point };
@@ -136,7 +136,7 @@ impl Killed<'_> {
         let marker = self.marker();
         let further: [OsString; 4] =
             ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
-        self.world.restart_plain(&self.service, &further)?;
+        self.world.restart(&self.service, &further)?;
         self.world.ready().await
     }
 
@@ -174,7 +174,7 @@ impl Killed<'_> {
         let worker = World::worker_name(1);
         self.world.service(&worker)?.kill().await?;
         self.arm().await?;
-        let detached: Detached = self.world.run(&["--detach", "--timeout", "10s"], "true")?.json().await?;
+        let detached: Detached = self.world.run(&["--detach", "--timeout", "3s"], "true")?.json().await?;
         let terms = self.world.books().await?.deals.remove(&detached.deal).wrap_err("no deal")?.terms;
         let (_, now) = self.world.chain.head().await?;
         self.world.chain.pass_s(terms.deadlines().settle.seconds().saturating_sub(now.seconds()) + 1).await?;
@@ -215,7 +215,7 @@ impl Killed<'_> {
         let marker = self.marker();
         let further: [OsString; 4] =
             ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
-        self.world.restart_plain(&self.service, &further)?;
+        self.world.restart(&self.service, &further)?;
         self.world.connected(1).await
     }
 }

@@ -5,7 +5,7 @@ use crate::chain::Chain;
 use alloy::{
     primitives::{Address, B256, U256},
     rpc::types::Log,
-    sol_types::{SolEvent as _, SolEventInterface as _, SolValue as _},
+    sol_types::{SolEventInterface as _, SolValue as _},
 };
 use berth_chain::{
     BlockNumber,
@@ -249,9 +249,4 @@ impl Books {
         ensure!(held == U256::from(self.total()), "the contract holds {held}, and owes {}", self.total());
         Ok(())
     }
-}
-
-/// The worker that a log enlists, if it does.
-pub(crate) fn enlisted(log: &Log) -> Option<Address> {
-    IBerth::WorkerEnlisted::decode_log(&log.inner).ok().map(|event| event.worker)
 }

@@ -1,12 +1,13 @@
 //! A service of a devnet, known by its pid: what started it was another program, or an earlier life of the test.
 
+use crate::binary::Outcome;
 use eyre::{Context as _, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
@@ -78,7 +79,7 @@ impl Service {
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
             // It may end between the two.
-            drop(kill(self.pid, signal));
+            let _ = kill(self.pid, signal);
         }
     }
 
@@ -108,6 +109,30 @@ impl Service {
         tokio::time::timeout(END_DEADLINE, gone).await.wrap_err("it does not end")
     }
 
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.command_line[0]);
+        command.args(&self.command_line[1..]).env_clear().envs(self.environment.iter().cloned());
+        command.current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it as it was started first, but for these variables of its environment, until it ends by itself.
+    ///
+    /// # Errors
+    /// It runs already, can't be started, or does not end.
+    pub async fn run_to_end(&self, environment: &[(&str, &str)]) -> eyre::Result<Outcome> {
+        ensure!(!self.is_alive(), "process {} still runs", self.pid);
+        let mut command = self.command();
+        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = tokio::time::timeout(END_DEADLINE, command.output()).await.wrap_err("it does not end")??;
+        Ok(Outcome {
+            line: self.command_line.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
     /// Starts it as it was started first, with further arguments; what it prints goes to the end of a file.
     ///
     /// # Errors
@@ -115,10 +140,8 @@ impl Service {
     pub fn restart(&mut self, further: &[OsString], log: &Path) -> eyre::Result<()> {
         ensure!(!self.is_alive(), "process {} still runs", self.pid);
         let log = File::options().create(true).append(true).open(log)?;
-        let mut command = Command::new(&self.command_line[0]);
-        command.args(&self.command_line[1..]).args(further);
-        command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let mut command = self.command();
+        command.args(further).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
         self.pid = Pid::from_raw(i32::try_from(child.id().unwrap_or_default())?);
         self.child = Some(child);

@@ -17,7 +17,7 @@ use berth_wire::client::ClientError;
 use core::error::Error;
 
 /// A failure with the error's own words and hint.
-fn told<E: Error + 'static>(exit: Exit, code: &str, error: &E, hint: Option<impl Into<String>>) -> Failure {
+pub(crate) fn told<E: Error + 'static>(exit: Exit, code: &str, error: &E, hint: Option<impl Into<String>>) -> Failure {
     let mut failure = Failure::new(exit, code, error.to_string());
     if let Some(source) = error.source() {
         failure = failure.because(source);
@@ -157,11 +157,15 @@ impl From<ClientError> for Failure {
 
 impl From<MarketError> for Failure {
     fn from(error: MarketError) -> Self {
-        let exit = match &error {
-            MarketError::Listen { .. } | MarketError::Rpc(_) => Exit::Preflight,
-            _ => by_class(error.class()),
-        };
-        told(exit, "market", &error, error.hint())
+        match error {
+            MarketError::Endpoint(error) => error.into(),
+            MarketError::Deployment(error) => error.into(),
+            MarketError::Rpc(error) => error.into(),
+            MarketError::Listen { .. } => told(Exit::Preflight, "port-taken", &error, error.hint()),
+            MarketError::Store(_) | MarketError::Follow(_) | MarketError::Serve(_) => {
+                told(by_class(error.class()), "market", &error, error.hint())
+            }
+        }
     }
 }
 

@@ -108,6 +108,12 @@ pub(crate) fn open(settings: &Settings, name: &str, password_file: Option<&Path>
     Ok(keystore::open(&key.path, &password)?)
 }
 
+/// Opens a key's file.
+pub(crate) fn open_file(path: &Path, password_file: Option<&Path>) -> Result<Signer, Failure> {
+    let password = password(password_file, &format!("Password of {}: ", path.display()))?;
+    Ok(keystore::open(path, &password)?)
+}
+
 /// The first line of the file, or what is typed.
 pub(crate) fn password(file: Option<&Path>, prompt: &str) -> Result<Secret, Failure> {
     read_password(file, prompt).map(Secret::new)

@@ -14,7 +14,7 @@ mod follow;
 mod observe;
 mod store;
 
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use store::StoreError;
 
 use crate::{

@@ -3,7 +3,7 @@
 //! signature.
 //!
 //! ```no_run
-//! # async fn example(key: alloy::signers::local::PrivateKeySigner, domain: berth_protocol::domain::Domain)
+//! # async fn example(key: berth_chain::signer::Signer, domain: berth_protocol::domain::Domain)
 //! # -> Result<(), berth_worker::WorkerError> {
 //! let config = berth_worker::Config::load("worker.toml".as_ref())?;
 //! let shutdown = tokio_util::sync::CancellationToken::new();

@@ -9,7 +9,6 @@ use crate::{
     socket::{Caller, Socket, SocketError, Welcome},
     status::Board,
 };
-use alloy::signers::SignerSync as _;
 use berth_chain::Class;
 use berth_protocol::{DealId, DealTerms, TaskId, single::ListError, single::SingleList};
 use berth_wire::{
@@ -354,13 +353,13 @@ impl Session {
         let terms = DealTerms::from(row.assign.terms.clone());
         let entries = self.journal.list_of(deal, row.assign.index).await?;
         let list = SingleList::new(&terms, entries).map_err(|source| SessionError::List { deal, source })?;
-        let signed = self.caller.key.sign_hash_sync(&self.caller.domain.digest(&list.statement(deal)));
+        let signature = self.caller.key.sign(&self.caller.domain, &list.statement(deal));
         Ok(Some(Report {
             deal: row.assign.deal,
             index: row.assign.index,
             digest: computed.digest.get(),
             entries: list.encode().into(),
-            signature: signed.expect("a key in memory signs every digest").as_bytes().into(),
+            signature,
             stdout: computed.stdout,
             stderr: computed.stderr,
             wall_ms: computed.wall_ms,

@@ -1,7 +1,7 @@
 //! One connection to a scheduler: opening it, signing in, and messages one by one.
 
 use crate::clock::now_s;
-use alloy::signers::{SignerSync as _, local::PrivateKeySigner};
+use berth_chain::signer::Signer;
 use berth_protocol::{AssetId, domain::Domain, domain::Session};
 use berth_wire::worker::{Hello, MAX_FRAME_BYTES, ToScheduler, ToWorker, VERSION};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -79,7 +79,7 @@ pub(crate) struct Caller {
     pub(crate) scheduler: String,
     pub(crate) pool: AssetId,
     pub(crate) domain: Domain,
-    pub(crate) key: PrivateKeySigner,
+    pub(crate) key: Signer,
 }
 
 /// An open connection.
@@ -181,8 +181,7 @@ impl Caller {
         hello.version = VERSION;
         hello.expiry = now_s() + SESSION_S;
         let session = Session { pool, operator, nonce, expiry: hello.expiry };
-        let signature = self.key.sign_hash_sync(&self.domain.digest(&session));
-        hello.signature = signature.expect("a key in memory signs every digest").as_bytes().into();
+        hello.signature = self.key.sign(&self.domain, &session);
         Ok(hello)
     }
 }

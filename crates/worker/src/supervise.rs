@@ -14,7 +14,7 @@ use crate::{
     socket::Caller,
     status::{Board, Connection, Running, Status},
 };
-use alloy::signers::local::PrivateKeySigner;
+use berth_chain::signer::Signer;
 use berth_chain::Class;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, TaskId, WorkerAddr, domain::Domain};
@@ -111,7 +111,7 @@ impl WorkerError {
 /// [`WorkerError`]: its configuration, folder, engines or journal can't be used, or the scheduler turns it away for good.
 pub async fn run(
     config: Config,
-    key: PrivateKeySigner,
+    key: Signer,
     domain: Domain,
     faults: Faults,
     shutdown: CancellationToken,

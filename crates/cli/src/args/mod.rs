@@ -5,7 +5,7 @@ mod money;
 mod run;
 mod service;
 
-pub(crate) use devnet::{Devnet, Down, Status, Up};
+pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
     Account, App, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond, Wallet,
     WalletNew, WalletShow, Withdraw, WithdrawBond,

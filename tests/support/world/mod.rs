@@ -1,14 +1,18 @@
 //! A devnet in a temporary folder, of which nothing is left at the end.
 
+mod damage;
+
+pub use damage::Displaced;
+
 use crate::{
-    binary::{Call, Outcome, berth_path},
+    binary::{Call, Outcome},
     books::Books,
     chain::Chain,
     engine::Engine,
     process::{LOOK_EVERY, Service},
 };
 use alloy::primitives::Address;
-use berth_chain::{Endpoint, Rpc, deploy::Deployment};
+use berth_chain::{Deployment, Endpoint, Rpc, signer::keystore};
 use berth_protocol::WorkerAddr;
 use berth_wire::{client::SchedulerClient, scheduler::WorkerView};
 use eyre::{Context as _, ContextCompat as _, ensure, eyre};
@@ -16,6 +20,7 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,7 +29,9 @@ use tempfile::TempDir;
 /// What a test waits for comes within seconds, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The service that is order book and scheduler in one.
-pub const SCHEDULER: &str = "scheduler";
+pub const SCHEDULER: &str = "services";
+/// The services that are workers: `worker-1`, and so on.
+const WORKER: &str = "worker-";
 
 /// A market on this machine.
 #[derive(Debug)]
@@ -39,18 +46,23 @@ pub struct World {
     /// Where the contracts are.
     pub deployment: Deployment,
     services: BTreeMap<String, Service>,
+    workers: BTreeMap<String, Address>,
 }
 
-/// What `berth devnet status` says of a service.
+/// What `berth devnet up` says of a process.
 #[derive(Debug, Deserialize)]
-struct Listed {
+struct Component {
     name: String,
     pid: i32,
 }
 
+/// What it says in all.
 #[derive(Debug, Deserialize)]
-struct Status {
-    services: Vec<Listed>,
+struct Devnet {
+    rpc: String,
+    scheduler: String,
+    profile: PathBuf,
+    components: Vec<Component>,
 }
 
 /// Runs a test in a world of its own, and demands that nothing is left of it, whatever came of the test.
@@ -75,17 +87,26 @@ impl World {
         let engine = Engine::with_image().await?;
         let folder = tempfile::Builder::new().prefix("berth-test-").tempdir()?;
         let call = Call::new(folder.path(), &engine.host)?;
-        call.clone().args(["devnet", "up", "--workers", &workers.to_string()]).must().await?;
-        let deployment = Deployment::read(&folder.path().join(".berth/deployment.json"))?;
-        let profile: toml::Table = toml::from_str(&std::fs::read_to_string(folder.path().join(".berth/profile.toml"))?)?;
-        let text = |key: &str| profile.get(key).and_then(toml::Value::as_str).wrap_err_with(|| format!("no {key}"));
-        let rpc = Rpc::new(Endpoint::parse(text("rpc")?)?)?;
+        let devnet: Devnet = call.args(["devnet", "up", "--workers", &workers.to_string()]).json().await?;
+        let deployment = Deployment::load(&deployment_file(&devnet.profile)?)?;
+        let rpc = Rpc::new(Endpoint::parse(&devnet.rpc)?)?;
         let chain = Chain { rpc, berth: deployment.berth, token: deployment.token };
-        let scheduler = SchedulerClient::new(&scheduler_url(folder.path())?);
-        let status: Status = call.args(["devnet", "status"]).json().await?;
-        let services = status.services.into_iter().map(|listed| Ok((listed.name, Service::of(listed.pid)?)));
+        let scheduler = SchedulerClient::new(&devnet.scheduler);
+        let services = devnet.components.into_iter().map(|found| Ok((found.name, Service::of(found.pid)?)));
         let services = services.collect::<eyre::Result<_>>()?;
-        Ok(Self { folder, engine, chain, scheduler, deployment, services })
+        let mut world = Self { folder, engine, chain, scheduler, deployment, services, workers: BTreeMap::new() };
+        world.workers = (1..=workers).map(|n| world.address_of(n)).collect::<eyre::Result<_>>()?;
+        Ok(world)
+    }
+
+    /// The name and the address of the n-th worker, by its key.
+    fn address_of(&self, n: u16) -> eyre::Result<(String, Address)> {
+        let name = Self::worker_name(n);
+        let config: toml::Table =
+            toml::from_str(&std::fs::read_to_string(self.devnet().join(format!("{name}.toml")))?)?;
+        let key = config.get("key").and_then(toml::Value::as_str).wrap_err("a worker without a key")?;
+        let address = keystore::address(&self.devnet().join(key))?.wrap_err("a key without an address")?;
+        Ok((name, address))
     }
 
     /// The folder from which commands are run.
@@ -144,7 +165,7 @@ impl World {
 
     /// The name of the n-th worker, from 1.
     pub fn worker_name(n: u16) -> String {
-        format!("worker-{n}")
+        format!("{WORKER}{n}")
     }
 
     /// Starts a service that has ended, with the arguments that it had first and these further ones.
@@ -176,12 +197,97 @@ impl World {
         .await
     }
 
+    /// Waits until the scheduler answers, and every worker whose process runs is connected.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn ready(&self) -> eyre::Result<()> {
+        let workers = self.services.iter().filter(|(name, service)| name.starts_with(WORKER) && service.is_alive());
+        self.connected(workers.count()).await
+    }
+
+    /// The name of the service that is this worker.
+    ///
+    /// # Errors
+    /// No service is.
+    pub fn name_of_worker(&self, worker: Address) -> eyre::Result<String> {
+        let found = self.workers.iter().find(|(_, address)| **address == worker).map(|(name, _)| name.clone());
+        found.wrap_err_with(|| format!("no service is worker {worker}"))
+    }
+
+    /// A worker's containers, running or not.
+    ///
+    /// # Errors
+    /// The engine does not say.
+    pub async fn containers_of(&self, worker: Address) -> eyre::Result<Vec<String>> {
+        self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
+    }
+
+    /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn cleared(&self, worker: Address) -> eyre::Result<()> {
+        until("its containers are gone", async || Ok(self.containers_of(worker).await?.is_empty().then_some(()))).await
+    }
+
+    /// The same for all workers.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn all_cleared(&self) -> eyre::Result<()> {
+        for worker in self.workers.values() {
+            self.cleared(*worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the scheduler listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn scheduler_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.scheduler.url().trim_start_matches("http://").trim_end_matches('/').parse()?)
+    }
+
+    /// Where the node listens.
+    ///
+    /// # Errors
+    /// Its URL names no address.
+    pub fn node_address(&self) -> eyre::Result<SocketAddr> {
+        Ok(self.chain.rpc.endpoint().to_string().trim_start_matches("http://").parse()?)
+    }
+
+    /// Has a worker reach the scheduler by another address from now on.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn route_worker(&mut self, n: u16, by: SocketAddr) -> eyre::Result<()> {
+        let name = Self::worker_name(n);
+        let config = self.devnet().join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&config)?;
+        let routed = text.replace(&self.scheduler_address()?.to_string(), &by.to_string());
+        ensure!(routed != text, "{} does not say where the scheduler is", config.display());
+        std::fs::write(&config, routed)?;
+        self.service(&name)?.kill().await?;
+        self.connected(0).await?;
+        self.restart(&name, &[])?;
+        self.ready().await
+    }
+
+    /// Starts a service that can't start, and gives what it said.
+    ///
+    /// # Errors
+    /// It runs, or starts.
+    pub async fn start_to_fail(&mut self, name: &str, environment: &[(&str, &str)]) -> eyre::Result<Outcome> {
+        self.service(name)?.run_to_end(environment).await
+    }
+
     /// What is left of the workers' containers and mounts.
-    async fn remains(&self, workers: &[Address]) -> eyre::Result<Vec<String>> {
+    async fn remains(&self) -> eyre::Result<Vec<String>> {
         let mut remains = Vec::new();
-        for worker in workers {
-            let label = WorkerAddr::new(*worker).to_string();
-            let containers = self.engine.containers_of(&label).await?;
+        for worker in self.workers.values() {
+            let containers = self.containers_of(*worker).await?;
             remains.extend(containers.into_iter().map(|id| format!("container {id}")));
         }
         let here = self.folder.path().to_string_lossy().into_owned();
@@ -196,10 +302,6 @@ impl World {
     /// # Errors
     /// `berth devnet down` fails, or leaves something: a process, a container, a mount.
     pub async fn down(mut self) -> eyre::Result<()> {
-        let (head, _) = self.chain.head().await?;
-        let logs = self.chain.logs(head).await?;
-        let mut workers: Vec<Address> = logs.iter().filter_map(crate::books::enlisted).collect();
-        workers.sort();
         // Those that the test started are its own children, unknown to `devnet down` by their new pids.
         for service in self.services.values_mut().filter(|service| service.is_child()) {
             service.signal(nix::sys::signal::Signal::SIGCONT);
@@ -211,7 +313,7 @@ impl World {
         for (name, service) in &self.services {
             ensure!(!service.is_alive(), "{name} outlives `devnet down`");
         }
-        let remains = self.remains(&workers).await?;
+        let remains = self.remains().await?;
         ensure!(remains.is_empty(), "the world leaves {}", remains.join(", "));
         Ok(())
     }
@@ -256,19 +358,11 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> eyre::Result<Op
     tokio::time::timeout(PATIENCE, waited).await.map_err(|_| eyre!("it does not come about that {what}"))?
 }
 
-fn scheduler_url(folder: &Path) -> eyre::Result<String> {
-    let text = std::fs::read_to_string(folder.join(".berth/scheduler.toml"))?;
-    let config: toml::Table = toml::from_str(&text)?;
-    let listen = config.get("listen").and_then(toml::Value::as_str).wrap_err("the scheduler listens nowhere")?;
-    Ok(format!("http://{listen}"))
-}
-
-/// Where the tests' `berth` is, for those that need its path.
-///
-/// # Errors
-/// As [`berth_path`].
-pub fn program() -> eyre::Result<PathBuf> {
-    berth_path()
+/// The file that says where the contracts are, by the profile.
+fn deployment_file(profile: &Path) -> eyre::Result<PathBuf> {
+    let settings: toml::Table = toml::from_str(&std::fs::read_to_string(profile)?)?;
+    let file = settings.get("deployment").and_then(toml::Value::as_str).wrap_err("the profile names no deployment")?;
+    Ok(profile.parent().wrap_err("a profile is in a folder")?.join(file))
 }
 
 /// A call that goes on while the test does something else.

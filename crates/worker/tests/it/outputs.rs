@@ -1,0 +1,80 @@
+//! From what a job leaves to a manifest.
+
+use crate::support::Case;
+use berth_wire::{manifest::Manifest, units::Sha256};
+use berth_worker::digest::{Collected, DigestError, collect};
+
+async fn collected(script: &str, outputs: &[&str]) -> Result<Collected, DigestError> {
+    let case = Case::new(script).await;
+    let outcome = case.run().await.expect("runs");
+    let outputs: Vec<String> = outputs.iter().map(|path| (*path).to_owned()).collect();
+    let collected = collect(0, &outcome, &outputs, case.request.limits.disk_bytes, &case.request.folder);
+    if let Ok(Collected { manifest, .. }) = &collected {
+        for blob in manifest.blobs() {
+            let kept =
+                std::fs::read(case.request.folder.result().join(blob.sha256.to_string())).expect("every blob is kept");
+            assert_eq!((Sha256::of(&kept), kept.len() as u64), (blob.sha256, blob.size));
+        }
+        Manifest::from_bytes(&manifest.to_bytes()).expect("a manifest that everybody can read");
+    }
+    case.clear().await;
+    collected
+}
+
+fn paths(collected: &Collected) -> Vec<&str> {
+    collected.manifest.files.iter().map(|file| file.path.as_str()).collect()
+}
+
+#[tokio::test]
+async fn files_of_all_depths_count_in_the_order_of_their_bytes() {
+    let script = "cd /iexec_out; mkdir -p a/b empty .hidden; echo 1 > a/b/c; echo 2 > a.txt; echo 3 > Z; echo 4 > .hidden/x; \
+                  echo 5 > '..x'; echo 6 > 'with blank'; echo 7 > ä; : > empty.txt; ln a.txt twice";
+    let found = collected(script, &[]).await.expect("a result");
+    assert_eq!(paths(&found), ["..x", ".hidden/x", "Z", "a.txt", "a/b/c", "empty.txt", "twice", "with blank", "ä"]);
+    assert_eq!(found.manifest.stdout, None);
+}
+
+#[tokio::test]
+async fn without_files_standard_output_is_the_result() {
+    let found = collected("mkdir /iexec_out/empty; printf hello", &[]).await.expect("a result");
+    assert_eq!(found.manifest.files, []);
+    assert_eq!(found.manifest.stdout.map(|content| content.sha256), Some(Sha256::of(b"hello")));
+    let flood = collected("yes | head -c 2000000", &[]).await;
+    assert!(matches!(&flood, Err(DigestError::Unfit(reason)) if reason.contains("2000000")), "{flood:?}");
+}
+
+#[tokio::test]
+async fn named_outputs_narrow_what_counts() {
+    let script = "cd /iexec_out; mkdir -p a/b ab; echo 1 > a/b/c; echo 2 > a/d; echo 3 > ab/e; echo 4 > f; ln -s / log";
+    assert_eq!(paths(&collected(script, &["a/b", "f"]).await.expect("a result")), ["a/b/c", "f"]);
+    assert_eq!(paths(&collected(script, &["a"]).await.expect("a result")), ["a/b/c", "a/d"]);
+    let absent = collected(script, &["nowhere", "f/g"]).await.expect("a result");
+    assert!(absent.manifest.files.is_empty() && absent.manifest.stdout.is_some());
+    assert!(collected(script, &[]).await.is_err(), "the link counts when everything does");
+}
+
+#[tokio::test]
+async fn what_can_not_be_handed_over_is_refused_by_its_name() {
+    for (script, named) in [
+        ("ln -s /etc/passwd /iexec_out/link", "`link` is a link"),
+        ("ln -s .. /iexec_out/up", "`up` is a link"),
+        ("mkdir /iexec_out/d; mkfifo /iexec_out/d/pipe", "`d/pipe` is a pipe"),
+        ("touch \"$(printf '/iexec_out/a\\nb')\"", "`a\\nb` has a name"),
+        ("touch \"$(printf '/iexec_out/\\377')\"", "has a name"),
+        ("truncate -s 1G /iexec_out/hole", "hold 1073741824 bytes"),
+    ] {
+        let refused = collected(script, &[]).await;
+        assert!(matches!(&refused, Err(DigestError::Unfit(reason)) if reason.contains(named)), "{script}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_job_has_the_same_digest_whatever_its_times_and_order() {
+    let one = collected("cd /iexec_out; echo 1 > a; sleep 1; echo 2 > b; chmod 600 b", &[]).await.expect("a result");
+    let other = collected("cd /iexec_out; echo 2 > b; echo 1 > a; mkdir z", &[]).await.expect("a result");
+    assert_eq!(one.manifest.digest(), other.manifest.digest());
+    assert_ne!(
+        collected("cd /iexec_out; echo 2 > a; echo 1 > b", &[]).await.expect("a result").manifest.digest(),
+        one.manifest.digest()
+    );
+}
