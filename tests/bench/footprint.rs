@@ -26,10 +26,8 @@ pub(crate) async fn measure() -> eyre::Result<()> {
         let (resident, anonymous) = (kib("VmRSS:")?, kib("RssAnon:")?);
         ensure!(resident > 0.0, "the worker holds nothing");
         let mib = |kib: f64| (kib / KIB_PER_MIB * 10.0).round() / 10.0;
-        let beside = Map::from_iter([
-            ("anonymous_mib".to_owned(), json!(mib(anonymous))),
-            ("load".to_owned(), json!(load()?)),
-        ]);
+        let beside =
+            Map::from_iter([("anonymous_mib".to_owned(), json!(mib(anonymous))), ("load".to_owned(), json!(load()?))]);
         Figure { bench: "footprint", op: "worker_idle_mib", value: json!(mib(resident)), unit: "MiB", beside }.print()
     })
     .await

@@ -65,7 +65,18 @@ async fn plain(world: &World) -> eyre::Result<Duration> {
     let mounts = [format!("{}:/iexec_in:ro", inputs.display()), format!("{}:/iexec_out", outputs.display())];
     let mut command = Command::new("docker");
     command.env("DOCKER_HOST", &world.engine.host).kill_on_drop(true);
-    command.args(["run", "--rm", "--init", "--network", "none", "--read-only", "--user", "65534:65534", "--ipc", "none"]);
+    command.args([
+        "run",
+        "--rm",
+        "--init",
+        "--network",
+        "none",
+        "--read-only",
+        "--user",
+        "65534:65534",
+        "--ipc",
+        "none",
+    ]);
     command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "65", "--cpus", "1"]);
     command.args(["--memory", "256m", "--memory-swap", "256m", "--ulimit", "nofile=1024", "--ulimit", "core=0"]);
     command.args(["--tmpfs", "/tmp:size=64m,mode=1777,nosuid,nodev,noexec"]);

@@ -4,7 +4,9 @@
 //!
 //! Everything is measured on the real thing: a local chain, the real programs, a real Docker engine.
 
+mod footprint;
 mod gas;
+mod latency;
 mod report;
 
 use eyre::bail;
@@ -21,6 +23,8 @@ fn run() -> eyre::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["gas"] => runtime.block_on(gas::measure()),
+        ["latency"] => runtime.block_on(latency::measure()),
+        ["footprint"] => runtime.block_on(footprint::measure()),
         _ => bail!("usage: bench gas|latency|footprint"),
     }
 }

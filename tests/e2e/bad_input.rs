@@ -107,10 +107,8 @@ async fn a_node_that_goes_away_in_the_middle_loses_nothing() -> eyre::Result<()>
         outcome.require_failure(4, &["can't be reached", "berth task result"])?;
         let books = world.books().await?;
         let deal = *books.deals.keys().find(|deal| !before.deals.contains_key(*deal)).wrap_err("no deal")?;
-        until("it settles all the same", async || {
-            Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(()))
-        })
-        .await?;
+        until("it settles all the same", async || Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(())))
+            .await?;
         let receipt: Receipt = world.berth(["task", "result", &deal.to_string()])?.json().await?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("kept\n"), "{receipt:?}");
         ensure!(world.books().await?.total() == before.total());
@@ -139,7 +137,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         fs::write(&config, &kept)?;
 
         // A database that is none, and one of another market.
-        let database = world.devnet().join("scheduler.db");
+        let database = world.devnet().join("data/scheduler.db");
         let displaced = Displaced::by_garbage(&database)?;
         world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &["scheduler.db"])?;
         displaced.restore()?;
@@ -151,7 +149,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
 
         // The same of a worker, and one without an engine.
         world.service(&worker)?.kill().await?;
-        let journal = world.devnet().join(format!("{worker}/journal.db"));
+        let journal = world.devnet().join(format!("data/{worker}/journal.db"));
         let displaced = Displaced::by_garbage(&journal)?;
         world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
         displaced.restore()?;
@@ -170,4 +168,3 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
     })
     .await
 }
-

@@ -15,10 +15,8 @@ async fn a_detached_job_can_be_asked_about_and_fetched_later() -> eyre::Result<(
         let detached: Detached = world.run(&["--detach"], script)?.json().await?;
         let (deal, task) = (detached.deal.to_string(), detached.tasks[0].to_string());
         ensure!(world.chain.open_tasks(detached.deal).await?.is_some(), "the deal is not on chain");
-        until("the task settles", async || {
-            Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
-        })
-        .await?;
+        until("the task settles", async || Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(())))
+            .await?;
         let receipt: Receipt = world.berth(["task", "result", &deal, "--out", "later"])?.json().await?;
         ensure!(std::fs::read_to_string(world.folder().join("later/file"))? == "kept\n");
         let after = world.books().await?;

@@ -15,7 +15,7 @@ async fn a_failing_job_says_why_and_costs_what_the_rules_say() -> eyre::Result<(
         let hog = "x=$(head -c 200000000 /dev/zero | tail -c 150000000 | wc -c); \
                    dd if=/dev/zero of=/dev/null bs=150M count=1; echo $x";
         failure(world, &["--memory", "16M"], hog, Failure::OutOfMemory).await?;
-        failure(world, &["--timeout", "10s"], "sleep 60", Failure::TimedOut).await?;
+        failure(world, &["--timeout", "3s"], "sleep 60", Failure::TimedOut).await?;
         let full = "head -c 20000000 /dev/zero > /iexec_out/big";
         failure(world, &["--disk", "8M"], full, Failure::OutputTooLarge).await?;
         failure(world, &[], "ln -s /etc/passwd /iexec_out/link", Failure::OutputTooLarge).await?;
@@ -53,9 +53,8 @@ async fn failure(world: &mut World, flags: &[&str], script: &str, wanted: Failur
     let task = receipt.only()?;
     ensure!(task.digest == Some(wanted.digest().get()), "{wanted:?}: {outcome}");
     let error = outcome.document()?.error;
-    let says = |error: &berth_tests::binary::Complaint| {
-        error.message.contains(wanted.describe()) && !error.hints.is_empty()
-    };
+    let says =
+        |error: &berth_tests::binary::Complaint| error.message.contains(wanted.describe()) && !error.hints.is_empty();
     ensure!(error.as_ref().is_some_and(says), "{wanted:?}: {outcome}");
     Ok(())
 }

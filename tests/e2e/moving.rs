@@ -87,7 +87,7 @@ async fn a_dead_operators_deal_is_claimed_and_its_payer_refunded() -> eyre::Resu
         let before = world.books().await?;
         world.service(&World::worker_name(1))?.kill().await?;
         world.connected(0).await?;
-        let detached: Detached = world.run(&["--detach", "--timeout", "10s"], "echo never")?.json().await?;
+        let detached: Detached = world.run(&["--detach", "--timeout", "3s"], "echo never")?.json().await?;
         world.service(SCHEDULER)?.kill().await?;
         let deal = world.books().await?.deals[&detached.deal].terms.clone();
         let (_, now) = world.chain.head().await?;

@@ -174,7 +174,7 @@ impl Killed<'_> {
         let worker = World::worker_name(1);
         self.world.service(&worker)?.kill().await?;
         self.arm().await?;
-        let detached: Detached = self.world.run(&["--detach", "--timeout", "10s"], "true")?.json().await?;
+        let detached: Detached = self.world.run(&["--detach", "--timeout", "3s"], "true")?.json().await?;
         let terms = self.world.books().await?.deals.remove(&detached.deal).wrap_err("no deal")?.terms;
         let (_, now) = self.world.chain.head().await?;
         self.world.chain.pass_s(terms.deadlines().settle.seconds().saturating_sub(now.seconds()) + 1).await?;

@@ -11,10 +11,8 @@ use eyre::{ContextCompat as _, ensure};
 const JOB: &str = "sleep 2; echo home";
 
 async fn brought_home(world: &World, detached: &Detached) -> eyre::Result<()> {
-    until("the task settles", async || {
-        Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
-    })
-    .await?;
+    until("the task settles", async || Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(())))
+        .await?;
     let deal = detached.deal.to_string();
     let out = format!("result-{}", &deal[2..10]);
     let receipt: Receipt = world.berth(["task", "result", &deal, "--out", &out])?.json().await?;

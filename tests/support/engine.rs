@@ -124,3 +124,14 @@ fn header(size: usize, kind: tar::EntryType) -> eyre::Result<tar::Header> {
     header.set_entry_type(kind);
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_is_the_same_each_time() -> eyre::Result<()> {
+        assert_eq!(image()?, image()?);
+        Ok(())
+    }
+}

@@ -9,4 +9,7 @@ pub mod binary;
 pub mod books;
 pub mod chain;
 pub mod engine;
+pub mod process;
 pub mod proxy;
+pub mod receipt;
+pub mod world;

@@ -79,7 +79,7 @@ impl Service {
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
             // It may end between the two.
-            drop(kill(self.pid, signal));
+            let _ = kill(self.pid, signal);
         }
     }
 

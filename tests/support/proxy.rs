@@ -72,3 +72,34 @@ async fn serve(listener: TcpListener, target: SocketAddr, mut whole: watch::Rece
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_cut_network_ends_connections_and_a_mended_one_takes_new_ones() -> eyre::Result<()> {
+        let far = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let proxy = Proxy::to(far.local_addr()?).await?;
+        let mut near = TcpStream::connect(proxy.address).await?;
+        let (mut there, _) = far.accept().await?;
+        near.write_all(b"ahoy").await?;
+        let mut heard = [0; 4];
+        there.read_exact(&mut heard).await?;
+        assert_eq!(&heard, b"ahoy");
+
+        proxy.cut();
+        assert_eq!(near.read(&mut heard).await.unwrap_or(0), 0, "the connection goes on");
+        let mut refused = TcpStream::connect(proxy.address).await?;
+        assert_eq!(refused.read(&mut heard).await.unwrap_or(0), 0, "a cut network lets a connection through");
+
+        proxy.mend();
+        let mut again = TcpStream::connect(proxy.address).await?;
+        let (mut there, _) = far.accept().await?;
+        again.write_all(b"back").await?;
+        there.read_exact(&mut heard).await?;
+        assert_eq!(&heard, b"back");
+        Ok(())
+    }
+}

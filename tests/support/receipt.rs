@@ -143,7 +143,11 @@ impl Receipt {
             money.free = money.free.checked_sub(locked * size).wrap_err("more was locked than there was")?;
         }
         for (account, money) in &expected {
-            ensure!(after.money(*account) == *money, "{account} has {:?}, and should have {money:?}", after.money(*account));
+            ensure!(
+                after.money(*account) == *money,
+                "{account} has {:?}, and should have {money:?}",
+                after.money(*account)
+            );
         }
         ensure!(after.accounts.len() == expected.len(), "an account came out of nowhere");
         ensure!((after.burnt, after.total()) == (burnt, before.total()), "something was burnt, or lost");

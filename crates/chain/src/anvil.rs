@@ -150,21 +150,29 @@ impl Drop for Anvil {
     }
 }
 
+/// The program and its arguments, for whoever runs it as a process that outlives this one.
+pub fn command_line(config: &AnvilConfig) -> Vec<String> {
+    let mut line = vec![config.program.display().to_string()];
+    let mut add = |arguments: &[&str]| line.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    add(&["--host", "127.0.0.1", "--port", &config.port.to_string()]);
+    add(&["--chain-id", &config.chain_id.to_string()]);
+    // As they come: the default order by fee starves cheap transactions.
+    add(&["--order", "fifo"]);
+    match config.mining {
+        Mining::Every(seconds) => add(&["--block-time", &seconds.to_string()]),
+        Mining::OnDemand => add(&["--no-mining"]),
+    }
+    if let Some(words) = &config.mnemonic {
+        add(&["--mnemonic", words]);
+    }
+    line.extend(config.arguments.iter().cloned());
+    line
+}
+
 fn command(config: &AnvilConfig) -> Command {
     let mut command = Command::new(&config.program);
-    command
-        .args(["--host", "127.0.0.1", "--port", &config.port.to_string()])
-        .args(["--chain-id", &config.chain_id.to_string()])
-        // As they come: the default order by fee starves cheap transactions.
-        .args(["--order", "fifo"]);
-    match config.mining {
-        Mining::Every(seconds) => command.args(["--block-time", &seconds.to_string()]),
-        Mining::OnDemand => command.arg("--no-mining"),
-    };
-    if let Some(words) = &config.mnemonic {
-        command.args(["--mnemonic", words]);
-    }
-    command.args(&config.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(&command_line(config)[1..]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

@@ -86,7 +86,8 @@ impl Book {
     }
 
     async fn try_publish(&self, publication: &Publication) -> Result<OrderHash, BookError> {
-        let mut tx = self.pool.begin().await?;
+        // A reader that turns into a writer is refused if another wrote meanwhile: this one writes from the start.
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let order = &publication.order.order;
         let facts = self.facts(&mut tx, order).await?;
         let url = publication.url.as_deref();

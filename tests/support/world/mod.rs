@@ -12,7 +12,7 @@ use crate::{
     process::{LOOK_EVERY, Service},
 };
 use alloy::primitives::Address;
-use berth_chain::{Endpoint, Rpc, deploy::Deployment};
+use berth_chain::{Deployment, Endpoint, Rpc, signer::keystore};
 use berth_protocol::WorkerAddr;
 use berth_wire::{client::SchedulerClient, scheduler::WorkerView};
 use eyre::{Context as _, ContextCompat as _, ensure, eyre};
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 /// What a test waits for comes within seconds, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The service that is order book and scheduler in one.
-pub const SCHEDULER: &str = "scheduler";
+pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.
 const WORKER: &str = "worker-";
 
@@ -49,16 +49,20 @@ pub struct World {
     workers: BTreeMap<String, Address>,
 }
 
-/// What `berth devnet status` says of a service.
+/// What `berth devnet up` says of a process.
 #[derive(Debug, Deserialize)]
-struct Listed {
+struct Component {
     name: String,
     pid: i32,
 }
 
+/// What it says in all.
 #[derive(Debug, Deserialize)]
-struct Status {
-    services: Vec<Listed>,
+struct Devnet {
+    rpc: String,
+    scheduler: String,
+    profile: PathBuf,
+    components: Vec<Component>,
 }
 
 /// Runs a test in a world of its own, and demands that nothing is left of it, whatever came of the test.
@@ -83,17 +87,26 @@ impl World {
         let engine = Engine::with_image().await?;
         let folder = tempfile::Builder::new().prefix("berth-test-").tempdir()?;
         let call = Call::new(folder.path(), &engine.host)?;
-        call.clone().args(["devnet", "up", "--workers", &workers.to_string()]).must().await?;
-        let deployment = Deployment::read(&folder.path().join(".berth/deployment.json"))?;
-        let profile: toml::Table = toml::from_str(&std::fs::read_to_string(folder.path().join(".berth/profile.toml"))?)?;
-        let text = |key: &str| profile.get(key).and_then(toml::Value::as_str).wrap_err_with(|| format!("no {key}"));
-        let rpc = Rpc::new(Endpoint::parse(text("rpc")?)?)?;
+        let devnet: Devnet = call.args(["devnet", "up", "--workers", &workers.to_string()]).json().await?;
+        let deployment = Deployment::load(&deployment_file(&devnet.profile)?)?;
+        let rpc = Rpc::new(Endpoint::parse(&devnet.rpc)?)?;
         let chain = Chain { rpc, berth: deployment.berth, token: deployment.token };
-        let scheduler = SchedulerClient::new(&scheduler_url(folder.path())?);
-        let status: Status = call.args(["devnet", "status"]).json().await?;
-        let services = status.services.into_iter().map(|listed| Ok((listed.name, Service::of(listed.pid)?)));
+        let scheduler = SchedulerClient::new(&devnet.scheduler);
+        let services = devnet.components.into_iter().map(|found| Ok((found.name, Service::of(found.pid)?)));
         let services = services.collect::<eyre::Result<_>>()?;
-        Ok(Self { folder, engine, chain, scheduler, deployment, services })
+        let mut world = Self { folder, engine, chain, scheduler, deployment, services, workers: BTreeMap::new() };
+        world.workers = (1..=workers).map(|n| world.address_of(n)).collect::<eyre::Result<_>>()?;
+        Ok(world)
+    }
+
+    /// The name and the address of the n-th worker, by its key.
+    fn address_of(&self, n: u16) -> eyre::Result<(String, Address)> {
+        let name = Self::worker_name(n);
+        let config: toml::Table =
+            toml::from_str(&std::fs::read_to_string(self.devnet().join(format!("{name}.toml")))?)?;
+        let key = config.get("key").and_then(toml::Value::as_str).wrap_err("a worker without a key")?;
+        let address = keystore::address(&self.devnet().join(key))?.wrap_err("a key without an address")?;
+        Ok((name, address))
     }
 
     /// The folder from which commands are run.
@@ -345,11 +358,11 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> eyre::Result<Op
     tokio::time::timeout(PATIENCE, waited).await.map_err(|_| eyre!("it does not come about that {what}"))?
 }
 
-fn scheduler_url(folder: &Path) -> eyre::Result<String> {
-    let text = std::fs::read_to_string(folder.join(".berth/scheduler.toml"))?;
-    let config: toml::Table = toml::from_str(&text)?;
-    let listen = config.get("listen").and_then(toml::Value::as_str).wrap_err("the scheduler listens nowhere")?;
-    Ok(format!("http://{listen}"))
+/// The file that says where the contracts are, by the profile.
+fn deployment_file(profile: &Path) -> eyre::Result<PathBuf> {
+    let settings: toml::Table = toml::from_str(&std::fs::read_to_string(profile)?)?;
+    let file = settings.get("deployment").and_then(toml::Value::as_str).wrap_err("the profile names no deployment")?;
+    Ok(profile.parent().wrap_err("a profile is in a folder")?.join(file))
 }
 
 /// A call that goes on while the test does something else.

@@ -19,7 +19,7 @@ use crate::{
 };
 use alloy::{primitives::B256, rpc::types::Filter, sol_types::SolEvent as _};
 use berth_chain::bindings::berth::IBerth;
-use berth_protocol::{AssetId, DealId};
+use berth_protocol::DealId;
 use berth_wire::{client::SchedulerClient, manifest::Content, scheduler::TaskView};
 use serde_json::{Value, json};
 

@@ -84,11 +84,13 @@ pub(super) fn detached_failure(deal: DealId) -> Failure {
 /// A folder that does not exist, or has nothing in it: results overwrite nothing.
 pub(super) fn check_empty(folder: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(folder) {
-        Ok(mut entries) if entries.next().is_some() => {
-            let message = format!("{} is not empty, and a result overwrites nothing", folder.display());
-            Err(Failure::usage("out", message).hint("give --out another folder"))
-        }
-        Ok(_) => Ok(()),
+        Ok(mut entries) => match entries.next() {
+            Some(_) => {
+                let message = format!("{} is not empty, and a result overwrites nothing", folder.display());
+                Err(Failure::usage("out", message).hint("give --out another folder"))
+            }
+            None => Ok(()),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::file(folder, "used as --out", &error)),
     }
