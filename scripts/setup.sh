@@ -67,6 +67,7 @@ system_packages() {
   have dockerd || scripts/docker-engine.sh status >/dev/null 2>&1 || missing+=(docker.io)
   if [ "$1" = test ]; then
     have shellcheck || missing+=(shellcheck)
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   fi
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
@@ -86,7 +87,8 @@ contract_tools() {
   wanted=$(sha256sum contracts/package-lock.json | cut -d' ' -f1)
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing forge, anvil, cast, solc and the Solidity libraries (npm)"
-    quietly npm --prefix contracts ci
+    # By force where Foundry is not packaged for the processor: link_binaries looks for it on the PATH then.
+    if [ "$(uname -sm)" = "Linux x86_64" ]; then quietly npm --prefix contracts ci; else quietly npm --prefix contracts ci --force; fi
     echo "$wanted" >"$stamp"
   fi
   link_binaries

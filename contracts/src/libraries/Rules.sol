@@ -49,6 +49,8 @@ library Rules {
     /// change state. A long answer costs only the sender of the match.
     function _permits(address asked, AssetId asset, address account) private view returns (bool) {
         (bool ok, bytes memory answer) = asked.staticcall(abi.encodeCall(IRule.permits, (asset, account)));
+        // One word, as its length has just said.
+        // forge-lint: disable-next-line(unsafe-typecast)
         return ok && answer.length == 32 && bytes32(answer) == bytes32(IRule.permits.selector);
     }
 }

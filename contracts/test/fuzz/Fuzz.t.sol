@@ -88,30 +88,9 @@ contract Fuzz is World {
         uint256[5] memory before = _balances();
         DealTerms memory terms = _matched(orders);
 
-        bytes memory entries;
-        uint256 failed = 0;
-        for (uint32 i = 0; i < tasks; i++) {
-            bool fails = failures >> i & 1 == 1;
-            if (fails) failed++;
-            entries = bytes.concat(entries, fails ? _entry(i, bytes32(uint256(i) + 1)) : _entry(i));
-        }
-        WorkerResults[] memory lists = _lists(worker, terms, entries);
-        vm.prank(operator.addr);
-        berth.settleSingles(terms, lists);
+        uint256 failed = _settleSome(terms, failures);
 
-        uint256 done = tasks - failed;
-        uint256 fee = uint256(prices[2]) / 10;
-        uint256 price = uint256(prices[0]) + prices[1] + prices[2];
-        uint256 pot =
-            _pot(prices[2], orders.pool.operatorShareBps) * done + _pot(fee, orders.pool.operatorShareBps) * failed;
-        uint256[5] memory afterwards = _balances();
-        assertEq(before[0] - afterwards[0], price * done + fee * failed, "payer");
-        assertEq(afterwards[1] - before[1], prices[0] * done, "app owner");
-        assertEq(afterwards[2] - before[2], prices[1] * done, "dataset owner");
-        assertEq(afterwards[3] - before[3], prices[2] * done + fee * failed - pot, "pool owner");
-        assertEq(afterwards[4] - before[4], pot, "worker's owner");
-        assertEq(_locked(requester.addr), 0);
-        assertEq(_locked(poolOwner.addr), 0);
+        _expectMoved(before, prices, orders.pool.operatorShareBps, tasks - failed, failed);
     }
 
     /// @dev Any set of tasks settled first, and then a list of all: the second event has exactly the others, in order.
@@ -206,6 +185,39 @@ contract Fuzz is World {
         AssetId asset = _register(kind, creator, descriptor);
         assertEq(asset.kind(), kind);
         assertEq(assets.ownerOf(asset.tokenId()), creator);
+    }
+
+    /// @dev Settles every task of a deal, as a failure where the mask says so; tells how many that were.
+    function _settleSome(DealTerms memory terms, uint256 failures) private returns (uint256 failed) {
+        bytes memory entries;
+        for (uint32 i = 0; i < terms.size; i++) {
+            bool fails = failures >> i & 1 == 1;
+            if (fails) failed++;
+            entries = bytes.concat(entries, fails ? _entry(i, bytes32(uint256(i) + 1)) : _entry(i));
+        }
+        WorkerResults[] memory lists = _lists(worker, terms, entries);
+        vm.prank(operator.addr);
+        berth.settleSingles(terms, lists);
+    }
+
+    function _expectMoved(
+        uint256[5] memory before,
+        uint96[4] memory prices,
+        uint16 shareBps,
+        uint256 done,
+        uint256 failed
+    ) private view {
+        uint256[5] memory afterwards = _balances();
+        uint256 fee = uint256(prices[2]) / 10;
+        uint256 price = uint256(prices[0]) + prices[1] + prices[2];
+        uint256 pot = _pot(prices[2], shareBps) * done + _pot(fee, shareBps) * failed;
+        assertEq(before[0] - afterwards[0], price * done + fee * failed, "payer");
+        assertEq(afterwards[1] - before[1], prices[0] * done, "app owner");
+        assertEq(afterwards[2] - before[2], prices[1] * done, "dataset owner");
+        assertEq(afterwards[3] - before[3], prices[2] * done + fee * failed - pot, "pool owner");
+        assertEq(afterwards[4] - before[4], pot, "worker's owner");
+        assertEq(_locked(requester.addr), 0);
+        assertEq(_locked(poolOwner.addr), 0);
     }
 
     function _balances() private view returns (uint256[5] memory) {

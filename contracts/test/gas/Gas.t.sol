@@ -9,6 +9,7 @@ import {World} from "../support/World.sol";
 /// @notice What each operation costs, as its receipt would say: every call is a transaction of its own (`isolate`), so
 /// the base fee and the calldata are counted, and nothing is warm. Prices are above zero, and accounts in use.
 /// forge-config: default.isolate = true
+/// forge-config: lite.isolate = true
 contract Gas is World {
     /// @dev Upper bounds of issue 2 are 1.5 times these; see the design's table of numbers.
     function setUp() public override {

@@ -51,7 +51,7 @@ contract Handler is World {
             _apps.push(_register(APP, _actors[i + 1].addr, string.concat("app ", vm.toString(i))));
         }
         // A fresh contract: the ledger starts with nothing.
-        token = new PermitToken();
+        token = PermitToken(_create("PermitToken", ""));
         (recourse, berth) = _deploy(token, assets);
         vm.getRecordedLogs();
         for (uint256 i = 0; i < ACTORS; i++) {

@@ -2,11 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {Test} from "forge-std/Test.sol";
 import {Vm} from "forge-std/Vm.sol";
-import {Assets} from "../../src/Assets.sol";
-import {Berth} from "../../src/Berth.sol";
-import {Recourse} from "../../src/Recourse.sol";
 import {IAssets} from "../../src/interfaces/IAssets.sol";
 import {IBerth} from "../../src/interfaces/IBerth.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
@@ -22,10 +18,11 @@ import {
     UNLIMITED
 } from "../../src/types/Orders.sol";
 import {Rule} from "../../src/types/Rule.sol";
+import {Artifacts} from "./Artifacts.sol";
 
 /// @notice A deployment with one of every party, all of them rich, and orders that match.
 /// @dev Everything signed is hashed here by forge's own EIP-712, not by the library under test.
-abstract contract World is Test {
+abstract contract World is Artifacts {
     string internal constant APP_ORDER =
         "AppOrder(bytes32 app,uint128 price,uint32 volume,bytes32 tag,bytes32 datasetRule,bytes32 poolRule,bytes32 requesterRule,uint64 expiry,uint64 epoch,bytes32 salt)";
     string internal constant DATASET_ORDER =
@@ -53,8 +50,8 @@ abstract contract World is Test {
     uint256 internal constant RICH = 1e30;
 
     PermitToken internal token;
-    Assets internal assets;
-    Recourse internal recourse;
+    IAssets internal assets;
+    address internal recourse;
     IBerth internal berth;
 
     Vm.Wallet internal appOwner;
@@ -81,8 +78,8 @@ abstract contract World is Test {
         sponsor = vm.createWallet("sponsor");
         worker = vm.createWallet("worker");
 
-        token = new PermitToken();
-        assets = new Assets();
+        token = PermitToken(_create("PermitToken", ""));
+        assets = IAssets(_create("Assets", ""));
         (recourse, berth) = _deploy(token, assets);
         app = _register(APP, appOwner.addr, '{"name":"app"}');
         dataset = _register(DATASET, datasetOwner.addr, '{"name":"dataset"}');
@@ -95,9 +92,27 @@ abstract contract World is Test {
 
     // The deployment.
 
-    function _deploy(IERC20 token_, IAssets assets_) internal returns (Recourse recourse_, IBerth berth_) {
-        recourse_ = new Recourse(assets_, MIN_DURATION, MAX_DURATION, MAX_SPAN);
-        berth_ = IBerth(address(new Berth(token_, assets_, address(recourse_), MIN_DURATION, MAX_DURATION, MAX_SPAN)));
+    function _deploy(IERC20 token_, IAssets assets_) internal returns (address recourse_, IBerth berth_) {
+        recourse_ = _createRecourse(assets_, MIN_DURATION, MAX_DURATION, MAX_SPAN);
+        berth_ = IBerth(_createBerth(token_, assets_, recourse_, MIN_DURATION, MAX_DURATION, MAX_SPAN));
+    }
+
+    function _createRecourse(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan)
+        internal
+        returns (address)
+    {
+        return _create("Recourse", abi.encode(assets_, minDuration, maxDuration, maxSpan));
+    }
+
+    function _createBerth(
+        IERC20 token_,
+        IAssets assets_,
+        address recourse_,
+        uint32 minDuration,
+        uint32 maxDuration,
+        uint64 maxSpan
+    ) internal returns (address) {
+        return _create("Berth", abi.encode(token_, assets_, recourse_, minDuration, maxDuration, maxSpan));
     }
 
     function _register(uint8 kind, address creator, string memory descriptor) internal returns (AssetId) {

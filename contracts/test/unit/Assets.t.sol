@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
+import {IERC721Metadata} from "@openzeppelin/contracts/token/ERC721/extensions/IERC721Metadata.sol";
 import {IAssets} from "../../src/interfaces/IAssets.sol";
 import {APP, DATASET, POOL, AssetId} from "../../src/types/Ids.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
@@ -64,8 +65,8 @@ contract AssetsRegister is World {
     }
 
     function test_WhenAskedItSaysWhatItIs() public view {
-        assertEq(assets.name(), "Berth Assets");
-        assertEq(assets.symbol(), "BERTH");
+        assertEq(IERC721Metadata(address(assets)).name(), "Berth Assets");
+        assertEq(IERC721Metadata(address(assets)).symbol(), "BERTH");
         assertTrue(assets.supportsInterface(type(IERC721).interfaceId));
     }
 
@@ -80,7 +81,7 @@ contract PermitTokenLocal is World {
     function test_RevertGiven_TheChainIsNotLocal() public {
         vm.chainId(1);
         vm.expectRevert(abi.encodeWithSelector(PermitToken.PermitToken_NotLocal.selector, 1));
-        new PermitToken();
+        _create("PermitToken", "");
     }
 
     function test_WhenLocalAnybodyMints() public {

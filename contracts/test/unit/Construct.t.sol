@@ -2,11 +2,8 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {Assets} from "../../src/Assets.sol";
-import {Berth} from "../../src/Berth.sol";
-import {Recourse} from "../../src/Recourse.sol";
 import {IAssets} from "../../src/interfaces/IAssets.sol";
-import {IBerthBase} from "../../src/interfaces/IBerth.sol";
+import {IBerth, IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {World} from "../support/World.sol";
 
 contract Construct is World {
@@ -30,34 +27,34 @@ contract Construct is World {
 
     function test_RevertWhen_AssetsHasNoCode() public {
         vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_NoContract.selector, stranger));
-        new Recourse(IAssets(stranger), 1, 1, 1);
+        _createRecourse(IAssets(stranger), 1, 1, 1);
     }
 
     function test_RevertWhen_TheTokenHasNoCode() public {
         vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_NoContract.selector, stranger));
-        new Berth(IERC20(stranger), assets, address(recourse), MIN_DURATION, MAX_DURATION, MAX_SPAN);
+        _createBerth(IERC20(stranger), assets, recourse, MIN_DURATION, MAX_DURATION, MAX_SPAN);
     }
 
     function test_RevertWhen_RecourseHasNoCode() public {
         vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_NoContract.selector, stranger));
-        new Berth(token, assets, stranger, MIN_DURATION, MAX_DURATION, MAX_SPAN);
+        _createBerth(token, assets, stranger, MIN_DURATION, MAX_DURATION, MAX_SPAN);
     }
 
     function test_RevertWhen_RecourseHasOtherAssets() public {
-        Recourse other = new Recourse(new Assets(), MIN_DURATION, MAX_DURATION, MAX_SPAN);
+        address other = _createRecourse(IAssets(_create("Assets", "")), MIN_DURATION, MAX_DURATION, MAX_SPAN);
         _expectMismatch(other);
     }
 
     function test_RevertWhen_RecourseHasOtherBounds() public {
-        _expectMismatch(new Recourse(assets, MIN_DURATION + 1, MAX_DURATION, MAX_SPAN));
-        _expectMismatch(new Recourse(assets, MIN_DURATION, MAX_DURATION + 1, MAX_SPAN));
-        _expectMismatch(new Recourse(assets, MIN_DURATION, MAX_DURATION, MAX_SPAN + 1));
+        _expectMismatch(_createRecourse(assets, MIN_DURATION + 1, MAX_DURATION, MAX_SPAN));
+        _expectMismatch(_createRecourse(assets, MIN_DURATION, MAX_DURATION + 1, MAX_SPAN));
+        _expectMismatch(_createRecourse(assets, MIN_DURATION, MAX_DURATION, MAX_SPAN + 1));
     }
 
     function test_WhenBuiltItTellsItsSettings() public view {
         assertEq(berth.token(), address(token));
         assertEq(berth.assets(), address(assets));
-        assertEq(berth.recourse(), address(recourse));
+        assertEq(berth.recourse(), recourse);
         (uint32 minDuration, uint32 maxDuration, uint64 maxSpan) = berth.bounds();
         assertEq(minDuration, MIN_DURATION);
         assertEq(maxDuration, MAX_DURATION);
@@ -66,21 +63,21 @@ contract Construct is World {
     }
 
     function test_WhenBuiltWithTheWidestBoundsTheDelayStillFits() public {
-        Recourse widest = new Recourse(assets, 1, uint32(HUNDRED_YEARS), HUNDRED_YEARS);
-        assertEq(widest.unbondDelay(), 13 * HUNDRED_YEARS + 1);
+        address widest = _createRecourse(assets, 1, uint32(HUNDRED_YEARS), HUNDRED_YEARS);
+        assertEq(IBerth(widest).unbondDelay(), 13 * HUNDRED_YEARS + 1);
     }
 
     function _expectBadBounds(uint32 minDuration, uint32 maxDuration, uint64 maxSpan) private {
         bytes memory refusal =
             abi.encodeWithSelector(IBerthBase.Berth_BadBounds.selector, minDuration, maxDuration, maxSpan);
         vm.expectRevert(refusal);
-        new Recourse(assets, minDuration, maxDuration, maxSpan);
+        _createRecourse(assets, minDuration, maxDuration, maxSpan);
         vm.expectRevert(refusal);
-        new Berth(token, assets, address(recourse), minDuration, maxDuration, maxSpan);
+        _createBerth(token, assets, recourse, minDuration, maxDuration, maxSpan);
     }
 
-    function _expectMismatch(Recourse other) private {
-        vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_RecourseMismatch.selector, address(other)));
-        new Berth(token, assets, address(other), MIN_DURATION, MAX_DURATION, MAX_SPAN);
+    function _expectMismatch(address other) private {
+        vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_RecourseMismatch.selector, other));
+        _createBerth(token, assets, other, MIN_DURATION, MAX_DURATION, MAX_SPAN);
     }
 }

@@ -20,7 +20,7 @@ mod settings;
 use args::Berth;
 use clap::Parser as _;
 use exit::Exit;
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 fn main() -> ExitCode {
     let berth = match Berth::try_parse() {
@@ -45,5 +45,6 @@ fn watch() {
         .with_env_var("BERTH_LOG")
         .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }

@@ -49,6 +49,10 @@ pub struct Config {
     /// How long a deal waits for its job and inputs before it is given back.
     #[serde(default = "default::job_wait", with = "humantime_serde")]
     pub job_wait: Duration,
+    /// How long a task that no connected worker could run waits for one that can, before it is given back. It is given
+    /// back only while the pool gets its stake back, too.
+    #[serde(default = "default::unable_wait", with = "humantime_serde")]
+    pub unable_wait: Duration,
     /// How deep a reorganisation of the chain may be and still be undone.
     #[serde(default = "default::finality_depth")]
     pub finality_depth: NonZeroU64,
@@ -83,6 +87,9 @@ mod default {
     }
     pub(super) const fn job_wait() -> Duration {
         Duration::from_secs(600)
+    }
+    pub(super) const fn unable_wait() -> Duration {
+        Duration::from_secs(30)
     }
     pub(super) const fn finality_depth() -> NonZeroU64 {
         NonZeroU64::new(64).expect("not zero")
@@ -236,6 +243,7 @@ impl Config {
             reconnect_grace: self.reconnect_grace,
             silence: self.silence(),
             job_wait_s: self.job_wait.as_secs(),
+            unable_wait_s: self.unable_wait.as_secs(),
         }
     }
 }

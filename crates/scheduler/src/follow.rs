@@ -2,7 +2,7 @@
 //! transaction; what it makes others look at is told after the commit, by the reconciler.
 
 use crate::{
-    act::kill_point,
+    act::kill_points,
     mailbox, observe,
     signals::Signals,
     store::{
@@ -161,7 +161,7 @@ impl Ledger {
         let Some(deal) = self.with_tasks(conn, id, at).await? else { return Ok(()) };
         let entries = entries_of(entries)
             .map_err(|error| StoreError::Foreign { table: "chain_cursor", what: error.to_string() })?;
-        self.faults.reach(&kill_point(Phase::Settled, false));
+        self.faults.reach(kill_points(Phase::Settled)[0]);
         for (index, digest) in entries {
             let change = Change::Settle(Answer { worker, digest });
             if let Some(row) = store::task::get(conn, id.task(index)).await? {
@@ -181,7 +181,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let Some(deal) = self.with_tasks(conn, id, at).await? else { return Ok(()) };
         let phase = if matches!(change, Change::Claim) { Phase::Claimed } else { Phase::Declined };
-        self.faults.reach(&kill_point(phase, false));
+        self.faults.reach(kill_points(phase)[0]);
         for row in store::task::of_deal(conn, id).await?.iter().filter(|row| is_meant(row)) {
             self.change(conn, &deal, row, change, at).await?;
         }

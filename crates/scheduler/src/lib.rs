@@ -43,12 +43,6 @@ mod store;
 mod supervise;
 mod view;
 
-use berth_protocol::task::Phase;
+pub use act::KILL_POINTS;
 pub use config::{Config, ConfigError};
 pub use supervise::{Running, Scheduler, SchedulerError, StoreFolderError};
-
-/// The points at which a test may have the scheduler killed: before and after the transaction by which a task enters
-/// each of its phases.
-pub fn kill_points() -> impl Iterator<Item = String> {
-    Phase::ALL.into_iter().flat_map(|phase| [act::kill_point(phase, false), act::kill_point(phase, true)])
-}

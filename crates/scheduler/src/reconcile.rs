@@ -2,7 +2,7 @@
 //! to time. It is never told what changed.
 
 use crate::{
-    act::{ActError, Actor, kill_point},
+    act::{ActError, Actor},
     observe,
     plan::{self, Plan, Policy},
     store,
@@ -118,7 +118,7 @@ impl Reconciler {
     /// Tells what the follower has committed.
     fn tell(&mut self, tip: BlockRef) {
         for phase in self.actor.signals.take_entered(tip.number) {
-            self.actor.faults.reach(&kill_point(phase, true));
+            self.actor.after(phase);
         }
         if self.told.replace(tip) != Some(tip) {
             self.actor.signals.changed();

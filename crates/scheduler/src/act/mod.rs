@@ -72,18 +72,45 @@ pub(crate) struct Actor {
     pub(crate) faults: Faults,
 }
 
-/// The name of the point before, or after, the transaction by which a task enters a phase.
-pub(crate) fn kill_point(phase: Phase, after: bool) -> String {
-    format!("{phase}:{}", if after { "after" } else { "before" })
+/// The points before and after the transaction by which a task enters a phase.
+pub(crate) const fn kill_points(phase: Phase) -> [&'static str; 2] {
+    match phase {
+        Phase::Open => ["open:before", "open:after"],
+        Phase::Assigned => ["assigned:before", "assigned:after"],
+        Phase::Reported => ["reported:before", "reported:after"],
+        Phase::Settling => ["settling:before", "settling:after"],
+        Phase::Settled => ["settled:before", "settled:after"],
+        Phase::Declined => ["declined:before", "declined:after"],
+        Phase::Claimed => ["claimed:before", "claimed:after"],
+    }
 }
+
+/// Every point at which a test may have the scheduler killed: `{phase}:before` and `{phase}:after` for each phase of a
+/// task.
+pub const KILL_POINTS: [&str; Phase::ALL.len() * 2] = {
+    let mut points = [""; Phase::ALL.len() * 2];
+    let mut at = 0;
+    while at < Phase::ALL.len() {
+        let [before, after] = kill_points(Phase::ALL[at]);
+        points[2 * at] = before;
+        points[2 * at + 1] = after;
+        at += 1;
+    }
+    points
+};
 
 impl Actor {
     pub(crate) const fn route(&self) -> Route {
         Route { from: self.signer.address(), berth: self.domain.berth }
     }
 
-    fn reach(&self, phase: Phase, after: bool) {
-        self.faults.reach(&kill_point(phase, after));
+    fn before(&self, phase: Phase) {
+        self.faults.reach(kill_points(phase)[0]);
+    }
+
+    /// To be called after the commit.
+    pub(crate) fn after(&self, phase: Phase) {
+        self.faults.reach(kill_points(phase)[1]);
     }
 
     /// Does the actions in turn; says whether any of them changed anything.
@@ -118,20 +145,20 @@ impl Actor {
     }
 
     async fn open(&self, id: DealId, tip: BlockRef) -> Result<bool, ActError> {
-        self.reach(Phase::Open, false);
+        self.before(Phase::Open);
         let mut tx = self.db.write().await?;
         let Some(deal) = store::deal::get(&mut tx, id).await?.filter(|deal| !deal.opened) else { return Ok(false) };
         store::task::create(&mut tx, id, &deal.terms, stamp(tip)).await?;
         store::deal::open(&mut tx, id).await?;
         tx.commit().await?;
-        self.reach(Phase::Open, true);
+        self.after(Phase::Open);
         observe::deal_opened(id, deal.terms.size);
         self.signals.changed();
         Ok(true)
     }
 
     async fn assign(&self, actions: &[Action], tip: BlockRef) -> Result<bool, ActError> {
-        self.reach(Phase::Assigned, false);
+        self.before(Phase::Assigned);
         let mut tx = self.db.write().await?;
         let mut told = Vec::new();
         let mut about: Option<(Deal, String, String)> = None;
@@ -154,7 +181,7 @@ impl Actor {
             told.push((*task, *worker));
         }
         tx.commit().await?;
-        self.reach(Phase::Assigned, true);
+        self.after(Phase::Assigned);
         for (task, worker) in &told {
             observe::task_assigned(*task, *worker);
             self.presence.ring(*worker);
@@ -171,7 +198,7 @@ impl Actor {
         (outcome, detail): (Outcome, Option<&str>),
         tip: BlockRef,
     ) -> Result<bool, ActError> {
-        self.reach(Phase::Open, false);
+        self.before(Phase::Open);
         let mut tx = self.db.write().await?;
         let Some(row) = store::task::get(&mut tx, task).await? else { return Ok(false) };
         let entry = Entry::at(stamp(tip));
@@ -191,7 +218,7 @@ impl Actor {
         }
         store::deal::touch(&mut tx, row.deal).await?;
         tx.commit().await?;
-        self.reach(Phase::Open, true);
+        self.after(Phase::Open);
         observe::task_released(task, worker, outcome, detail);
         self.presence.ring(worker);
         self.signals.changed();
@@ -205,7 +232,7 @@ impl Actor {
         wanted: &[(WorkerAddr, u32)],
         tip: BlockRef,
     ) -> Result<bool, ActError> {
-        self.reach(Phase::Settling, false);
+        self.before(Phase::Settling);
         let mut tx = self.db.write().await?;
         let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
         let mut lists = store::list::of_deal(&mut tx, id).await?;
@@ -232,7 +259,7 @@ impl Actor {
         }
         self.send(&mut tx, &deal, Kind::Settle, &intent).await?;
         tx.commit().await?;
-        self.reach(Phase::Settling, true);
+        self.after(Phase::Settling);
         self.sender.wake();
         observe::settlement_sent(id, rows.len(), &key);
         self.signals.changed();
@@ -254,7 +281,7 @@ impl Actor {
     }
 
     async fn fail(&self, key: &str, reason: &str, tip: BlockRef) -> Result<bool, ActError> {
-        self.reach(Phase::Reported, false);
+        self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
         if !store::sending::fail(&mut tx, key, tip.timestamp).await? {
             return Ok(false);
@@ -265,7 +292,7 @@ impl Actor {
             store::deal::touch(&mut tx, row.deal).await?;
         }
         tx.commit().await?;
-        self.reach(Phase::Reported, true);
+        self.after(Phase::Reported);
         observe::sending_failed(key, reason);
         self.signals.changed();
         Ok(true)
@@ -320,4 +347,18 @@ async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(De
 /// Whether a task is one that may still be answered.
 const fn is_going(task: Task) -> bool {
     !task.phase().is_final()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_has_its_two_kill_points() {
+        for phase in Phase::ALL {
+            for moment in ["before", "after"] {
+                assert!(KILL_POINTS.contains(&format!("{phase}:{moment}").as_str()), "{phase}:{moment}");
+            }
+        }
+    }
 }

@@ -77,11 +77,11 @@ impl Actor {
             ReportError::Blob(_) => refused(task, error.code(), observe::chain(&error)),
             _ => refused(task, error.code(), error.to_string()),
         })?;
-        self.reach(Phase::Reported, false);
+        self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
         let row = take(&mut tx, &deal, worker, &checked, tip).await?;
         tx.commit().await?;
-        self.reach(Phase::Reported, true);
+        self.after(Phase::Reported);
         if let Taken::First = row {
             observe::task_reported(task, worker, checked.digest, checked.wall_ms);
             self.signals.wake();

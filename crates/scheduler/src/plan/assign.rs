@@ -220,6 +220,27 @@ fn tried(task: &TaskState, worker: WorkerAddr) -> Option<String> {
     bad.or_else(|| (losses >= MAX_LOSSES).then(|| format!("it was lost with this task {losses} times")))
 }
 
+/// Whether any worker could run a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prospect {
+    /// One that is connected could, once it has room.
+    Some,
+    /// None of those that are connected.
+    None,
+    /// None is connected.
+    NobodyHere,
+}
+
+/// Whether any connected worker could run the task if it had nothing else to do.
+pub(super) fn could_run(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Prospect {
+    let mut here = view.workers.values().filter(|worker| matches!(worker.seen, Seen::Here(_))).peekable();
+    if here.peek().is_none() {
+        return Prospect::NobodyHere;
+    }
+    let could = here.any(|worker| able(deal, need, task, worker, &Load::default(), 0).is_ok());
+    if could { Prospect::Some } else { Prospect::None }
+}
+
 /// Why an open task waits, worker by worker.
 pub(crate) fn why(view: &View, deal: &Deal, task: &TaskState) -> Vec<Obstacle> {
     let everybody = |reason: String| vec![Obstacle { worker: None, reason }];

@@ -28,6 +28,8 @@ pub(crate) struct Policy {
     pub(crate) silence: Duration,
     /// How long a deal waits for its job, in the chain's seconds.
     pub(crate) job_wait_s: u64,
+    /// How long a task that no connected worker could run waits for one that can, in the chain's seconds.
+    pub(crate) unable_wait_s: u64,
 }
 
 /// Something to be done.

@@ -1,9 +1,9 @@
-//! New deals get their tasks; what nobody can ever run is given back.
+//! New deals get their tasks; what nobody can run is given back.
 
-use super::{Action, Plan, Policy, may_retry};
+use super::{Action, Plan, Policy, assign, may_retry};
 use crate::{
     store::sending::Kind,
-    view::{Deal, View, Work},
+    view::{Deal, TaskState, View, Work},
 };
 use berth_protocol::{Timestamp, task::Task};
 
@@ -21,23 +21,47 @@ pub(super) fn plan(view: &View, policy: &Policy, plan: &mut Plan) {
 }
 
 fn decline(view: &View, policy: &Policy, deal: &Deal) -> Option<Action> {
-    let patience = Timestamp::new(deal.terms.start).plus(policy.job_wait_s);
-    let (from, reason) = match &deal.work {
-        Work::Impossible(reason) => (0, reason.clone()),
-        Work::Missing(what) if view.now > patience => (0, format!("{what} never came")),
-        Work::Missing(_) => return None,
-        // Task i of a request gets element i.
-        Work::Ready(need) => (need.elements?, "the job has no element for this task".to_owned()),
-    };
     if deal.is_sending(view, Kind::Decline) {
         return None;
     }
-    let indexes: Vec<u32> = deal
-        .tasks
-        .iter()
-        .filter(|task| task.task == Task::Open && task.index as usize >= from)
-        .map(|task| task.index)
-        .take(MAX_DECLINED)
-        .collect();
-    (!indexes.is_empty()).then_some(Action::Decline { deal: deal.id, indexes, reason })
+    let open = deal.tasks.iter().filter(|task| task.task == Task::Open);
+    let hopeless = open.filter_map(|task| hopeless(view, policy, deal, task).map(|reason| (task.index, reason)));
+    let (indexes, reasons): (Vec<u32>, Vec<String>) = hopeless.take(MAX_DECLINED).unzip();
+    reasons.into_iter().next().map(|reason| Action::Decline { deal: deal.id, indexes, reason })
+}
+
+/// Why an open task is given back.
+fn hopeless(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Option<String> {
+    let patience = Timestamp::new(deal.terms.start).plus(policy.job_wait_s);
+    let need = match &deal.work {
+        Work::Impossible(reason) => return Some(reason.clone()),
+        Work::Missing(what) => return (view.now > patience).then(|| format!("{what} never came")),
+        Work::Ready(need) => need,
+    };
+    // Task i of a request gets element i.
+    if need.elements.is_some_and(|elements| task.index as usize >= elements) {
+        return Some("the job has no element for this task".to_owned());
+    }
+    unable(view, policy, deal, need, task)
+}
+
+/// What no worker here can run is given back while that gives the pool's stake back, too. Where workers are connected,
+/// and none of them could run it even if it were idle, that is after a short patience; where none is, at the last moment.
+fn unable(
+    view: &View,
+    policy: &Policy,
+    deal: &Deal,
+    need: &crate::view::Need,
+    task: &TaskState,
+) -> Option<String> {
+    let returns = deal.terms.stake_returns_until();
+    // A fifth of the time is left for the transaction.
+    let last_moment_s = u64::from(deal.terms.duration) * 4 / 5;
+    let patience_s = match assign::could_run(view, deal, need, task) {
+        assign::Prospect::Some => return None,
+        assign::Prospect::None => policy.unable_wait_s.min(last_moment_s),
+        assign::Prospect::NobodyHere => last_moment_s,
+    };
+    let is_over = view.now >= task.since.plus(patience_s) && view.now <= returns;
+    is_over.then(|| "no worker of this pool can run it".to_owned())
 }

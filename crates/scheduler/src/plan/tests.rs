@@ -29,6 +29,7 @@ const POLICY: Policy = Policy {
     reconnect_grace: Duration::from_secs(3),
     silence: Duration::from_secs(6),
     job_wait_s: 60,
+    unable_wait_s: 20,
 };
 
 fn need() -> Need {
@@ -308,6 +309,28 @@ fn what_nobody_can_run_is_given_back_in_pieces() {
     assert_eq!(assigned(&view), [], "what is being given back is not given out");
 }
 
+#[test]
+fn what_no_worker_here_could_run_is_given_back_while_the_stake_comes_back() {
+    let declined = |view: &View| actions(view).iter().filter(|a| matches!(a, Action::Decline { .. })).count();
+    let at = |view: &mut View, after: u64| {
+        view.now = Timestamp::new(START + after);
+        declined(view)
+    };
+    let mut view = view(&[Task::Open], &[1, 2]);
+    set(&mut view, 2, |worker| worker.seen = Seen::Left(Duration::ZERO));
+    assert_eq!(at(&mut view, 99), 0, "one could");
+    set(&mut view, 1, |worker| worker.seen = here(Capacity { memory_bytes: 5, ..capacity(1) }, shares()));
+    assert_eq!(at(&mut view, 19), 0, "another may come");
+    assert_eq!(at(&mut view, 20), 1);
+    assert_eq!(at(&mut view, 100), 1);
+    assert_eq!(at(&mut view, 101), 0, "the stake would be burnt now as in a claim, and somebody may still come");
+    set(&mut view, 1, |worker| worker.seen = Seen::Left(Duration::ZERO));
+    assert_eq!(at(&mut view, 79), 0, "nobody is here, but somebody may come back");
+    assert_eq!(at(&mut view, 80), 1);
+    let busy = self::view(&[Task::Assigned(worker(1)), Task::Open], &[1]);
+    assert_eq!(declined(&View { now: Timestamp::new(START + 99), ..busy }), 0, "a busy worker will have time");
+}
+
 fn settled(view: &View) -> Vec<(Vec<u32>, Vec<(WorkerAddr, u32)>)> {
     let all = &view.deals[0].tasks;
     let index = |id| all.iter().find(|task| task.id == id).expect("of the deal").index;
@@ -478,9 +501,14 @@ proptest! {
                     }
                 }
                 Action::Claim(_) => prop_assert!(view.now > deal.terms.deadlines().settle),
-                Action::Open(_) | Action::Decline { .. } | Action::Fail { .. } | Action::Finish { .. } => {
-                    panic!("nothing calls for it")
+                Action::Decline { indexes, .. } => {
+                    prop_assert!(view.now <= deal.terms.stake_returns_until());
+                    for index in indexes {
+                        prop_assert_eq!(deal.tasks[index as usize].task, Task::Open);
+                        prop_assert!(touched.insert(deal.tasks[index as usize].id));
+                    }
                 }
+                Action::Open(_) | Action::Fail { .. } | Action::Finish { .. } => panic!("nothing calls for it"),
             }
         }
         let running = |worker: WorkerAddr| {

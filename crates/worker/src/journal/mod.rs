@@ -248,11 +248,14 @@ impl Journal {
         let [before, after] = Phase::Computed.kill_points();
         self.faults.reach(before);
         let mut tx = self.pool.begin().await?;
+        // The table holds no computed task without its result, so the result comes first.
+        row::write_result(&mut tx, task, result).await?;
         let moved = row::enter(&mut tx, task, Phase::Computed).await?;
         if moved {
-            row::write_result(&mut tx, task, result).await?;
+            tx.commit().await?;
+        } else {
+            tx.rollback().await?;
         }
-        tx.commit().await?;
         if moved {
             self.faults.reach(after);
         }

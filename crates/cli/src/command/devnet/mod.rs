@@ -19,7 +19,7 @@ use crate::{
 };
 use core::time::Duration;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::path::Path;
 use tokio::time::Instant;
 
 /// How long everything may take to be ready. It takes 3 s on an idle machine.
@@ -32,6 +32,7 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
     if let Some(state) = State::load(&dir)? {
         return again(&dir, state).await;
     }
+    state::clear(&dir)?;
     let progress = Progress::new();
     let mut state = State::new(&args);
     let built = build(&dir, &args, &mut state, &progress).await;
@@ -53,10 +54,6 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
 }
 
 async fn build(dir: &Path, args: &Up, state: &mut State, progress: &Progress) -> Result<(), Failure> {
-    for folder in ["", "logs", "keys", "data"] {
-        let folder = dir.join(folder);
-        fs::create_dir_all(&folder).map_err(|error| Failure::file(&folder, "made", &error))?;
-    }
     progress.step("starting a chain");
     let rpc = process::start_chain(dir, args.block_time, state).await?;
     progress.step("deploying contracts, funding accounts");
@@ -141,8 +138,8 @@ pub(super) async fn down(args: &Down) -> Result<Report, Failure> {
         Some(state) => stop(&dir, &state).await?,
         None => Report::new(format!("nothing runs in {}", dir.display()), json!({ "stopped": [] })),
     };
-    if args.purge && dir.join("logs").is_dir() {
-        fs::remove_dir_all(&dir).map_err(|error| Failure::file(&dir, "removed", &error))?;
+    if args.purge {
+        state::purge(&dir)?;
     }
     Ok(report)
 }

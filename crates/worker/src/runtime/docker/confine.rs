@@ -20,7 +20,7 @@ const OPEN_FILES: i64 = 1_024;
 const SCRATCH_SHARE: u64 = 4;
 /// The engine's own log of a container, from which a restarted worker takes what it missed: two files of this size, so
 /// that as long as the log is smaller than one of them nothing was dropped from it.
-pub(super) const LOG_FILE_BYTES: u64 = 4 << 20;
+pub(super) const LOG_FILE_BYTES: u64 = 8 << 20;
 /// The engine kills a job before anything of the owner's when memory runs out.
 const FIRST_TO_GO: i64 = 500;
 
@@ -104,11 +104,10 @@ impl Docker {
                 bind(request.folder.output().display().to_string(), OUT, false),
             ]),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("local".to_owned()),
+                typ: Some("json-file".to_owned()),
                 config: Some(HashMap::from([
                     ("max-size".to_owned(), LOG_FILE_BYTES.to_string()),
                     ("max-file".to_owned(), "2".to_owned()),
-                    ("compress".to_owned(), "false".to_owned()),
                 ])),
             }),
             ..HostConfig::default()

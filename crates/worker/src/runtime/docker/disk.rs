@@ -13,7 +13,7 @@ use crate::{
 use nix::{sys::statvfs::statvfs, unistd::geteuid};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::Path,
     time::Duration,
 };
@@ -26,6 +26,8 @@ const MEASURE_EVERY: Duration = Duration::from_millis(250);
 /// A disk with less than this left is full: the next block of a file no longer fits.
 const FULL_BELOW_BYTES: u64 = 16 << 10;
 const INODE_BYTES: u64 = 256;
+/// The unit in which the system counts what a file takes.
+const BLOCK_BYTES: u64 = 512;
 
 /// How output folders are kept small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +96,14 @@ impl Disks {
 
     /// Whether nothing more fits.
     pub(super) fn is_full(self, folder: &TaskFolder, bytes: u64) -> bool {
-        match self {
-            Self::Watched => measure(&folder.output()).saturating_add(FULL_BELOW_BYTES) > bytes,
-            Self::Filesystem => statvfs(&folder.disk()).is_ok_and(|disk| {
-                let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-                free < FULL_BELOW_BYTES || disk.files_free() == 0
-            }),
-        }
+        // The file system is a little larger than the limit, never smaller, so that both count.
+        let filled = measure(&folder.output()).saturating_add(FULL_BELOW_BYTES) > bytes;
+        filled
+            || (self == Self::Filesystem
+                && statvfs(&folder.disk()).is_ok_and(|disk| {
+                    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+                    free < FULL_BELOW_BYTES || disk.files_free() == 0
+                }))
     }
 }
 
@@ -134,9 +137,10 @@ fn inodes(bytes: u64) -> u64 {
     (1_024 + bytes / (16 << 10)).min(65_536)
 }
 
-/// The size of the file in which `bytes` are free after ext4 took its own.
+/// The size of the file in which `bytes` are free after ext4 took its own: inodes, a fiftieth (16 MiB at the most) that
+/// it keeps back from everybody, and maps.
 fn file_bytes(bytes: u64, inodes: u64) -> u64 {
-    let metadata = inodes * INODE_BYTES + bytes / 256 + (1 << 20);
+    let metadata = inodes * INODE_BYTES + (bytes / 50).min(16 << 20) + bytes / 1_000 + (384 << 10);
     (bytes + metadata).next_multiple_of(4_096)
 }
 
@@ -149,12 +153,12 @@ fn own(folder: &Path) -> Result<(), RuntimeError> {
     set().map_err(folder_error("giving away", folder))
 }
 
-/// What a folder's regular files hold. What can't be read counts as nothing: the job may be removing it.
+/// What a folder takes of the disk. What can't be read counts as nothing: the job may be removing it.
 fn measure(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(found) if found.is_dir() => measure(&entry.path()),
-        Ok(found) => found.len(),
+        Ok(found) if found.is_dir() => measure(&entry.path()) + found.blocks() * BLOCK_BYTES,
+        Ok(found) => found.blocks() * BLOCK_BYTES,
         Err(_) => 0,
     };
     entries.flatten().map(size).sum()

@@ -266,16 +266,11 @@ impl Docker {
         };
         let Some(earlier) = self.earlier(request, &found) else { return Ok(None) };
         let resumed = Instant::now();
-        let logs = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
+        let stopped = self.end(earlier.left, request, cancel, &earlier.id).await?;
+        let logs = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let mut heads = Heads::default();
-        let streams = async {
-            stream::listen(Box::pin(self.api.logs(&earlier.id, Some(logs))), &mut heads).await;
-            Ok(())
-        };
-        let (streamed, waited) = self.until_end(earlier.left, request, cancel, &earlier.id, streams).await;
-        let stopped = waited?;
-        streamed?;
-        if heads.may_be_cut() {
+        heads.catch_up(Box::pin(self.api.logs(&earlier.id, Some(logs)))).await;
+        if heads.may_differ() {
             return Ok(None);
         }
         heads.write(&request.folder).await?;

@@ -1,8 +1,9 @@
 //! What a job says, and what it is told on standard input.
 //!
 //! While a worker lives it listens at the container itself. One that was killed meanwhile reads the engine's log from
-//! its beginning: that log keeps bytes exactly as they were, but drops its oldest part when it grows too long, and then
-//! the run is lost.
+//! its beginning. That log is not always what the job said: it drops its oldest part when it grows too long, and it
+//! replaces bytes that are no UTF-8. Where either may have happened the run is lost. (The engine's `local` log keeps all
+//! bytes, but 20.10 drops the ends of long lines there, which can't be noticed.)
 
 use super::{ApiError, confine::LOG_FILE_BYTES};
 use crate::runtime::{RuntimeError, STREAM_BYTES, TaskFolder, folder_error};
@@ -11,8 +12,19 @@ use futures_util::{Stream, StreamExt as _};
 use std::{path::Path, pin::Pin};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-/// What the log keeps of an entry besides its bytes, at the most: stream, time, lengths, marks of a divided line.
+/// What the log keeps of an entry besides its bytes, at the most: JSON with the stream's name and the time.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
+/// What stands in the log for bytes that are no UTF-8.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// What a byte takes in the log, at the most: JSON escapes it in up to six characters.
+const fn log_cost(byte: u8) -> u64 {
+    match byte {
+        b'<' | b'>' | b'&' | 0..b' ' => 6,
+        b'"' | b'\\' | 0x80.. => 2,
+        _ => 1,
+    }
+}
 
 /// The beginning of a stream, and its length.
 #[derive(Debug, Default)]
@@ -34,8 +46,10 @@ impl Head {
 pub(super) struct Heads {
     pub(super) stdout: Head,
     pub(super) stderr: Head,
-    /// The least that the engine's log would take for all this.
+    /// The most that the engine's log takes for all this.
     log_bytes: u64,
+    /// Whether the log could not be read, or holds something that stands for bytes that are no UTF-8.
+    broken: bool,
 }
 
 impl Heads {
@@ -45,13 +59,27 @@ impl Heads {
             LogOutput::StdErr { message } => self.stderr.take(message),
             LogOutput::StdIn { .. } => {}
         }
-        self.log_bytes = self.log_bytes.saturating_add(output.as_ref().len() as u64 + ENTRY_OVERHEAD_BYTES);
     }
 
-    /// Whether an engine's log that says all this may have dropped what came before. One file of it was full then, and
-    /// is still there.
-    pub(super) fn may_be_cut(&self) -> bool {
-        self.log_bytes >= LOG_FILE_BYTES
+    /// Reads the engine's log of an ended container. (Followed while the container runs, it may lack the last line.)
+    pub(super) async fn catch_up(&mut self, mut log: impl Stream<Item = Result<LogOutput, ApiError>> + Unpin) {
+        while let Some(said) = log.next().await {
+            let Ok(said) = said else {
+                self.broken = true;
+                return;
+            };
+            self.take(&said);
+            let bytes = said.as_ref();
+            let cost = bytes.iter().fold(ENTRY_OVERHEAD_BYTES, |sum, byte| sum + log_cost(*byte));
+            self.log_bytes = self.log_bytes.saturating_add(cost);
+            self.broken |= bytes.windows(REPLACEMENT.len()).any(|window| window == REPLACEMENT);
+        }
+    }
+
+    /// Whether the log may have said something else than the job. If it dropped something, then one file of it was full,
+    /// and is still there.
+    pub(super) fn may_differ(&self) -> bool {
+        self.broken || self.log_bytes >= LOG_FILE_BYTES
     }
 
     /// Writes both into the task's folder.
@@ -93,20 +121,26 @@ pub(super) async fn feed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::stream;
 
-    #[test]
-    fn a_flood_keeps_its_head_and_its_length() {
+    #[tokio::test]
+    async fn a_flood_keeps_its_head_and_its_length() {
+        let line = || Ok(LogOutput::StdOut { message: vec![b'y'; 1_000].into() });
         let mut heads = Heads::default();
-        let line = LogOutput::StdOut { message: vec![b'y'; 1_000].into() };
-        for _ in 0..3_000 {
-            heads.take(&line);
-        }
+        heads.catch_up(stream::iter((0..3_000).map(|_| line()))).await;
         assert_eq!(heads.stdout.kept.len() as u64, STREAM_BYTES);
         assert_eq!(heads.stdout.bytes, 3_000_000);
-        assert!(!heads.may_be_cut());
-        for _ in 0..3_000 {
-            heads.take(&line);
-        }
-        assert!(heads.may_be_cut());
+        assert!(!heads.may_differ());
+        heads.catch_up(stream::iter((0..6_000).map(|_| line()))).await;
+        assert!(heads.may_differ());
+    }
+
+    #[tokio::test]
+    async fn a_log_with_replaced_bytes_is_not_believed() {
+        let mut heads = Heads::default();
+        heads.catch_up(stream::iter([Ok(LogOutput::StdErr { message: "caf\u{e9}".into() })])).await;
+        assert!(!heads.may_differ());
+        heads.catch_up(stream::iter([Ok(LogOutput::StdErr { message: "\u{fffd}".into() })])).await;
+        assert!(heads.may_differ());
     }
 }
