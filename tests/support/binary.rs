@@ -1,5 +1,6 @@
 //! The real program, run as a user runs it.
 
+use berth_chain::tool::tool_path;
 use eyre::{Context as _, ContextCompat as _, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl Call {
     /// There is no `berth`.
     pub fn new(folder: &Path, docker_host: &str) -> eyre::Result<Self> {
         let environment = vec![
-            ("PATH".into(), search_path()),
+            ("PATH".into(), search_path()?),
             ("HOME".into(), folder.into()),
             ("DOCKER_HOST".into(), docker_host.into()),
         ];
@@ -211,7 +212,11 @@ impl core::fmt::Display for Outcome {
     }
 }
 
+/// The path of this process, with the pinned anvil before it: the folder that tests run in has none of its own.
 #[expect(clippy::disallowed_methods, reason = "PATH is no setting of ours: it is where programs are")]
-fn search_path() -> OsString {
-    std::env::var_os("PATH").unwrap_or_default()
+fn search_path() -> eyre::Result<OsString> {
+    let anvil = tool_path("anvil").wrap_err("run scripts/setup.sh")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = anvil.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
 }

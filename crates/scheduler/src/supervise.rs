@@ -80,10 +80,10 @@ pub enum SchedulerError {
         source: io::Error,
     },
     /// The follower ended.
-    #[error("the chain can't be followed")]
+    #[error(transparent)]
     Follow(#[from] FollowError),
     /// The outbox ended.
-    #[error("nothing can be sent")]
+    #[error(transparent)]
     Outbox(#[from] OutboxError),
     /// The reconciler ended.
     #[error("the deals can't be looked after: {0}")]

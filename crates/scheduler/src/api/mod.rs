@@ -75,5 +75,6 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .route("/v1/jobs", job)
         .route("/v1/blobs/{sha256}", blob)
         .fallback(problem::no_such_call)
+        .layer(axum::middleware::map_response(problem::in_our_form))
         .with_state(api)
 }

@@ -88,6 +88,26 @@ impl From<BlobError> for No {
     }
 }
 
+/// Gives our form to what the framework refuses before a handler sees it: bad queries, bad JSON, wrong methods.
+pub(super) async fn in_our_form(response: Response) -> Response {
+    let status = response.status();
+    let is_ours = |kind: &HeaderValue| kind.as_bytes() == problem::CONTENT_TYPE.as_bytes();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    if !is_refusal || response.headers().get(CONTENT_TYPE).is_some_and(is_ours) {
+        return response;
+    }
+    let said = axum::body::to_bytes(response.into_body(), MAX_SAID_BYTES).await.unwrap_or_default();
+    let detail = match std::str::from_utf8(&said) {
+        Ok(text) if !text.is_empty() => text.to_owned(),
+        _ => status.canonical_reason().unwrap_or("refused").to_owned(),
+    };
+    let code = if status == StatusCode::METHOD_NOT_ALLOWED { "no-such-call" } else { "bad-request" };
+    No::new(status, code, detail).into_response()
+}
+
+/// The longest explanation of the framework's that is passed on.
+const MAX_SAID_BYTES: usize = 4_096;
+
 pub(super) async fn no_such_call() -> No {
     No::new(StatusCode::NOT_FOUND, "no-such-call", "this server has no such call")
 }

@@ -165,10 +165,13 @@ fn write_keys(dir: &Path, people: &People) -> Result<(), Failure> {
     let path = dir.join("password.txt");
     fs::write(&path, format!("{PASSWORD}\n")).map_err(|error| Failure::file(&path, "written", &error))?;
     let folder = dir.join("keys");
-    // The folder of an earlier devnet: its chain is gone, and its keys with it.
-    fs::remove_dir_all(&folder).map_err(|error| Failure::file(&folder, "removed", &error))?;
     let password = Secret::new(PASSWORD.to_owned());
     for (name, signer) in people.named() {
+        // An earlier devnet's key of that name: its chain is gone, and all that it had with it.
+        let old = folder.join(format!("{name}.json"));
+        if old.exists() {
+            fs::remove_file(&old).map_err(|error| Failure::file(&old, "removed", &error))?;
+        }
         keys::create(&folder, &name, signer, &password, Cost::LIGHT)?;
     }
     Ok(())

@@ -1,0 +1,7 @@
+//! A real scheduler on a real chain with the real contracts, asked over real HTTP and WebSocket. Its workers are
+//! scripted: they say what a worker says, and run nothing.
+
+mod access;
+mod paid;
+mod start;
+mod support;
