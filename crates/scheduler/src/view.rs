@@ -69,6 +69,8 @@ pub(crate) struct View {
 #[derive(Debug, Clone)]
 pub(crate) struct Deal {
     pub(crate) id: DealId,
+    /// As the deal's row has it.
+    pub(crate) seq: u64,
     pub(crate) terms: Arc<DealTerms>,
     /// Whether its tasks are there.
     pub(crate) opened: bool,
@@ -329,6 +331,7 @@ impl Viewer {
             let tasks = all.into_iter().filter(|task| !task.task.phase().is_final());
             deals.push(Deal {
                 id: row.id,
+                seq: row.seq,
                 terms: Arc::new(row.terms.clone()),
                 opened: row.opened,
                 work,

@@ -198,7 +198,8 @@ pub(super) async fn show(settings: &Settings, args: &TaskShow) -> Result<Report,
         text.push(("ended in", format!("block {}, transaction {}", ending.at.block, ending.at.transaction)));
         for paid in ending.paid(terms) {
             let roles = paid.roles.join(", ");
-            text.push(("paid", format!("{} to {} ({roles})", chain.token.show(paid.amount), paid.account)));
+            let account = paid.account.get();
+            text.push(("paid", format!("{} to {account} ({roles})", chain.token.show(paid.amount))));
         }
     }
     let json = json!({

@@ -19,10 +19,12 @@ use berth_wire::{
 use serde::Deserialize;
 use sqlx::SqliteConnection;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The longest time that a call waits for a change. Proxies close silent connections after a minute.
 const MAX_WAIT_MS: u64 = 55_000;
+/// How long an answer waits for the snapshot that explains it. Each change wakes the reconciler, which takes one.
+const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 /// The most deals of one answer.
 const MAX_DEALS: u32 = 1_000;
 
@@ -69,7 +71,7 @@ pub(super) async fn one(
         let is_over = query.since.is_none() || Instant::now() >= deadline || api.stop.is_cancelled();
         match deal {
             Some(deal) if is_news || is_over => {
-                let view = api.seen.borrow().clone();
+                let view = snapshot(&api, &deal).await;
                 return Ok(Json(whole(&mut tx, &api, &deal, &view).await?));
             }
             None if is_over => return Err(unknown(id)),
@@ -81,6 +83,17 @@ pub(super) async fn one(
             () = sleep_until(deadline) => {}
             () = api.stop.cancelled() => {}
         }
+    }
+}
+
+/// The last snapshot, once it knows as much of the deal as the caller is about to hear.
+async fn snapshot(api: &Api, deal: &Deal) -> Arc<View> {
+    let mut seen = api.seen.clone();
+    let is_new = |view: &Arc<View>| deal.ended || view.deals.iter().any(|d| d.id == deal.id && d.seq >= deal.seq);
+    let fresh = timeout(SNAPSHOT_WAIT, seen.wait_for(is_new)).await;
+    match fresh {
+        Ok(Ok(view)) => view.clone(),
+        Ok(Err(_)) | Err(_) => api.seen.borrow().clone(),
     }
 }
 
@@ -114,7 +127,8 @@ pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) 
         (Some(worker), Some(_)) => store::report::get(&mut tx, id, worker).await?,
         _ => None,
     };
-    let view = api.seen.borrow().clone();
+    let deal = store::deal::get(&mut tx, row.deal).await?.ok_or_else(unknown)?;
+    let view = snapshot(&api, &deal).await;
     Ok(Json(task_view(&row, attempts, report.as_ref(), &view)))
 }
 

@@ -75,6 +75,7 @@ fn view(tasks: &[Task], workers: &[u8]) -> View {
     };
     let deal = Deal {
         id: deal,
+        seq: 1,
         terms: Arc::new(terms),
         opened: true,
         work: Work::Ready(Arc::new(need())),

@@ -89,6 +89,9 @@ fn text(descriptor: &Descriptor) -> String {
 
 impl Market {
     pub(crate) async fn open() -> eyre::Result<Self> {
+        // The first test sets it for all; a failing test shows what was logged.
+        let log = tracing_subscriber::fmt().with_ansi(false).with_test_writer();
+        drop(log.with_env_filter("warn,berth_scheduler=debug,berth_chain=debug").try_init());
         let config = AnvilConfig { mining: Mining::Every(0.1), ..AnvilConfig::new(tool_path("anvil")?) };
         let anvil = Anvil::start(&config)?;
         let rpc = Rpc::new(anvil.endpoint()?)?;

@@ -39,6 +39,7 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
     if let Err(failure) = built {
         // What was started must not outlive the failure; its logs stay.
         process::stop_all(&state.components).await;
+        drop(process::sweep(&dir, &state.components).await);
         State::forget(&dir)?;
         return Err(failure.hint(format!("the logs are in {}", dir.join("logs").display())));
     }
@@ -146,9 +147,11 @@ pub(super) async fn down(args: &Down) -> Result<Report, Failure> {
 
 async fn stop(dir: &Path, state: &State) -> Result<Report, Failure> {
     let stopped = process::stop_all(&state.components).await;
+    let left = process::sweep(dir, &state.components).await;
     State::forget(dir)?;
-    let json = json!({ "stopped": stopped });
-    Ok(Report::new(format!("stopped: {}", stopped.join(", ")), json))
+    let mut report = Report::new(format!("stopped: {}", stopped.join(", ")), json!({ "stopped": stopped, "left": left }));
+    report.note = left.iter().map(|left| format!("not cleared: {left}\n")).collect();
+    Ok(report)
 }
 
 pub(super) async fn status(args: &Status) -> Result<Report, Failure> {

@@ -8,9 +8,12 @@ use crate::{exit::Exit, hint::Failure, settings::Profile};
 use berth_chain::{
     Endpoint, Rpc,
     anvil::{self, AnvilConfig, Mining},
+    signer::keystore,
     tool::tool_path,
 };
+use berth_protocol::WorkerAddr;
 use berth_wire::client::{MarketClient, SchedulerClient};
+use berth_worker::runtime::{Runtime as _, RuntimeError, docker::Docker};
 use core::time::Duration;
 use nix::{
     sys::signal::{Signal, kill},
@@ -19,6 +22,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
+    collections::HashSet,
     fs::{self, File},
     net::TcpListener,
     os::unix::process::CommandExt as _,
@@ -228,6 +232,27 @@ pub(super) async fn stop_all(components: &[Component]) -> Vec<String> {
         stopped.extend(alive.iter().map(|component| component.name.clone()));
     }
     stopped
+}
+
+/// Clears what a worker that was killed has left in its engine: containers, disks. Gives what could not be cleared, and
+/// why.
+pub(super) async fn sweep(dir: &Path, components: &[Component]) -> Vec<String> {
+    let mut left = Vec::new();
+    for component in components {
+        let Child::Worker(number) = component.child else { continue };
+        if let Err(failure) = sweep_one(dir, number).await {
+            left.push(format!("{}: {}", component.name, failure.message));
+        }
+    }
+    left
+}
+
+async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
+    let config = berth_worker::Config::load(&dir.join(format!("worker-{number}.toml")))?;
+    let (Some(share), Some(address)) = (config.docker, keystore::address(&config.key)?) else { return Ok(()) };
+    let failed = |error: RuntimeError| Failure::new(Exit::Error, "sweep", error.to_string());
+    let docker = Docker::connect(share, WorkerAddr::new(address), config.folder.join("tasks")).await.map_err(failed)?;
+    docker.sweep(&HashSet::new()).await.map_err(failed)
 }
 
 /// Fails only if it has ended meanwhile.

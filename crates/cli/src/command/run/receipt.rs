@@ -111,6 +111,7 @@ impl Receipt<'_> {
         if out.is_none() && shown && report.failure.is_none() {
             // It was just printed; that it stays is no harm.
             drop(std::fs::remove_dir_all(&folder));
+            report.json["out"] = Value::Null;
             if let Some(task) = report.json["tasks"].get_mut(0).and_then(Value::as_object_mut) {
                 task.remove("folder");
             }
@@ -180,37 +181,31 @@ impl Receipt<'_> {
             if let How::Settled { worker, digest, .. } = &task.ending.how {
                 head.push(("digest", digest.to_string()));
                 head.push(("verified", verified(&task.outcome)));
-                head.push(("worker", worker.to_string()));
+                head.push(("worker", worker.get().to_string()));
             }
         }
-        let mut text = fields(&head);
-        if tasks.len() > 1 {
-            let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
-            text.push('\n');
-            text.push_str(&table(["task", "ended", "worker", "verified", "gas", "block"], &rows));
-            text.push('\n');
+        let mut tail: Vec<(&str, String)> = Vec::new();
+        for ((account, roles), amount) in self.totals(tasks) {
+            tail.push(("paid", format!("{} to {account} ({roles})", token.show(amount))));
         }
-        let paid = self.totals(tasks);
-        let paid = paid.iter().map(|((account, roles), amount)| {
-            ("paid", format!("{} to {account} ({roles})", token.show(*amount)))
-        });
-        text.push_str(&fields(&paid.collect::<Vec<_>>()));
-        let mut gas = Vec::new();
         if let Some(cost) = self.cost {
-            gas.push(("match", format!("{} gas, block {}", cost.gas, self.matched.block)));
+            tail.push(("match", format!("{} gas, block {}", cost.gas, self.matched.block)));
         }
         if let [task] = tasks {
-            gas.push(("settled", format!("{} gas, block {}", task.gas, task.ending.at.block)));
+            tail.push((ended(task.ending), format!("{} gas, block {}", task.gas, task.ending.at.block)));
+            head.extend(tail);
+            return fields(&head);
         }
-        text.push_str(&fields(&gas));
-        text
+        let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
+        let table = table(["task", "ended", "worker", "verified", "gas", "block"], &rows);
+        format!("{}\n{table}\n{}", fields(&head), fields(&tail))
     }
 
     /// What each account got of all the tasks.
     fn totals(&self, tasks: &[Done<'_>]) -> BTreeMap<(String, String), Amount> {
         let mut totals = BTreeMap::new();
         for paid in tasks.iter().flat_map(|task| task.ending.paid(&self.matched.terms)) {
-            let total = totals.entry((paid.account.to_string(), paid.roles.join(", "))).or_insert(Amount::ZERO);
+            let total = totals.entry((paid.account.get().to_string(), paid.roles.join(", "))).or_insert(Amount::ZERO);
             *total = total.checked_add(paid.amount).unwrap_or(*total);
         }
         totals
@@ -298,7 +293,7 @@ fn verified(outcome: &Outcome) -> String {
 
 fn row(task: &Done<'_>) -> [String; 6] {
     let worker = match &task.ending.how {
-        How::Settled { worker, .. } => worker.to_string(),
+        How::Settled { worker, .. } => worker.get().to_string(),
         How::Declined { .. } | How::Claimed => "-".to_owned(),
     };
     let verified = match &task.outcome {
