@@ -125,7 +125,10 @@ fn error_texts_are_as_reviewed() {
 
 /// What `Berth` answers to a match that its payer can't pay.
 fn free_too_small() -> Vec<u8> {
-    use alloy::{primitives::{Address, U256}, sol_types::SolError as _};
+    use alloy::{
+        primitives::{Address, U256},
+        sol_types::SolError as _,
+    };
     use berth_chain::bindings::berth::IBerth::Berth_FreeTooSmall;
     let account = Address::repeat_byte(0x11);
     Berth_FreeTooSmall { account, free: U256::from(1), needed: U256::from(3) }.abi_encode()

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// Cancelled by Ctrl-C and by SIGTERM: services then stop in good order.
 fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let failed = |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);
     let mut term = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let token = stop.clone();

@@ -102,12 +102,7 @@ async fn unlock(settings: &Settings) -> Result<Signer, Failure> {
     opened.expect("opening a key does not panic")
 }
 
-async fn plan(
-    settings: &Settings,
-    intent: &RunIntent,
-    account: Address,
-    progress: &Progress,
-) -> Result<Plan, Failure> {
+async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progress: &Progress) -> Result<Plan, Failure> {
     let book = Book::of(settings)?;
     let only = match intent.pool.as_deref() {
         Some(pool) => Some(book.pool(Some(pool)).await?),
@@ -141,14 +136,21 @@ async fn plan(
 }
 
 fn too_dear(chain: &Chain, price: Amount) -> Failure {
-    Failure::preflight("balance-too-small", format!("so many tasks of {} cost more than there is", chain.token.show(price)))
+    Failure::preflight(
+        "balance-too-small",
+        format!("so many tasks of {} cost more than there is", chain.token.show(price)),
+    )
 }
 
 fn short(settings: &Settings, chain: &Chain, total: Amount, free: Amount, missing: Amount) -> Failure {
     let token = &chain.token;
     let account = settings.account().unwrap_or("?");
-    let message =
-        format!("this costs {}, and {account} has {} free: {} are missing", token.show(total), token.show(free), token.show(missing));
+    let message = format!(
+        "this costs {}, and {account} has {} free: {} are missing",
+        token.show(total),
+        token.show(free),
+        token.show(missing)
+    );
     Failure::preflight("balance-too-small", message)
         .hint(format!("`berth account deposit {} --account {account}` pays them in", token.plain(missing)))
 }
@@ -280,7 +282,8 @@ fn detached((matched, cost): &(Matched, Match)) -> Report {
                    "gas_wei": cost.wei.to_string() },
     });
     let mut report = Report::new(deal.to_string(), json);
-    report.note = format!("`berth task show {deal}:0` shows how it goes; `berth task result {deal}` fetches the result");
+    report.note =
+        format!("`berth task show {deal}:0` shows how it goes; `berth task result {deal}` fetches the result");
     report
 }
 
