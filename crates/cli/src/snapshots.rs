@@ -77,10 +77,8 @@ fn plain(failure: &Failure) -> String {
 fn run_intent(line: &[&str]) -> Failure {
     let typed = ["berth", "run"].iter().chain(line);
     let parsed = Berth::try_parse_from(typed).expect("the form is right; what it means is not");
-    match parsed.command {
-        crate::args::Command::Run(args) => RunIntent::new(*args).expect_err("it makes no sense"),
-        _ => unreachable!("`run` was typed"),
-    }
+    let crate::args::Command::Run(args) = parsed.command else { unreachable!("`run` was typed") };
+    RunIntent::new(*args).expect_err("it makes no sense")
 }
 
 #[test]

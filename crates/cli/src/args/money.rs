@@ -83,7 +83,7 @@ pub(crate) enum Pool {
     /// Register a pool
     Create(PoolCreate),
     /// Sign a pool's offer, with its policy, and publish it
-    Order(PoolOrder),
+    Order(Box<PoolOrder>),
     /// A pool: its owner, its offers, its scheduler
     Show(PoolShow),
 }

@@ -129,6 +129,7 @@ impl From<WorkerConfigError> for Failure {
 }
 
 impl From<SchedulerError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever has no exit code of its own goes by its class")]
     fn from(error: SchedulerError) -> Self {
         match error {
             SchedulerError::Config(error) => error.into(),
@@ -141,6 +142,7 @@ impl From<SchedulerError> for Failure {
 }
 
 impl From<WorkerError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever has no exit code of its own goes by its class")]
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Config(error) => error.into(),

@@ -197,10 +197,8 @@ fn none_fits(chain: &Chain, wanted: &Wanted, misfits: &[Misfit]) -> Failure {
         let why = why.describe(|amount| chain.token.show(amount));
         failure.causes.push(format!("{} ({order}): {why}", name.as_deref().unwrap_or("an offer")));
     }
-    let prices = misfits.iter().filter_map(|misfit| match misfit.why {
-        Why::Price { price, .. } => Some(price),
-        _ => None,
-    });
+    let prices =
+        misfits.iter().filter_map(|misfit| if let Why::Price { price, .. } = misfit.why { Some(price) } else { None });
     if misfits.is_empty() {
         return failure.hint("no pool has an offer in the order book: see `berth pool show`, or try later");
     }
