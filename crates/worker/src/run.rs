@@ -17,15 +17,18 @@ use berth_wire::{
     worker::Stage,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use nix::sys::statvfs::statvfs;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
 /// A run that the engine lost so often is given back: another machine may do better.
 const ATTEMPTS: u32 = 3;
+/// An engine that does not answer is waited for this long: a restart takes seconds.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 /// Pauses between tries: the first, and the longest, to which they double.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -68,9 +71,7 @@ impl Bench {
                 None => return self.clear(task, &folder).await,
             },
         };
-        // The container is cleared while the result goes up: neither waits for the other.
-        let (uploaded, ()) = tokio::join!(self.upload(task, &computed, &folder, cancel), self.release(task, &folder));
-        match uploaded {
+        match self.upload(task, &computed, &folder, cancel).await {
             Step::On(()) => {
                 if self.journal.enter(task, Phase::Uploaded).await? {
                     self.link.wake();
@@ -79,6 +80,7 @@ impl Bench {
             Step::Declined(code, detail) => self.decline(task, code, &detail).await?,
             Step::Failed(..) | Step::Over => {}
         }
+        // Last, because nobody waits for it.
         self.clear(task, &folder).await
     }
 
@@ -137,6 +139,11 @@ impl Bench {
         };
         let Accepted { image, job, args, environment, wall, .. } = accepted;
         if row.phase < Phase::Running {
+            let free = statvfs(&self.tasks).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+            if free.is_ok_and(|free| free < job.limits.disk_bytes) {
+                let detail = "the disk of this worker has less space left than the job may use".to_owned();
+                return Ok(Step::Declined(DeclineCode::NoRoom, detail));
+            }
             self.link.progress(task, Stage::Fetching);
             match self.fetch(task, &job, folder, cancel).await {
                 Step::On(()) => {}
@@ -192,6 +199,7 @@ impl Bench {
     ) -> Result<Step<Computed>, JournalError> {
         let task = request.task;
         let mut pause = FIRST_PAUSE;
+        let mut silent_since = None;
         loop {
             let reason = match runtime.run(request, cancel).await {
                 Ok(outcome) => match collect(&outcome, outputs.clone(), request).await {
@@ -202,8 +210,18 @@ impl Bench {
                     let detail = format!("image {reference} is not in the engine");
                     return Ok(Step::Declined(DeclineCode::NoImage, detail));
                 }
+                Err(error @ RuntimeError::Unreachable { .. })
+                    if silent_since.get_or_insert_with(Instant::now).elapsed() < ENGINE_PATIENCE =>
+                {
+                    observe::retried(task, "run", &chain(&error));
+                    if rest(&mut pause, cancel).await.is_none() {
+                        return Ok(Step::Over);
+                    }
+                    continue;
+                }
                 Err(error) => chain(&error),
             };
+            silent_since = None;
             let attempts = self.journal.lost(task).await?;
             observe::run_lost(task, attempts, &reason);
             if attempts >= ATTEMPTS {

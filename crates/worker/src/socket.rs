@@ -170,7 +170,11 @@ impl Caller {
             other => return Err(SocketError::Foreign(format!("{other:?}"))),
         };
         if version != VERSION {
-            return Err(SocketError::Foreign(format!("protocol version {version}; this worker speaks {VERSION}")));
+            return Err(SocketError::Rejected {
+                code: "version".to_owned(),
+                detail: format!("the scheduler speaks version {version}, this worker version {VERSION}"),
+                hint: "install the version that the pool's operator runs".to_owned(),
+            });
         }
         let words = |pool, berth, chain| format!("pool {pool} (contract {berth}, chain {chain})");
         let found = words(pool, berth, chain_id);

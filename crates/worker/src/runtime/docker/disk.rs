@@ -12,6 +12,7 @@ use crate::{
 };
 use nix::{sys::statvfs::statvfs, unistd::geteuid};
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::Path,
@@ -54,7 +55,7 @@ impl Disks {
     pub(super) fn reserve(self, folder: &TaskFolder) -> Result<(), RuntimeError> {
         let output = folder.output();
         fs::create_dir_all(&output).map_err(folder_error("making", &output))?;
-        if self == Self::Watched { own(&output) } else { Ok(()) }
+        own(&output)
     }
 
     /// Makes the file system, if the output gets one. Before the container starts.
@@ -69,12 +70,12 @@ impl Disks {
         let inodes = inodes.to_string();
         let options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-I", "256", "-N", &inodes];
         let features = ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard"];
-        program("mke2fs", Command::new("mke2fs").args(options).args(features).arg(&image)).await?;
+        // The output folder is in the file system from the start (`-d`): there is no moment at which the mount hides the
+        // reserved one and has none of its own, in which the engine would refuse to create the container.
+        let holding = [OsStr::new("-d"), disk.as_os_str()];
+        program("mke2fs", Command::new("mke2fs").args(options).args(features).args(holding).arg(&image)).await?;
         program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&disk))
-            .await?;
-        let output = folder.output();
-        fs::create_dir(&output).map_err(folder_error("making", &output))?;
-        own(&output)
+            .await
     }
 
     /// Ends when the output folder is past its limit, and says by how much; else never.
