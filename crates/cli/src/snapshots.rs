@@ -12,19 +12,22 @@ use crate::{
     settings::Settings,
 };
 use clap::{CommandFactory as _, Parser as _};
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes the words, not for users")]
-fn compare(name: &str, text: &str) {
-    let path = folder().join(name);
+fn compare(path: &Path, text: &str) {
     if std::env::var_os("BERTH_SNAPSHOTS").is_some_and(|value| value == "write") {
-        fs::write(&path, text).expect("the sources are writable");
+        fs::write(path, text).expect("the sources are writable");
     }
-    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let kept = fs::read_to_string(path).unwrap_or_default();
     assert!(
         kept == text,
         "{} differs; if that is meant: BERTH_SNAPSHOTS=write cargo test -p berth-cli snapshots\n--- now\n{text}",
@@ -49,7 +52,40 @@ fn help_texts_are_as_reviewed() {
     let mut command = Berth::command();
     command.build();
     help(&mut command, "berth", &mut text);
-    compare("help.txt", &text);
+    compare(&folder().join("help.txt"), &text);
+}
+
+/// The manual ends in the commands' own words.
+#[test]
+fn the_manual_has_every_command_as_it_is() {
+    const HEADING: &str = "What follows is what `--help` says; a test compares the two.\n";
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    let kept = fs::read_to_string(&path).expect("the manual is there");
+    let (written, _) = kept.split_once(HEADING).expect("the manual has its heading");
+    let mut text = format!("{written}{HEADING}");
+    let mut command = Berth::command();
+    command.build();
+    reference(&mut command, "berth", &mut text);
+    compare(&path, &text);
+}
+
+fn reference(command: &mut clap::Command, path: &str, text: &mut String) {
+    let leaf = command.get_subcommands().all(|child| child.get_name() == "help");
+    if leaf {
+        let shown = command.render_help().to_string();
+        // What every command takes is in the table of settings.
+        let global = ["--profile", "--rpc", "--deployment", "--market ", "--keystore", "--account", "--password-file", "--json", "--help", "--version"];
+        let lines = shown.lines().map(str::trim_end).filter(|line| {
+            let flag = line.trim_start().trim_start_matches("-a, ").trim_start_matches("-h, ").trim_start_matches("-V, ");
+            !global.iter().any(|global| flag.starts_with(global))
+        });
+        let lines: Vec<&str> = lines.collect();
+        write!(text, "\n### {path}\n\n```\n{}\n```\n", lines.join("\n").trim_end()).expect("a text takes more text");
+    }
+    for child in command.get_subcommands_mut().filter(|child| !child.is_hide_set() && child.get_name() != "help") {
+        let path = format!("{path} {}", child.get_name());
+        reference(child, &path, text);
+    }
 }
 
 #[test]
@@ -118,7 +154,7 @@ fn error_texts_are_as_reviewed() {
         .iter()
         .map(|failure| format!("=== {} ({})\n\n{}\n\n", failure.code, failure.exit.code(), plain(failure)))
         .collect();
-    compare("errors.txt", &text);
+    compare(&folder().join("errors.txt"), &text);
 }
 
 /// What `Berth` answers to a match that its payer can't pay.

@@ -191,9 +191,8 @@ async fn a_foreign_database_or_a_taken_port_ends_the_start_and_is_left_alone() -
     ensure!(std::fs::read_to_string(&text)?.starts_with("this is no database"));
     // A book of another chain: its own name is in it.
     let elsewhere = World::start(Mining::Every(0.05)).await?;
-    let mut config = elsewhere.config("moved.db");
+    let config = elsewhere.config("moved.db");
     std::fs::copy(world.folder.path().join("market.db"), &config.database)?;
-    config.listen = "127.0.0.1:0".parse()?;
     ensure!(matches!(start(config).await, Err(MarketError::Follow(_))));
     Ok(())
 }
