@@ -13,7 +13,7 @@ use std::{
 use tokio::process::{Child, Command};
 
 /// No command of a test takes this long; one that does hangs.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where cargo has put `berth`: beside this program, or, for a test, one folder up.
 ///

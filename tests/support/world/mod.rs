@@ -27,7 +27,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What a test waits for comes within seconds, or never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// The service that is order book and scheduler in one.
 pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.

@@ -135,7 +135,7 @@ pub(super) fn configure(dir: &Path, rpc: &Rpc, market: &Founded, state: &State) 
     }))?;
     write_toml(&dir.join("scheduler.toml"), &json!({
         "listen": listen(&state.scheduler), "database": "data/scheduler.db", "store": "data/store", "rpc": state.rpc,
-        "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "2s",
+        "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "20s",
     }))?;
     for number in 1..=market.workers {
         write_toml(&dir.join(format!("worker-{number}.toml")), &json!({
