@@ -38,7 +38,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         Command::Pool(command) => match command {
             args::Pool::Create(args) => pool::create(&settings?, &args).await,
-            args::Pool::Order(args) => pool::order(&settings?, args).await,
+            args::Pool::Order(args) => pool::order(&settings?, *args).await,
             args::Pool::Show(args) => pool::show(&settings?, &args).await,
         },
         Command::Worker(command) => match command {
@@ -53,7 +53,8 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::App::Register(args) => app::register_app(&settings?, args).await,
             args::App::List => app::list(&settings?).await,
         },
-        Command::Run(args) => run::run(&settings?, *args).await,
+        // The largest by far: kept off everybody else's stack.
+        Command::Run(args) => Box::pin(run::run(&settings?, *args)).await,
         Command::Task(command) => match command {
             args::Task::List(args) => task::list(&settings?, &args).await,
             args::Task::Show(args) => task::show(&settings?, &args).await,

@@ -75,7 +75,9 @@ impl StoreError {
         match self {
             Self::Open { .. } => Some("check that the folder exists and that you may write there, or give another one"),
             Self::Foreign { .. } => Some("give another data folder: this file is left as it is"),
-            Self::Migrate { .. } => Some("a later Berth may have written it: use that one, or give another data folder"),
+            Self::Migrate { .. } => {
+                Some("a later Berth may have written it: use that one, or give another data folder")
+            }
             Self::Statement(_) => Some("check that the disk is not full and that no other program holds the database"),
             Self::Row { .. } => None,
         }

@@ -62,11 +62,8 @@ impl World {
         for signer in [&owner, &other] {
             rpc.provider().anvil_set_balance(signer.address(), U256::from(10).pow(U256::from(20))).await?;
         }
-        let config = DeployConfig {
-            token: None,
-            bounds: Bounds::new(5, 1_000, 100_000)?,
-            sender: SenderConfig::new(31_337),
-        };
+        let config =
+            DeployConfig { token: None, bounds: Bounds::new(5, 1_000, 100_000)?, sender: SenderConfig::new(31_337) };
         let deployment = mined(&rpc, mining, deploy(&rpc, &owner, &config)).await??;
         let folder = tempfile::tempdir()?;
         deployment.save(&folder.path().join("deployment.json"))?;

@@ -17,8 +17,6 @@ use crate::{
         task::Entry,
     },
 };
-pub(crate) use call::Route;
-pub(crate) use report::{Refusal, ReportFailure};
 use berth_chain::{
     BlockRef, StoreError,
     outbox::{self, SenderWatch},
@@ -30,6 +28,8 @@ use berth_protocol::{
     domain::{Assignment, Domain},
     task::{Event, Phase, Task},
 };
+pub(crate) use call::Route;
+pub(crate) use report::{Refusal, ReportFailure};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 use thiserror::Error;
@@ -118,7 +118,8 @@ impl Actor {
         let mut changed = false;
         let mut rest = actions;
         while let Some(action) = rest.first() {
-            let count = rest.iter().take(ASSIGNMENTS_AT_ONCE).take_while(|a| matches!(a, Action::Assign { .. })).count();
+            let count =
+                rest.iter().take(ASSIGNMENTS_AT_ONCE).take_while(|a| matches!(a, Action::Assign { .. })).count();
             let (now, later) = rest.split_at(count.max(1));
             rest = later;
             changed |= if count > 0 { self.assign(now, tip).await? } else { self.one(action, tip).await? };

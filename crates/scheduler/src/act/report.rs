@@ -73,9 +73,10 @@ impl Actor {
         };
         let deal = deal.ok_or_else(|| refused(task, "unknown-task", "no such deal is this pool's"))?;
         let about = (deal_id, &deal.terms);
-        let checked = report::check(blobs, &self.domain, about, worker, report).await.map_err(|error| match &error {
-            ReportError::Blob(_) => refused(task, error.code(), observe::chain(&error)),
-            _ => refused(task, error.code(), error.to_string()),
+        let checked = report::check(blobs, &self.domain, about, worker, report).await.map_err(|error| {
+            let foreign = matches!(error, ReportError::Blob(_));
+            let detail = if foreign { observe::chain(&error) } else { error.to_string() };
+            refused(task, error.code(), detail)
         })?;
         self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
@@ -198,4 +199,3 @@ async fn prune(conn: &mut SqliteConnection, deal: &Deal, worker: WorkerAddr) -> 
     }
     Ok(())
 }
-

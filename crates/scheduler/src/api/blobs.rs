@@ -48,11 +48,7 @@ pub(super) async fn put(
 }
 
 /// Whether a blob is there.
-pub(super) async fn head(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    Path(sha256): Path<String>,
-) -> Result<StatusCode, No> {
+pub(super) async fn head(State(api): State<Arc<Api>>, _: Caller, Path(sha256): Path<String>) -> Result<StatusCode, No> {
     let found = api.blobs.size(name(&sha256)?).await?;
     Ok(if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND })
 }
@@ -75,11 +71,13 @@ fn is_for(deal: &Deal, account: Address) -> bool {
 
 /// The answer by which a task was settled.
 fn settled(row: &Row) -> Result<Answer, No> {
-    match row.task {
-        Task::Settled(answer) if results::may_be_handed_out(row.task.phase()) => Ok(answer),
-        task => Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {}, not settled", task.phase()))
-            .hint("results are handed out once the chain has paid for them: wait for the task to be settled")),
+    if let Task::Settled(answer) = row.task
+        && results::may_be_handed_out(row.task.phase())
+    {
+        return Ok(answer);
     }
+    Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {}, not settled", row.task.phase()))
+        .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
 }
 
 /// A settled task's manifest.

@@ -164,10 +164,7 @@ fn every_condition_that_fails_is_told_worker_by_worker() {
             |view| set(view, 1, |w| w.bond.bonded = Amount::new(99)),
             "its bond of 99 does not cover the 100 that the deal asks for",
         ),
-        (
-            |view| set(view, 1, |w| w.seen = here(capacity(1), Shares::default())),
-            "it has no engine for docker",
-        ),
+        (|view| set(view, 1, |w| w.seen = here(capacity(1), Shares::default())), "it has no engine for docker"),
         (|view| set(view, 1, |w| w.seen = here(capacity(0), shares())), "all 0 slots are taken"),
         (
             |view| set(view, 1, |w| w.seen = here(Capacity { memory_bytes: 5, ..capacity(1) }, shares())),
@@ -359,7 +356,8 @@ fn a_settlement_goes_out_when_all_is_in_or_a_batch_is_full_or_the_wait_is_over()
     view.deals[0].tasks.pop();
     assert_eq!(settled(&view), [both], "all is in");
     view.now_ms = 2_000;
-    view.deals[0].tasks = self::view(&[reported(1, 5), reported(1, 6), reported(1, 7), Task::Open], &[]).deals[0].tasks.clone();
+    view.deals[0].tasks =
+        self::view(&[reported(1, 5), reported(1, 6), reported(1, 7), Task::Open], &[]).deals[0].tasks.clone();
     view.deals[0].lists = vec![list(1, 1, &[(0, 5), (1, 6), (2, 7)])];
     view.deals[0].terms = Arc::new(samples::terms(4));
     assert_eq!(settled(&view).len(), 1, "a batch is full");

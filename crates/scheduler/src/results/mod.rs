@@ -7,9 +7,7 @@ use berth_protocol::task::Phase;
 use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use object_store::{
-    MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path,
-};
+use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path};
 use sha2::Digest as _;
 use std::{io, path::PathBuf, sync::Arc};
 use thiserror::Error;

@@ -1,7 +1,7 @@
 //! From a deal to its money, along every road.
 
 use crate::support::{
-    DURATION, Introduction, Market, POOL_PRICE, PATIENCE, ScriptedWorker, Service, WORKER_STAKE, job, with_input,
+    DURATION, Introduction, Market, PATIENCE, POOL_PRICE, ScriptedWorker, Service, WORKER_STAKE, job, with_input,
 };
 use alloy::primitives::Address;
 use berth_protocol::{Failure, Timestamp};
