@@ -3,7 +3,7 @@
 mod devnet;
 mod money;
 mod run;
-mod service;
+mod daemon;
 
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
@@ -11,7 +11,7 @@ pub(crate) use money::{
     WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskList, TaskLogs, TaskResult, TaskShow};
-pub(crate) use service::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
+pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ mod bond;
 mod devnet;
 mod pool;
 mod run;
-mod service;
+mod daemon;
 mod task;
 mod wallet;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         Command::Devnet(Devnet::Up(args)) => devnet::up(args).await,
         Command::Devnet(Devnet::Down(args)) => devnet::down(&args).await,
         Command::Devnet(Devnet::Status(args)) => devnet::status(&args).await,
-        Command::Devnet(Devnet::Serve(args)) => service::serve(&settings?, args).await,
+        Command::Devnet(Devnet::Serve(args)) => daemon::serve(&settings?, args).await,
         Command::Wallet(command) => match command {
             args::Wallet::New(args) => wallet::new(&settings?, &args),
             args::Wallet::List => wallet::list(&settings?),
@@ -47,7 +47,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             Worker::WithdrawBond(args) => bond::withdraw(&settings?, &args).await,
             Worker::Enlist(args) => bond::enlist(&settings?, &args).await,
             Worker::Status(args) => bond::status(&settings?, &args).await,
-            Worker::Run(args) => service::worker(&settings?, args).await,
+            Worker::Run(args) => daemon::worker(&settings?, args).await,
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,
@@ -61,7 +61,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Task::Logs(args) => task::logs(&settings?, &args).await,
             args::Task::Result(args) => task::result(&settings?, args).await,
         },
-        Command::Scheduler(args) => service::scheduler(&settings?, args).await,
-        Command::Market(args) => service::market(args).await,
+        Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
+        Command::Market(args) => daemon::market(args).await,
     }
 }
