@@ -65,7 +65,7 @@ fn points<P: core::fmt::Display + Copy>(
 
 #[tokio::test]
 async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Result<()> {
-    let points = points(&TaskPhase::ALL, &berth_scheduler::kill_points().collect::<Vec<_>>(), road_of_task)?;
+    let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
     within(1, async |world: &mut World| {
         for (point, road) in &points {
             let killed = Killed { world, service: SCHEDULER.to_owned(), point };
