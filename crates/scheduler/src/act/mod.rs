@@ -4,6 +4,9 @@
 mod call;
 mod report;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     mailbox, observe,
     plan::Action,
@@ -348,18 +351,4 @@ async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(De
 /// Whether a task is one that may still be answered.
 const fn is_going(task: Task) -> bool {
     !task.phase().is_final()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_phase_has_its_two_kill_points() {
-        for phase in Phase::ALL {
-            for moment in ["before", "after"] {
-                assert!(KILL_POINTS.contains(&format!("{phase}:{moment}").as_str()), "{phase}:{moment}");
-            }
-        }
-    }
 }

@@ -73,11 +73,8 @@ impl Actor {
         };
         let deal = deal.ok_or_else(|| refused(task, "unknown-task", "no such deal is this pool's"))?;
         let about = (deal_id, &deal.terms);
-        let checked = report::check(blobs, &self.domain, about, worker, report).await.map_err(|error| {
-            let foreign = matches!(error, ReportError::Blob(_));
-            let detail = if foreign { observe::chain(&error) } else { error.to_string() };
-            refused(task, error.code(), detail)
-        })?;
+        let checked = report::check(blobs, &self.domain, about, worker, report).await;
+        let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
         let row = take(&mut tx, &deal, worker, &checked, tip).await?;

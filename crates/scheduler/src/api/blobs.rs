@@ -3,7 +3,7 @@
 use super::{Api, problem::No};
 use crate::{
     results::{
-        self, BlobError,
+        BlobError,
         report::{self, ReportError},
     },
     store::{self, deal::Deal, session::Caller, task::Row},
@@ -69,14 +69,13 @@ fn is_for(deal: &Deal, account: Address) -> bool {
     [deal.requester, deal.beneficiary, deal.terms.payer].contains(&account)
 }
 
-/// The answer by which a task was settled.
+/// The answer by which a task was settled. Before that, nothing is handed out: its worker is not paid.
 fn settled(row: &Row) -> Result<Answer, No> {
-    if let Task::Settled(answer) = row.task
-        && results::may_be_handed_out(row.task.phase())
-    {
+    let phase = row.task.phase();
+    if let Task::Settled(answer) = row.task {
         return Ok(answer);
     }
-    Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {}, not settled", row.task.phase()))
+    Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {phase}, not settled"))
         .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
 }
 

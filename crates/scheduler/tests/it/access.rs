@@ -278,8 +278,8 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
 }
 
 async fn refused(worker: &mut ScriptedWorker, wanted: &str) -> eyre::Result<()> {
-    match worker.hear().await? {
-        ToWorker::Refused { code, .. } if code == wanted => Ok(()),
-        other => bail!("{other:?} instead of a refusal"),
-    }
+    let heard = worker.hear().await?;
+    let is_wanted = matches!(&heard, ToWorker::Refused { code, .. } if code == wanted);
+    ensure!(is_wanted, "{heard:?} instead of a refusal");
+    Ok(())
 }

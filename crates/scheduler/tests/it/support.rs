@@ -487,7 +487,9 @@ impl ScriptedWorker {
                 Ok(worker)
             }
             ToWorker::Rejected { code, detail, hint } => Err(eyre!("{code}: {detail} ({hint})")),
-            other => bail!("{other:?} instead of a welcome"),
+            other @ (ToWorker::Challenge { .. } | ToWorker::Mail { .. } | ToWorker::Refused { .. }) => {
+                bail!("{other:?} instead of a welcome")
+            }
         }
     }
 
@@ -526,10 +528,9 @@ impl ScriptedWorker {
     }
 
     pub(crate) async fn assignment(&mut self) -> eyre::Result<Assign> {
-        match self.letter(&[]).await? {
-            Mail::Assign(assign) => Ok(*assign),
-            other => bail!("{other:?} instead of an assignment"),
-        }
+        let letter = self.letter(&[]).await?;
+        let Mail::Assign(assign) = letter else { bail!("{letter:?} instead of an assignment") };
+        Ok(*assign)
     }
 
     /// Puts a result with this standard output into the store.

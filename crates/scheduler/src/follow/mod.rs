@@ -1,6 +1,9 @@
 //! What the chain says, into the tables, and out of them again when its block goes. Runs inside the follower's
 //! transaction; what it makes others look at is told after the commit, by the reconciler.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     act::kill_points,
     mailbox, observe,
