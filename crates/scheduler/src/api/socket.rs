@@ -160,7 +160,12 @@ impl Connection {
         }
     }
 
-    async fn talk(&mut self, worker: WorkerAddr, hello: &Hello, line: &Line) -> Result<core::convert::Infallible, Over> {
+    async fn talk(
+        &mut self,
+        worker: WorkerAddr,
+        hello: &Hello,
+        line: &Line,
+    ) -> Result<core::convert::Infallible, Over> {
         let now = clock::now_s();
         let expiry = hello.expiry.min(now + MAX_SESSION_S);
         let over_at = Instant::now() + Duration::from_secs(expiry.saturating_sub(now));
@@ -239,15 +244,13 @@ impl Connection {
             ToScheduler::Decline { task, code, detail } => {
                 api.actor.declined(worker, TaskId::new(task), (&code, &detail), tip).await?;
             }
-            ToScheduler::Report(report) => {
-                match api.actor.report(&api.blobs, worker, &report, tip).await {
-                    Ok(()) => {}
-                    Err(ReportFailure::Act(error)) => return Err(error.into()),
-                    Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
-                        self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await?;
-                    }
+            ToScheduler::Report(report) => match api.actor.report(&api.blobs, worker, &report, tip).await {
+                Ok(()) => {}
+                Err(ReportFailure::Act(error)) => return Err(error.into()),
+                Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
+                    self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await?;
                 }
-            }
+            },
         }
         Ok(())
     }
@@ -296,8 +299,7 @@ async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
         return Err(Rejected { code: "version", detail, hint: "install the version that the pool's operator runs" });
     }
     let now = clock::now_s();
-    let session =
-        Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
+    let session = Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
     let signer = recover(api.domain.digest(&session), &hello.signature);
     if signer != Some(hello.worker) || hello.expiry <= now {
         let detail = format!("the sign-in is not {}'s, or is over", hello.worker);
