@@ -16,6 +16,7 @@ use berth_wire::{
     order::{AnyOrder, SignedOrder},
 };
 use eyre::ensure;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use support::{World, code_of};
 use tokio_util::sync::CancellationToken;
 
@@ -189,8 +190,14 @@ async fn a_foreign_database_or_a_taken_port_ends_the_start_and_is_left_alone() -
     let text = world.folder.path().join("notes.db");
     std::fs::write(&text, "this is no database at all, but somebody's notes")?;
     let refused = start(world.config("notes.db")).await;
-    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Open { .. }))), "{refused:?}");
     ensure!(std::fs::read_to_string(&text)?.starts_with("this is no database"));
+    let options = SqliteConnectOptions::new().filename(world.folder.path().join("songs.db")).create_if_missing(true);
+    let songs = SqlitePool::connect_with(options).await?;
+    sqlx::query("CREATE TABLE songs (title TEXT)").execute(&songs).await?;
+    songs.close().await;
+    let refused = start(world.config("songs.db")).await;
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
     // A book of another chain: its own name is in it.
     let elsewhere = World::start(Mining::Every(0.05)).await?;
     let config = elsewhere.config("moved.db");

@@ -331,7 +331,7 @@ async fn a_worker_that_lost_its_journal_has_its_task_taken_back_and_given_again(
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
     let terms = market.matched(&job, 1, market.own.address()).await?;
     worker.assignment().await?;
-    drop(worker);
+    worker.leave().await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
     ensure!(matches!(worker.letter(&[]).await?, Mail::Cancel { .. }), "it is not held any more");
     worker.work(&terms, "at last").await?;
