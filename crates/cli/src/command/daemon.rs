@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Cancelled by Ctrl-C and by SIGTERM: services then stop in good order.
-fn stop_by_signal() -> Result<CancellationToken, Failure> {
+pub(super) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let failed =
         |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);

@@ -114,6 +114,9 @@ fn describe(view: &DealView) -> String {
     if let Some(missing) = &view.waiting_for {
         return format!("the scheduler waits for {missing}");
     }
+    if view.tasks.is_empty() {
+        return "the scheduler has the deal".to_owned();
+    }
     if let [task] = &*view.tasks {
         let stage = match task.stage {
             Some(Stage::Accepted) => "accepted",
