@@ -86,7 +86,7 @@ impl Book {
     }
 
     async fn try_publish(&self, publication: &Publication) -> Result<OrderHash, BookError> {
-        // A reader that turns into a writer is refused if another wrote meanwhile: this one writes from the start.
+        // Immediate: a transaction that has read before it writes fails at once, without waiting, if another wrote meanwhile.
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let order = &publication.order.order;
         let facts = self.facts(&mut tx, order).await?;

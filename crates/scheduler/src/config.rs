@@ -168,8 +168,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with the first thing that is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
         let form = |source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) };
         let mut config: Self = toml::from_str(&text).map_err(form)?;
         if let Some(folder) = path.parent() {
@@ -224,9 +224,7 @@ impl Config {
     pub fn endpoint(&self) -> Result<Endpoint, ConfigError> {
         let endpoint = Endpoint::parse(&self.rpc).map_err(|source| ConfigError::Node { key: "rpc", source })?;
         match &self.rpc_ws {
-            Some(heads) => {
-                endpoint.with_heads_at(heads).map_err(|source| ConfigError::Node { key: "rpc_ws", source })
-            }
+            Some(heads) => endpoint.with_heads_at(heads).map_err(|source| ConfigError::Node { key: "rpc_ws", source }),
             None => Ok(endpoint),
         }
     }

@@ -1,13 +1,13 @@
 //! Letters to workers, written in the transaction of what they tell.
 
 use crate::store::{self, attempt, deal::Deal, task::Row};
+use alloy::primitives::{B256, Bytes};
 use berth_chain::StoreError;
 use berth_protocol::{
     Amount, DealTerms, ResultDigest, WorkerAddr,
     task::{Answer, Task},
 };
 use berth_wire::{deal, worker::Assign, worker::Mail};
-use alloy::primitives::{B256, Bytes};
 use sqlx::SqliteConnection;
 
 /// What a worker's owner is credited for a task (ADR 0001, section 3, money).

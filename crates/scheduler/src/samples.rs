@@ -129,3 +129,26 @@ pub(crate) async fn database() -> (TempDir, Database) {
     let db = Database::open(&folder.path().join("scheduler.db")).await.expect("opens");
     (folder, db)
 }
+
+/// All that a database holds, row by row.
+pub(crate) async fn dump(db: &Database) -> Vec<String> {
+    let mut tx = db.read().await.expect("reads");
+    let tables: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        .fetch_all(&mut *tx)
+        .await
+        .expect("reads");
+    let mut rows = Vec::new();
+    for (table,) in tables.iter().filter(|(table,)| !table.contains("sqlite") && !table.contains("migrations")) {
+        let columns: Vec<(String,)> = sqlx::query_as("SELECT name FROM pragma_table_info($1) ORDER BY cid")
+            .bind(table)
+            .fetch_all(&mut *tx)
+            .await
+            .expect("reads");
+        let values: Vec<_> = columns.iter().map(|(column,)| format!("quote({column})")).collect();
+        let query = format!("SELECT {} AS row FROM {table} ORDER BY row", values.join(" || ' ' || "));
+        let found: Vec<(String,)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&mut *tx).await.expect("reads");
+        rows.extend(found.into_iter().map(|(row,)| format!("{table}: {row}")));
+    }
+    rows
+}

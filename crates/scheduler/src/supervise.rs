@@ -16,8 +16,7 @@ use crate::{
 };
 use axum::serve::ListenerExt as _;
 use berth_chain::{
-    Deployment, Rpc, RpcError, StoreError,
-    convert,
+    Deployment, Rpc, RpcError, StoreError, convert,
     deploy::DeployError,
     follow::{FollowConfig, FollowError, Follower},
     outbox::{OutboxError, Sender, SenderConfig},
@@ -126,7 +125,9 @@ impl SchedulerError {
             }
             Self::OtherPool { .. } => Some("give each pool a `database` of its own".to_owned()),
             Self::Folder(_) => Some("check that you may write to `store`, and that the disk is not full".to_owned()),
-            Self::Listen { .. } => Some("another program may have the port: end it, or give another `listen`".to_owned()),
+            Self::Listen { .. } => {
+                Some("another program may have the port: end it, or give another `listen`".to_owned())
+            }
             Self::Follow(error) => error.hint().map(Into::into),
             Self::Outbox(error) => error.hint(),
             Self::Reconcile(_) | Self::Ended(_) => None,
@@ -269,8 +270,7 @@ impl Parts {
     ) -> Running {
         let Self { config, deployment, key, faults, blobs, db, signals, operator, pool } = self;
         let (following, sending) = (follower.watch(), sender.watch());
-        let stages =
-            Stages { intake: shutdown, money: CancellationToken::new(), rest: CancellationToken::new() };
+        let stages = Stages { intake: shutdown, money: CancellationToken::new(), rest: CancellationToken::new() };
         let presence = Arc::new(Presence::new());
         let library = Arc::new(Library::default());
         let seen = watch::Sender::new(Arc::new(View::default()));
@@ -330,10 +330,9 @@ impl From<ReconcileError> for SchedulerError {
 }
 
 async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) -> Result<(), SchedulerError> {
-    let address = listener.local_addr().map_err(|source| SchedulerError::Listen {
-        address: SocketAddr::from(([0, 0, 0, 0], 0)),
-        source,
-    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| SchedulerError::Listen { address: SocketAddr::from(([0, 0, 0, 0], 0)), source })?;
     // Messages are small and answers are waited for.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, api::routes(Arc::new(api)))

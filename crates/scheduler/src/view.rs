@@ -219,12 +219,7 @@ impl Library {
     }
 
     /// What there is to run for a deal.
-    pub(crate) async fn work(
-        &self,
-        conn: &mut SqliteConnection,
-        blobs: &Blobs,
-        deal: &Row,
-    ) -> Result<Work, ViewError> {
+    pub(crate) async fn work(&self, conn: &mut SqliteConnection, blobs: &Blobs, deal: &Row) -> Result<Work, ViewError> {
         if let Some(reason) = unsupported(deal) {
             return Ok(Work::Impossible(reason.to_owned()));
         }
@@ -346,7 +341,14 @@ impl Viewer {
         tx.commit().await?;
         let presence = self.presence.snapshot();
         let workers = bonds.into_iter().map(|bond| (bond.worker, Worker { bond, seen: presence.of(bond.worker) }));
-        Ok(View { now: tip.timestamp, now_ms: crate::clock::now_ms(), deals, workers: workers.collect(), sendings, mail })
+        Ok(View {
+            now: tip.timestamp,
+            now_ms: crate::clock::now_ms(),
+            deals,
+            workers: workers.collect(),
+            sendings,
+            mail,
+        })
     }
 }
 
@@ -384,11 +386,7 @@ fn state(row: TaskRow, tries: &mut HashMap<TaskId, Vec<Try>>) -> TaskState {
 }
 
 /// The lists of a deal that may be sent, if some task waits for one.
-async fn lists(
-    conn: &mut SqliteConnection,
-    deal: &Row,
-    tasks: &[TaskRow],
-) -> Result<Vec<CleanList>, StoreError> {
+async fn lists(conn: &mut SqliteConnection, deal: &Row, tasks: &[TaskRow]) -> Result<Vec<CleanList>, StoreError> {
     if !tasks.iter().any(|task| matches!(task.task, Task::Reported(_))) {
         return Ok(Vec::new());
     }
@@ -401,8 +399,7 @@ pub(crate) async fn clean_lists(
     deal: &Row,
     tasks: &[TaskRow],
 ) -> Result<Vec<CleanList>, StoreError> {
-    let ended: HashSet<u32> =
-        tasks.iter().filter(|task| task.task.phase().is_final()).map(|task| task.index).collect();
+    let ended: HashSet<u32> = tasks.iter().filter(|task| task.task.phase().is_final()).map(|task| task.index).collect();
     let checked: HashSet<(u32, WorkerAddr, ResultDigest)> = store::report::of_deal(conn, deal.id)
         .await?
         .into_iter()

@@ -14,6 +14,7 @@ use berth_wire::{
     order::{AnyOrder, SignedOrder},
 };
 use eyre::ensure;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use support::{World, code_of};
 use tokio_util::sync::CancellationToken;
 
@@ -183,13 +184,18 @@ async fn a_foreign_database_or_a_taken_port_ends_the_start_and_is_left_alone() -
     let text = world.folder.path().join("notes.db");
     std::fs::write(&text, "this is no database at all, but somebody's notes")?;
     let refused = start(world.config("notes.db")).await;
-    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Open { .. }))), "{refused:?}");
     ensure!(std::fs::read_to_string(&text)?.starts_with("this is no database"));
+    let options = SqliteConnectOptions::new().filename(world.folder.path().join("songs.db")).create_if_missing(true);
+    let songs = SqlitePool::connect_with(options).await?;
+    sqlx::query("CREATE TABLE songs (title TEXT)").execute(&songs).await?;
+    songs.close().await;
+    let refused = start(world.config("songs.db")).await;
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
     // A book of another chain: its own name is in it.
     let elsewhere = World::start(Mining::Every(0.05)).await?;
-    let mut config = elsewhere.config("moved.db");
+    let config = elsewhere.config("moved.db");
     std::fs::copy(world.folder.path().join("market.db"), &config.database)?;
-    config.listen = "127.0.0.1:0".parse()?;
     ensure!(matches!(start(config).await, Err(MarketError::Follow(_))));
     Ok(())
 }

@@ -91,7 +91,7 @@ impl World {
 
     pub(crate) fn config(&self, database: &str) -> Config {
         Config {
-            listen: self.address,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: self.folder.path().join(database),
             rpc: self.endpoint.clone(),
             deployment: self.folder.path().join("deployment.json"),

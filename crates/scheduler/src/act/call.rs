@@ -45,12 +45,7 @@ pub(super) fn settle(
 }
 
 /// Gives tasks back.
-pub(super) fn decline(
-    route: Route,
-    (deal, terms): (DealId, &DealTerms),
-    indexes: &[u32],
-    failed: u32,
-) -> Intent {
+pub(super) fn decline(route: Route, (deal, terms): (DealId, &DealTerms), indexes: &[u32], failed: u32) -> Intent {
     let about: Vec<u8> = indexes.iter().flat_map(|index| index.to_be_bytes()).collect();
     let calldata = call::decline(terms, indexes.to_vec());
     let note = format!("decline {} tasks of deal {deal}", indexes.len());

@@ -4,6 +4,9 @@
 mod call;
 mod report;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     mailbox, observe,
     plan::Action,
@@ -17,8 +20,6 @@ use crate::{
         task::Entry,
     },
 };
-pub(crate) use call::Route;
-pub(crate) use report::{Refusal, ReportFailure};
 use berth_chain::{
     BlockRef, StoreError,
     outbox::{self, SenderWatch},
@@ -30,6 +31,8 @@ use berth_protocol::{
     domain::{Assignment, Domain},
     task::{Event, Phase, Task},
 };
+pub(crate) use call::Route;
+pub(crate) use report::{Refusal, ReportFailure};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 use thiserror::Error;
@@ -118,7 +121,8 @@ impl Actor {
         let mut changed = false;
         let mut rest = actions;
         while let Some(action) = rest.first() {
-            let count = rest.iter().take(ASSIGNMENTS_AT_ONCE).take_while(|a| matches!(a, Action::Assign { .. })).count();
+            let count =
+                rest.iter().take(ASSIGNMENTS_AT_ONCE).take_while(|a| matches!(a, Action::Assign { .. })).count();
             let (now, later) = rest.split_at(count.max(1));
             rest = later;
             changed |= if count > 0 { self.assign(now, tip).await? } else { self.one(action, tip).await? };
@@ -347,18 +351,4 @@ async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(De
 /// Whether a task is one that may still be answered.
 const fn is_going(task: Task) -> bool {
     !task.phase().is_final()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_phase_has_its_two_kill_points() {
-        for phase in Phase::ALL {
-            for moment in ["before", "after"] {
-                assert!(KILL_POINTS.contains(&format!("{phase}:{moment}").as_str()), "{phase}:{moment}");
-            }
-        }
-    }
 }

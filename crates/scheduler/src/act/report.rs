@@ -73,10 +73,8 @@ impl Actor {
         };
         let deal = deal.ok_or_else(|| refused(task, "unknown-task", "no such deal is this pool's"))?;
         let about = (deal_id, &deal.terms);
-        let checked = report::check(blobs, &self.domain, about, worker, report).await.map_err(|error| match &error {
-            ReportError::Blob(_) => refused(task, error.code(), observe::chain(&error)),
-            _ => refused(task, error.code(), error.to_string()),
-        })?;
+        let checked = report::check(blobs, &self.domain, about, worker, report).await;
+        let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
         let row = take(&mut tx, &deal, worker, &checked, tip).await?;
@@ -198,4 +196,3 @@ async fn prune(conn: &mut SqliteConnection, deal: &Deal, worker: WorkerAddr) -> 
     }
     Ok(())
 }
-

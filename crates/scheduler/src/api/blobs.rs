@@ -3,7 +3,7 @@
 use super::{Api, problem::No};
 use crate::{
     results::{
-        self, BlobError,
+        BlobError,
         report::{self, ReportError},
     },
     store::{self, deal::Deal, session::Caller, task::Row},
@@ -48,11 +48,7 @@ pub(super) async fn put(
 }
 
 /// Whether a blob is there.
-pub(super) async fn head(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    Path(sha256): Path<String>,
-) -> Result<StatusCode, No> {
+pub(super) async fn head(State(api): State<Arc<Api>>, _: Caller, Path(sha256): Path<String>) -> Result<StatusCode, No> {
     let found = api.blobs.size(name(&sha256)?).await?;
     Ok(if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND })
 }
@@ -73,13 +69,14 @@ fn is_for(deal: &Deal, account: Address) -> bool {
     [deal.requester, deal.beneficiary, deal.terms.payer].contains(&account)
 }
 
-/// The answer by which a task was settled.
+/// The answer by which a task was settled. Before that, nothing is handed out: its worker is not paid.
 fn settled(row: &Row) -> Result<Answer, No> {
-    match row.task {
-        Task::Settled(answer) if results::may_be_handed_out(row.task.phase()) => Ok(answer),
-        task => Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {}, not settled", task.phase()))
-            .hint("results are handed out once the chain has paid for them: wait for the task to be settled")),
+    let phase = row.task.phase();
+    if let Task::Settled(answer) = row.task {
+        return Ok(answer);
     }
+    Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {phase}, not settled"))
+        .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
 }
 
 /// A settled task's manifest.

@@ -103,10 +103,7 @@ fn unknown(id: DealId) -> No {
 }
 
 /// The latest deals, without their tasks.
-pub(super) async fn latest(
-    State(api): State<Arc<Api>>,
-    Query(query): Query<Limit>,
-) -> Result<Json<Vec<DealView>>, No> {
+pub(super) async fn latest(State(api): State<Arc<Api>>, Query(query): Query<Limit>) -> Result<Json<Vec<DealView>>, No> {
     let mut tx = api.db.read().await?;
     let deals = store::deal::latest(&mut tx, query.limit.min(MAX_DEALS)).await?;
     let mut views = Vec::with_capacity(deals.len());
@@ -210,4 +207,3 @@ fn why(row: &Row, view: &View) -> Vec<Why> {
     let obstacles = plan::why(view, deal, task);
     obstacles.into_iter().map(|obstacle| Why { worker: obstacle.worker, reason: obstacle.reason }).collect()
 }
-

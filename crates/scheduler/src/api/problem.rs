@@ -23,9 +23,8 @@ impl No {
     }
 
     pub(super) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "not-signed-in", "this call needs a session").hint(
-            "sign in: POST /v1/auth/challenge, sign its message, POST /v1/auth/session; sessions end after a day",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "not-signed-in", "this call needs a session")
+            .hint("sign in: POST /v1/auth/challenge, sign its message, POST /v1/auth/session; sessions end after a day")
     }
 
     pub(super) fn not_yours(what: &str) -> Self {
@@ -76,10 +75,8 @@ impl From<ViewError> for No {
 impl From<BlobError> for No {
     fn from(error: BlobError) -> Self {
         match &error {
-            BlobError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "blob-too-large", error.to_string())
-                    .hint("GET /v1/pool says how large a blob may be; give the input a URL instead")
-            }
+            BlobError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "blob-too-large", error.to_string())
+                .hint("GET /v1/pool says how large a blob may be; give the input a URL instead"),
             BlobError::Hash { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "blob-corrupt", error.to_string())
                 .hint("the file changed while it was sent, or the network garbled it: try again"),
             BlobError::Broken(_) => Self::new(StatusCode::BAD_REQUEST, "upload-broken", error.to_string()),

@@ -5,7 +5,7 @@ use crate::{
     act::{ActError, Refusal, ReportFailure},
     clock, observe,
     presence::Line,
-    store::{self, session::Caller},
+    store::{self, bond::Bond, session::Caller},
 };
 use alloy::primitives::B256;
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
     },
     response::Response,
 };
-use berth_chain::signer::recover;
+use berth_chain::{follow::Health, signer::recover};
 use berth_protocol::{TaskId, WorkerAddr, domain::Session};
 use berth_wire::worker::{Hello, MAX_FRAME_BYTES, ToScheduler, ToWorker, VERSION};
 use core::time::Duration;
@@ -25,6 +25,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a worker has to sign in.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a worker's sign-in waits for the chain to be read.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(6);
+/// How long it waits for a bond that may be in the next blocks of a fast chain.
+const BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long a message may take to leave: a worker that takes nothing for so long is gone.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest session of a worker.
@@ -156,7 +160,12 @@ impl Connection {
         }
     }
 
-    async fn talk(&mut self, worker: WorkerAddr, hello: &Hello, line: &Line) -> Result<core::convert::Infallible, Over> {
+    async fn talk(
+        &mut self,
+        worker: WorkerAddr,
+        hello: &Hello,
+        line: &Line,
+    ) -> Result<core::convert::Infallible, Over> {
         let now = clock::now_s();
         let expiry = hello.expiry.min(now + MAX_SESSION_S);
         let over_at = Instant::now() + Duration::from_secs(expiry.saturating_sub(now));
@@ -235,15 +244,13 @@ impl Connection {
             ToScheduler::Decline { task, code, detail } => {
                 api.actor.declined(worker, TaskId::new(task), (&code, &detail), tip).await?;
             }
-            ToScheduler::Report(report) => {
-                match api.actor.report(&api.blobs, worker, &report, tip).await {
-                    Ok(()) => {}
-                    Err(ReportFailure::Act(error)) => return Err(error.into()),
-                    Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
-                        self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await?;
-                    }
+            ToScheduler::Report(report) => match api.actor.report(&api.blobs, worker, &report, tip).await {
+                Ok(()) => {}
+                Err(ReportFailure::Act(error)) => return Err(error.into()),
+                Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
+                    self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await?;
                 }
-            }
+            },
         }
         Ok(())
     }
@@ -292,19 +299,14 @@ async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
         return Err(Rejected { code: "version", detail, hint: "install the version that the pool's operator runs" });
     }
     let now = clock::now_s();
-    let session =
-        Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
+    let session = Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
     let signer = recover(api.domain.digest(&session), &hello.signature);
     if signer != Some(hello.worker) || hello.expiry <= now {
         let detail = format!("the sign-in is not {}'s, or is over", hello.worker);
         let hint = "check the worker's key, its clock, and that pool, chain and contract are the right ones";
         return Err(Rejected { code: "bad-signature", detail, hint });
     }
-    let bonded = async {
-        let mut tx = api.db.read().await?;
-        store::bond::of(&mut tx, WorkerAddr::new(hello.worker)).await
-    };
-    match bonded.await {
+    match bond(api, WorkerAddr::new(hello.worker)).await {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(Rejected {
             code: "not-bonded",
@@ -315,6 +317,25 @@ async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
             observe::request_failed(&error);
             let detail = "the scheduler can't read its database".to_owned();
             Err(Rejected { code: "unavailable", detail, hint: "try again" })
+        }
+    }
+}
+
+/// A worker's bond. One that is not known yet may stand in a block that is just being read, so the next blocks are
+/// waited for; at the start, until the chain's head is reached.
+async fn bond(api: &Api, worker: WorkerAddr) -> Result<Option<Bond>, berth_chain::StoreError> {
+    let (mut tip, mut follower) = (api.tip.clone(), api.follower.clone());
+    // Whoever waits in vain is told that there is no bond, as far as is known.
+    drop(timeout(CATCH_UP_WAIT, follower.wait_for(|health| *health != Health::Starting)).await);
+    let deadline = Instant::now() + BLOCK_WAIT;
+    loop {
+        tip.mark_unchanged();
+        let mut tx = api.db.read().await?;
+        let bond = store::bond::of(&mut tx, worker).await?;
+        drop(tx);
+        let is_over = bond.is_some() || tokio::time::timeout_at(deadline, tip.changed()).await.is_err();
+        if is_over {
+            return Ok(bond);
         }
     }
 }

@@ -43,12 +43,18 @@ impl Load {
 
     /// What is too much, if `need` comes on top.
     fn lacks(&self, need: &Need, capacity: &Capacity) -> Option<String> {
-        let more = |have: u64, wanted: u64, of: u64| (have.saturating_add(wanted) > of).then_some((of - have.min(of), wanted));
+        let more =
+            |have: u64, wanted: u64, of: u64| (have.saturating_add(wanted) > of).then_some((of - have.min(of), wanted));
         if self.tasks >= capacity.slots {
             return Some(format!("all {} slots are taken", capacity.slots));
         }
         let short = [
-            ("cpu (thousandths of a core)", self.cpu_millis, u64::from(need.cpu_millis), u64::from(capacity.cpu_millis)),
+            (
+                "cpu (thousandths of a core)",
+                self.cpu_millis,
+                u64::from(need.cpu_millis),
+                u64::from(capacity.cpu_millis),
+            ),
             ("bytes of memory", self.memory_bytes, need.memory_bytes, capacity.memory_bytes),
             ("bytes of disk", self.disk_bytes, need.disk_bytes, capacity.disk_bytes),
         ];
@@ -198,13 +204,8 @@ fn able<'a>(
 /// Whether a worker's bond covers a deal.
 pub(super) fn covers(worker: &Worker, terms: &berth_protocol::DealTerms) -> bool {
     let bond = &worker.bond;
-    LedgerBond {
-        owner: bond.owner,
-        bonded: bond.bonded,
-        unbonding: bond.unbonding,
-        release_at: bond.release_at,
-    }
-    .covers(terms)
+    LedgerBond { owner: bond.owner, bonded: bond.bonded, unbonding: bond.unbonding, release_at: bond.release_at }
+        .covers(terms)
 }
 
 /// What an earlier try says against another one by the same worker.

@@ -47,13 +47,7 @@ fn hopeless(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Opti
 
 /// What no worker here can run is given back while that gives the pool's stake back, too. Where workers are connected,
 /// and none of them could run it even if it were idle, that is after a short patience; where none is, at the last moment.
-fn unable(
-    view: &View,
-    policy: &Policy,
-    deal: &Deal,
-    need: &crate::view::Need,
-    task: &TaskState,
-) -> Option<String> {
+fn unable(view: &View, policy: &Policy, deal: &Deal, need: &crate::view::Need, task: &TaskState) -> Option<String> {
     let returns = deal.terms.stake_returns_until();
     // A fifth of the time is left for the transaction.
     let last_moment_s = u64::from(deal.terms.duration) * 4 / 5;

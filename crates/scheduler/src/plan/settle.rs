@@ -5,7 +5,10 @@ use crate::{
     store::sending::Kind,
     view::{CleanList, Deal, Fate, Sending, TaskState, View},
 };
-use berth_protocol::{TaskId, WorkerAddr, task::{Answer, Task}};
+use berth_protocol::{
+    TaskId, WorkerAddr,
+    task::{Answer, Task},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 /// The most lists of one transaction (`IBerthDirect.settleSingles`).

@@ -101,9 +101,9 @@ fn assigned(view: &View) -> Vec<(u32, WorkerAddr)> {
     let index = |id| view.deals.iter().flat_map(|deal| &deal.tasks).find(|task| task.id == id).map(|task| task.index);
     actions(view)
         .into_iter()
-        .filter_map(|action| match action {
-            Action::Assign { task, worker } => index(task).map(|index| (index, worker)),
-            _ => None,
+        .filter_map(|action| {
+            let Action::Assign { task, worker } = action else { return None };
+            index(task).map(|index| (index, worker))
         })
         .collect()
 }
@@ -164,10 +164,7 @@ fn every_condition_that_fails_is_told_worker_by_worker() {
             |view| set(view, 1, |w| w.bond.bonded = Amount::new(99)),
             "its bond of 99 does not cover the 100 that the deal asks for",
         ),
-        (
-            |view| set(view, 1, |w| w.seen = here(capacity(1), Shares::default())),
-            "it has no engine for docker",
-        ),
+        (|view| set(view, 1, |w| w.seen = here(capacity(1), Shares::default())), "it has no engine for docker"),
         (|view| set(view, 1, |w| w.seen = here(capacity(0), shares())), "all 0 slots are taken"),
         (
             |view| set(view, 1, |w| w.seen = here(Capacity { memory_bytes: 5, ..capacity(1) }, shares())),
@@ -230,10 +227,9 @@ fn a_worker_that_declined_or_was_late_does_not_get_the_task_again_but_one_that_w
 }
 
 fn released(view: &View) -> Option<Outcome> {
-    actions(view).into_iter().find_map(|action| match action {
-        Action::Release { outcome, .. } => Some(outcome),
-        _ => None,
-    })
+    actions(view)
+        .into_iter()
+        .find_map(|action| if let Action::Release { outcome, .. } = action { Some(outcome) } else { None })
 }
 
 #[test]
@@ -288,9 +284,9 @@ fn what_nobody_can_run_is_given_back_in_pieces() {
     let mut view = view(&vec![Task::Open; 300], &[1]);
     let id = view.deals[0].id;
     let declined = |view: &View| {
-        actions(view).into_iter().find_map(|action| match action {
-            Action::Decline { deal, indexes, reason } if deal == id => Some((indexes.len(), reason)),
-            _ => None,
+        actions(view).into_iter().find_map(|action| {
+            let Action::Decline { deal, indexes, reason } = action else { return None };
+            (deal == id).then_some((indexes.len(), reason))
         })
     };
     view.deals[0].work = Work::Impossible("no way".to_owned());
@@ -332,14 +328,17 @@ fn what_no_worker_here_could_run_is_given_back_while_the_stake_comes_back() {
     assert_eq!(declined(&View { now: Timestamp::new(START + 99), ..busy }), 0, "a busy worker will have time");
 }
 
-fn settled(view: &View) -> Vec<(Vec<u32>, Vec<(WorkerAddr, u32)>)> {
+/// A settlement: the tasks' indexes, and the lists.
+type Settlement = (Vec<u32>, Vec<(WorkerAddr, u32)>);
+
+fn settled(view: &View) -> Vec<Settlement> {
     let all = &view.deals[0].tasks;
     let index = |id| all.iter().find(|task| task.id == id).expect("of the deal").index;
     actions(view)
         .into_iter()
-        .filter_map(|action| match action {
-            Action::Settle { tasks, lists, .. } => Some((tasks.into_iter().map(index).collect(), lists)),
-            _ => None,
+        .filter_map(|action| {
+            let Action::Settle { tasks, lists, .. } = action else { return None };
+            Some((tasks.into_iter().map(index).collect(), lists))
         })
         .collect()
 }
@@ -352,14 +351,15 @@ fn a_settlement_goes_out_when_all_is_in_or_a_batch_is_full_or_the_wait_is_over()
     assert_eq!(plan(&view, &POLICY).again_in, Some(Duration::from_secs(29)));
     let both = (vec![0, 1], vec![(worker(1), 1), (worker(2), 4)]);
     view.now_ms = 31_000;
-    assert_eq!(settled(&view), [both.clone()], "the wait is over");
+    assert_eq!(settled(&view), std::slice::from_ref(&both), "the wait is over");
     let sent = Sent { key: "s".to_owned(), deal: view.deals[0].id, kind: Kind::Settle };
     view.sendings = vec![Sending { sent, fate: Fate::Pending }];
     assert_eq!(settled(&view), [], "what is under way makes room for a bigger one");
     view.deals[0].tasks.pop();
     assert_eq!(settled(&view), [both], "all is in");
     view.now_ms = 2_000;
-    view.deals[0].tasks = self::view(&[reported(1, 5), reported(1, 6), reported(1, 7), Task::Open], &[]).deals[0].tasks.clone();
+    view.deals[0].tasks =
+        self::view(&[reported(1, 5), reported(1, 6), reported(1, 7), Task::Open], &[]).deals[0].tasks.clone();
     view.deals[0].lists = vec![list(1, 1, &[(0, 5), (1, 6), (2, 7)])];
     view.deals[0].terms = Arc::new(samples::terms(4));
     assert_eq!(settled(&view).len(), 1, "a batch is full");
@@ -449,11 +449,9 @@ prop_compose! {
         }
         if clean {
             let of = |n: u8| {
-                let own = tasks.iter().enumerate().filter_map(|(index, task)| match task {
-                    Task::Reported(answer) if answer.worker == worker(n) => {
-                        Some((u32::try_from(index).expect("few"), answer.digest))
-                    }
-                    _ => None,
+                let own = (0..).zip(&tasks).filter_map(|(index, task)| {
+                    let Task::Reported(answer) = task else { return None };
+                    (answer.worker == worker(n)).then_some((index, answer.digest))
                 });
                 CleanList { worker: worker(n), nth: 1, entries: own.collect() }
             };

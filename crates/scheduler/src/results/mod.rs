@@ -3,13 +3,10 @@
 
 pub(crate) mod report;
 
-use berth_protocol::task::Phase;
 use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use object_store::{
-    MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path,
-};
+use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path};
 use sha2::Digest as _;
 use std::{io, path::PathBuf, sync::Arc};
 use thiserror::Error;
@@ -189,11 +186,6 @@ fn clear_staged(folder: &std::path::Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a task's result may be handed out: once the chain has it. Before, its worker is not paid.
-pub(crate) const fn may_be_handed_out(phase: Phase) -> bool {
-    matches!(phase, Phase::Settled)
 }
 
 #[cfg(test)]

@@ -185,7 +185,6 @@ pub(crate) async fn of_task(conn: &mut SqliteConnection, task: TaskId) -> Result
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-
 /// Workers that have the task, or have answered it.
 pub(crate) async fn concerned(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<WorkerAddr>, StoreError> {
     let rows: Vec<(Vec<u8>,)> = sqlx::query_as(

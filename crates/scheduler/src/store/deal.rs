@@ -114,8 +114,7 @@ pub(crate) async fn get(conn: &mut SqliteConnection, id: DealId) -> Result<Optio
 
 /// Deals with something left to do, the oldest first.
 pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<Deal>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as(select!("WHERE ended = 0 ORDER BY block, log_index")).fetch_all(conn).await?;
+    let rows: Vec<Row> = sqlx::query_as(select!("WHERE ended = 0 ORDER BY block, log_index")).fetch_all(conn).await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
@@ -130,8 +129,7 @@ pub(crate) async fn latest(conn: &mut SqliteConnection, limit: u32) -> Result<Ve
 
 /// Deals of blocks above `block`.
 pub(crate) async fn above(conn: &mut SqliteConnection, block: BlockNumber) -> Result<Vec<Deal>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as(select!("WHERE block > $1")).bind(signed(block.get())).fetch_all(conn).await?;
+    let rows: Vec<Row> = sqlx::query_as(select!("WHERE block > $1")).bind(signed(block.get())).fetch_all(conn).await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 

@@ -36,11 +36,10 @@ pub(crate) async fn document(conn: &mut SqliteConnection, hash: JobHash) -> Resu
 
 /// How many documents there are that no deal names.
 pub(crate) async fn count_unused(conn: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let (count,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM job WHERE NOT EXISTS (SELECT 1 FROM deal WHERE deal.job_hash = job.hash)",
-    )
-    .fetch_one(conn)
-    .await?;
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM job WHERE NOT EXISTS (SELECT 1 FROM deal WHERE deal.job_hash = job.hash)")
+            .fetch_one(conn)
+            .await?;
     super::unsigned("job", count)
 }
 

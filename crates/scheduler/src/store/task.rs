@@ -72,10 +72,7 @@ impl TryFrom<Columns> for Row {
             index: small(TABLE, row.idx)?,
             task: state(phase, worker, digest)?,
             stage: row.stage.as_deref().map(stage).transpose()?,
-            since: Stamp {
-                at: Timestamp::new(unsigned(TABLE, row.since)?),
-                at_ms: unsigned(TABLE, row.since_ms)?,
-            },
+            since: Stamp { at: Timestamp::new(unsigned(TABLE, row.since)?), at_ms: unsigned(TABLE, row.since_ms)? },
             settlement: row.settlement,
             reason: row.reason,
             end,

@@ -263,7 +263,8 @@ async fn the_last_change_of_a_bond_counts_and_goes_with_its_block() {
     let (_folder, db) = samples::database().await;
     let mut tx = db.write().await.expect("writes");
     let (first, second) = (samples::worker(1), samples::worker(2));
-    for (worker, bonded, block, log_index) in [(first, 1, 5, 3), (first, 2, 5, 4), (second, 9, 6, 0), (first, 3, 7, 1)] {
+    for (worker, bonded, block, log_index) in [(first, 1, 5, 3), (first, 2, 5, 4), (second, 9, 6, 0), (first, 3, 7, 1)]
+    {
         let place = Place { block: BlockNumber::new(block), log_index };
         bond::put(&mut tx, &bond(worker, bonded), place).await.expect("writes");
     }

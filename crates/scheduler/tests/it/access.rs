@@ -241,7 +241,8 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
     let (digest, stdout) = worker.upload("good").await?;
     let good = worker.report(&terms, 0, &[(0, digest)], Some(stdout))?;
     let absent = berth_protocol::ResultDigest::new(B256::repeat_byte(9)).ok_or_else(|| eyre::eyre!("not zero"))?;
-    let unknown = berth_protocol::ResultDigest::new(B256::with_last_byte(200)).ok_or_else(|| eyre::eyre!("not zero"))?;
+    let unknown =
+        berth_protocol::ResultDigest::new(B256::with_last_byte(200)).ok_or_else(|| eyre::eyre!("not zero"))?;
 
     let mut other = ScriptedWorker::connect(&service, &market, &keys[1]).await?;
     let uninvited = other.report(&terms, 0, &[(0, digest)], Some(stdout))?;
@@ -277,9 +278,8 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
 }
 
 async fn refused(worker: &mut ScriptedWorker, wanted: &str) -> eyre::Result<()> {
-    match worker.hear().await? {
-        ToWorker::Refused { code, .. } if code == wanted => Ok(()),
-        other => bail!("{other:?} instead of a refusal"),
-    }
+    let heard = worker.hear().await?;
+    let is_wanted = matches!(&heard, ToWorker::Refused { code, .. } if code == wanted);
+    ensure!(is_wanted, "{heard:?} instead of a refusal");
+    Ok(())
 }
-

@@ -487,7 +487,9 @@ impl ScriptedWorker {
                 Ok(worker)
             }
             ToWorker::Rejected { code, detail, hint } => Err(eyre!("{code}: {detail} ({hint})")),
-            other => bail!("{other:?} instead of a welcome"),
+            other @ (ToWorker::Challenge { .. } | ToWorker::Mail { .. } | ToWorker::Refused { .. }) => {
+                bail!("{other:?} instead of a welcome")
+            }
         }
     }
 
@@ -526,10 +528,9 @@ impl ScriptedWorker {
     }
 
     pub(crate) async fn assignment(&mut self) -> eyre::Result<Assign> {
-        match self.letter(&[]).await? {
-            Mail::Assign(assign) => Ok(*assign),
-            other => bail!("{other:?} instead of an assignment"),
-        }
+        let letter = self.letter(&[]).await?;
+        let Mail::Assign(assign) = letter else { bail!("{letter:?} instead of an assignment") };
+        Ok(*assign)
     }
 
     /// Puts a result with this standard output into the store.
@@ -576,6 +577,13 @@ impl ScriptedWorker {
 }
 
 impl ScriptedWorker {
+    /// Closes the connection; whatever was said before is heard.
+    pub(crate) async fn leave(mut self) -> eyre::Result<()> {
+        self.socket.close(None).await?;
+        while self.socket.next().await.is_some_and(|said| said.is_ok()) {}
+        Ok(())
+    }
+
     /// Says what no worker says.
     pub(crate) async fn nonsense(&mut self) -> eyre::Result<()> {
         Ok(self.socket.send(Message::text("{\"type\":\"sing\"}")).await?)

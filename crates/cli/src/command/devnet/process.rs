@@ -258,6 +258,6 @@ async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
 /// Fails only if it has ended meanwhile.
 fn signal(component: &Component, signal: Signal) {
     if let Ok(pid) = i32::try_from(component.pid) {
-        drop(kill(Pid::from_raw(pid), signal));
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }

@@ -12,7 +12,6 @@ use crate::{
 };
 use nix::{sys::statvfs::statvfs, unistd::geteuid};
 use std::{
-    ffi::OsStr,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::Path,
@@ -70,12 +69,9 @@ impl Disks {
         let inodes = inodes.to_string();
         let options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-I", "256", "-N", &inodes];
         let features = ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard"];
-        // The output folder is in the file system from the start (`-d`): there is no moment at which the mount hides the
-        // reserved one and has none of its own, in which the engine would refuse to create the container.
-        let holding = [OsStr::new("-d"), disk.as_os_str()];
-        program("mke2fs", Command::new("mke2fs").args(options).args(features).args(holding).arg(&image)).await?;
-        program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&disk))
-            .await
+        // It starts with the output folder in it: the engine looks for that at any moment, also right after the mount.
+        program("mke2fs", Command::new("mke2fs").args(options).args(features).arg("-d").arg(&disk).arg(&image)).await?;
+        program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&disk)).await
     }
 
     /// Ends when the output folder is past its limit, and says by how much; else never.

@@ -1,6 +1,9 @@
 //! What the chain says, into the tables, and out of them again when its block goes. Runs inside the follower's
 //! transaction; what it makes others look at is told after the commit, by the reconciler.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     act::kill_points,
     mailbox, observe,
@@ -189,12 +192,7 @@ impl Ledger {
     }
 
     /// One of our deals. If the chain ends its tasks before they were made here, they are made first.
-    async fn with_tasks(
-        &self,
-        conn: &mut SqliteConnection,
-        id: DealId,
-        at: At,
-    ) -> Result<Option<Deal>, StoreError> {
+    async fn with_tasks(&self, conn: &mut SqliteConnection, id: DealId, at: At) -> Result<Option<Deal>, StoreError> {
         let Some(deal) = store::deal::get(conn, id).await? else { return Ok(None) };
         if !deal.opened {
             store::task::create(conn, id, &deal.terms, at.entry().since).await?;
@@ -259,4 +257,3 @@ impl Ledger {
 fn sum(a: Amount, b: Amount) -> Amount {
     a.checked_add(b).expect("the contract holds less than 2^128 in all")
 }
-
