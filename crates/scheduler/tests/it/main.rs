@@ -3,5 +3,6 @@
 
 mod access;
 mod paid;
+mod reorg;
 mod start;
 mod support;
