@@ -58,7 +58,7 @@ write_layout() {
 # Tests what `forge build src` has built, the optimised contracts that are deployed, by tests that are built without the
 # optimiser: it would take minutes over them, and gains nothing.
 run_tests() {
-  FOUNDRY_PROFILE=lite FOUNDRY_FUZZ_RUNS=256 BERTH_ARTIFACTS=out forge test "$@"
+  FOUNDRY_PROFILE=lite FOUNDRY_FUZZ_RUNS=256 FOUNDRY_INVARIANT_RUNS=32 BERTH_ARTIFACTS=out forge test "$@"
 }
 
 case "${1:-}" in

@@ -1,10 +1,12 @@
 //! The real program, run as a user runs it.
 
+use berth_chain::tool::tool_path;
 use eyre::{Context as _, ContextCompat as _, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -12,7 +14,7 @@ use std::{
 use tokio::process::{Child, Command};
 
 /// No command of a test takes this long; one that does hangs.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where cargo has put `berth`: beside this program, or, for a test, one folder up.
 ///
@@ -84,7 +86,7 @@ impl Call {
     /// There is no `berth`.
     pub fn new(folder: &Path, docker_host: &str) -> eyre::Result<Self> {
         let environment = vec![
-            ("PATH".into(), search_path()),
+            ("PATH".into(), search_path()?),
             ("HOME".into(), folder.into()),
             ("DOCKER_HOST".into(), docker_host.into()),
         ];
@@ -137,16 +139,28 @@ impl Call {
     /// # Errors
     /// It can't be started, or does not end.
     pub async fn run(&self) -> eyre::Result<Outcome> {
+        self.run_saying(None).await
+    }
+
+    /// The same, with standard error in a file, that can be read meanwhile.
+    pub(crate) async fn run_saying(&self, file: Option<&Path>) -> eyre::Result<Outcome> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(file) = file {
+            command.stderr(File::create(file)?);
+        }
         let line = format!("berth {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
-        let output = tokio::time::timeout(DEADLINE, command.output()).await;
+        let output = tokio::time::timeout(DEADLINE, command.spawn()?.wait_with_output()).await;
         let output = output.wrap_err_with(|| format!("`{line}` does not end"))??;
+        let stderr = match file {
+            Some(file) => std::fs::read(file)?,
+            None => output.stderr,
+        };
         Ok(Outcome {
             line,
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
         })
     }
 
@@ -211,7 +225,11 @@ impl core::fmt::Display for Outcome {
     }
 }
 
+/// The path of this process, with the pinned anvil before it: the folder that tests run in has none of its own.
 #[expect(clippy::disallowed_methods, reason = "PATH is no setting of ours: it is where programs are")]
-fn search_path() -> OsString {
-    std::env::var_os("PATH").unwrap_or_default()
+fn search_path() -> eyre::Result<OsString> {
+    let anvil = tool_path("anvil").wrap_err("run scripts/setup.sh")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = anvil.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
 }

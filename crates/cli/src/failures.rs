@@ -3,16 +3,10 @@
 use crate::{exit::Exit, hint::Failure};
 use alloy::{primitives::Bytes, transports::TransportError};
 use berth_chain::{
-    Class, RpcError,
-    anvil::AnvilError,
-    deploy::DeployError,
-    outbox::OutboxError,
-    refusal::Revert,
-    rpc::EndpointError,
-    signer::keystore::KeystoreError,
-    tool::ToolMissing,
+    Class, RpcError, anvil::AnvilError, deploy::DeployError, outbox::OutboxError, refusal::Revert, rpc::EndpointError,
+    signer::keystore::KeystoreError, tool::ToolMissing,
 };
-use berth_market::MarketError;
+use berth_market::{MarketError, StoreError};
 use berth_wire::client::ClientError;
 use core::error::Error;
 
@@ -162,6 +156,10 @@ impl From<MarketError> for Failure {
             MarketError::Deployment(error) => error.into(),
             MarketError::Rpc(error) => error.into(),
             MarketError::Listen { .. } => told(Exit::Preflight, "port-taken", &error, error.hint()),
+            // What can't be read may be anything; what is another's is refused.
+            MarketError::Store(StoreError::Open { .. } | StoreError::Migrate { .. }) => {
+                told(Exit::Error, "database", &error, error.hint())
+            }
             MarketError::Store(_) | MarketError::Follow(_) | MarketError::Serve(_) => {
                 told(by_class(error.class()), "market", &error, error.hint())
             }

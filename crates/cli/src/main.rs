@@ -16,6 +16,8 @@ mod keys;
 mod render;
 mod scheduler;
 mod settings;
+#[cfg(test)]
+mod snapshots;
 
 use args::Berth;
 use clap::Parser as _;

@@ -86,19 +86,14 @@ impl Book {
     }
 
     async fn try_publish(&self, publication: &Publication) -> Result<OrderHash, BookError> {
-        // A reader that turns into a writer is refused if another wrote meanwhile: this one writes from the start.
+        // Immediate: a transaction that has read before it writes fails at once, without waiting, if another wrote meanwhile.
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let order = &publication.order.order;
         let facts = self.facts(&mut tx, order).await?;
         let url = publication.url.as_deref();
         let checked = check::order(&publication.order, url, &facts, self.market.bounds, &self.market.domain)?;
-        let entry = Entry {
-            hash: checked.hash,
-            signed: &publication.order,
-            signer: checked.signer,
-            epoch: checked.epoch,
-            url,
-        };
+        let entry =
+            Entry { hash: checked.hash, signed: &publication.order, signer: checked.signer, epoch: checked.epoch, url };
         store::order::put(&mut tx, &entry).await?;
         tx.commit().await?;
         Ok(checked.hash)

@@ -15,7 +15,7 @@ CREATE TABLE tasks (
     idx           INTEGER NOT NULL,
     phase         TEXT NOT NULL CHECK (phase IN
         ('accepted', 'fetched', 'running', 'computed', 'uploaded', 'reported', 'settled', 'ended')),
-    -- The assignment as the scheduler sent it, JSON. Never queried.
+    -- The assignment as the scheduler sent it, JSON. Never queried; empty once the task is over.
     assign        TEXT NOT NULL,
     -- Runs that were lost to the engine.
     attempts      INTEGER NOT NULL DEFAULT 0,

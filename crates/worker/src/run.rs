@@ -17,15 +17,20 @@ use berth_wire::{
     worker::Stage,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use nix::sys::statvfs::statvfs;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
 /// A run that the engine lost so often is given back: another machine may do better.
 const ATTEMPTS: u32 = 3;
+/// An engine that does not answer is waited for this long: a restart takes seconds.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+/// The time in which most results go up.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Pauses between tries: the first, and the longest, to which they double.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -68,8 +73,14 @@ impl Bench {
                 None => return self.clear(task, &folder).await,
             },
         };
-        // The container is cleared while the result goes up: neither waits for the other.
-        let (uploaded, ()) = tokio::join!(self.upload(task, &computed, &folder, cancel), self.release(task, &folder));
+        let uploading = self.upload(task, &computed, &folder, cancel);
+        tokio::pin!(uploading);
+        // Clearing up takes the engine a while: a result that goes up at once is not kept waiting for it, and a result
+        // that can't go up keeps nothing of the engine's.
+        let uploaded = match tokio::time::timeout(HEAD_START, &mut uploading).await {
+            Ok(uploaded) => uploaded,
+            Err(_) => tokio::join!(uploading, self.release(task, &folder)).0,
+        };
         match uploaded {
             Step::On(()) => {
                 if self.journal.enter(task, Phase::Uploaded).await? {
@@ -137,6 +148,11 @@ impl Bench {
         };
         let Accepted { image, job, args, environment, wall, .. } = accepted;
         if row.phase < Phase::Running {
+            let free = statvfs(&self.tasks).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+            if free.is_ok_and(|free| free < job.limits.disk_bytes) {
+                let detail = "the disk of this worker has less space left than the job may use".to_owned();
+                return Ok(Step::Declined(DeclineCode::NoRoom, detail));
+            }
             self.link.progress(task, Stage::Fetching);
             match self.fetch(task, &job, folder, cancel).await {
                 Step::On(()) => {}
@@ -192,6 +208,7 @@ impl Bench {
     ) -> Result<Step<Computed>, JournalError> {
         let task = request.task;
         let mut pause = FIRST_PAUSE;
+        let mut silent_since = None;
         loop {
             let reason = match runtime.run(request, cancel).await {
                 Ok(outcome) => match collect(&outcome, outputs.clone(), request).await {
@@ -202,8 +219,18 @@ impl Bench {
                     let detail = format!("image {reference} is not in the engine");
                     return Ok(Step::Declined(DeclineCode::NoImage, detail));
                 }
+                Err(error @ RuntimeError::Unreachable { .. })
+                    if silent_since.get_or_insert_with(Instant::now).elapsed() < ENGINE_PATIENCE =>
+                {
+                    observe::retried(task, "run", &chain(&error));
+                    if rest(&mut pause, cancel).await.is_none() {
+                        return Ok(Step::Over);
+                    }
+                    continue;
+                }
                 Err(error) => chain(&error),
             };
+            silent_since = None;
             let attempts = self.journal.lost(task).await?;
             observe::run_lost(task, attempts, &reason);
             if attempts >= ATTEMPTS {

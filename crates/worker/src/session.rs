@@ -175,7 +175,7 @@ impl Session {
             }
             match &error {
                 SocketError::Rejected { code, detail, hint } => {
-                    if code != "not-bonded" && code != "duplicate" {
+                    if code == "bad-signature" || code == "version" {
                         return Err(error.into());
                     }
                     if self.board.rejected(code, detail, hint) {
@@ -261,7 +261,7 @@ impl Session {
 
     async fn holding(&self) -> Result<Vec<TaskId>, SessionError> {
         let held = [Phase::Accepted, Phase::Fetched, Phase::Running, Phase::Computed, Phase::Uploaded];
-        Ok(self.journal.rows(&held).await?.into_iter().map(|row| row.task).collect())
+        Ok(self.journal.tasks(&held).await?)
     }
 
     /// Listens and tells until the connection breaks or is stopped.

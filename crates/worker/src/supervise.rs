@@ -4,6 +4,7 @@
 
 use crate::{
     assignment::{DeclineCode, Standing},
+    clock::now_s,
     config::{Config, ConfigError},
     journal::{Identity, Journal, JournalError, Phase, Row},
     observe,
@@ -14,8 +15,8 @@ use crate::{
     socket::Caller,
     status::{Board, Connection, Running, Status},
 };
-use berth_chain::signer::Signer;
 use berth_chain::Class;
+use berth_chain::signer::Signer;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, TaskId, WorkerAddr, domain::Domain};
 use berth_wire::{job::Job, job::Limits, units::Decimal, worker::Capacity};
@@ -31,6 +32,7 @@ use thiserror::Error;
 use tokio::{
     sync::Notify,
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,12 @@ use tokio_util::sync::CancellationToken;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// A cancelled task has cleared up within this: an engine takes up to half a minute to kill.
 const CANCEL_TAKES: Duration = Duration::from_secs(60);
+/// A result whose settlement is overdue by a week, whatever the clocks say, is forgotten: its scheduler was rebuilt.
+const LONG_OVER_S: u64 = 7 * 24 * 60 * 60;
+/// The status file is written this often at the most.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// Tasks that still need the engine, or the store.
+const OPEN: [Phase; 4] = [Phase::Accepted, Phase::Fetched, Phase::Running, Phase::Computed];
 
 /// A worker that can't go on.
 #[derive(Debug, Error)]
@@ -147,8 +155,8 @@ pub async fn run(
     let (session, link) = Session::new(caller, journal.clone(), standing.clone(), runtimes.clone(), board.clone());
     let news = session.tasks.clone();
     let bench = Arc::new(Bench { journal, runtimes, standing, tasks, link });
-    let floor =
-        Floor { bench, board, news, capacity, drain: config.drain, at_work: HashMap::new(), work: JoinSet::new() };
+    let (at_work, work) = (HashMap::new(), JoinSet::new());
+    let floor = Floor { bench, board, news, capacity, drain: config.drain, at_work, work, shown: None, stale: true };
     let stop = CancellationToken::new();
     let connection = Box::pin(session.keep(stop.clone()));
     supervise(floor, connection, shutdown, stop).await
@@ -198,7 +206,15 @@ fn lock(folder: &Path) -> Result<Flock<fs::File>, WorkerError> {
 
 /// Clears up after an earlier life: whatever belongs to no task that goes on.
 async fn sweep(journal: &Journal, runtimes: &[Arc<dyn Runtime>]) -> Result<(), WorkerError> {
-    let held: HashSet<TaskId> = journal.open_tasks().await?.into_iter().map(|row| row.task).collect();
+    let held: HashSet<TaskId> = journal.tasks(&OPEN).await?.into_iter().collect();
+    for row in journal.rows(&[Phase::Uploaded, Phase::Reported]).await? {
+        let settled_by = berth_protocol::DealTerms::from(row.assign.terms).deadlines().settle;
+        if settled_by.plus(LONG_OVER_S).seconds() < now_s() {
+            journal
+                .give_up(row.task, "the time to settle it is long over, and the scheduler does not know of it")
+                .await?;
+        }
+    }
     for runtime in runtimes {
         runtime.sweep(&held).await?;
     }
@@ -241,6 +257,10 @@ struct Floor {
     drain: Duration,
     at_work: HashMap<TaskId, AtWork>,
     work: JoinSet<(TaskId, Result<(), JournalError>)>,
+    /// When the status file was last written.
+    shown: Option<Instant>,
+    /// Whether something has changed since.
+    stale: bool,
 }
 
 impl Floor {
@@ -248,26 +268,44 @@ impl Floor {
     async fn work(&mut self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         while !shutdown.is_cancelled() {
             self.activate(false).await?;
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = self.news.notified() => {}
-                Some(ended) = self.work.join_next() => self.ended(ended)?,
-            }
+            self.wait(&shutdown).await?;
         }
         observe::draining(self.at_work.len());
-        let over = tokio::time::sleep(self.drain);
-        tokio::pin!(over);
-        loop {
-            self.activate(true).await?;
-            if self.at_work.is_empty() {
-                return Ok(());
+        let (never, patience) = (CancellationToken::new(), self.drain);
+        let drained = async {
+            loop {
+                self.activate(true).await?;
+                if self.at_work.is_empty() {
+                    return self.show(true).await;
+                }
+                self.wait(&never).await?;
             }
+        };
+        match tokio::time::timeout(patience, drained).await {
+            Ok(drained) => drained,
+            Err(_) => self.abandon().await,
+        }
+    }
+
+    /// Waits for something to do, and writes down for the owner what was done.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    async fn wait(&mut self, stop: &CancellationToken) -> Result<(), WorkerError> {
+        loop {
+            let due = self.shown.map_or_else(Instant::now, |shown| shown + STATUS_EVERY);
             tokio::select! {
-                () = &mut over => return self.abandon().await,
-                () = self.news.notified() => {}
-                Some(ended) = self.work.join_next() => self.ended(ended)?,
+                () = stop.cancelled() => return Ok(()),
+                () = self.news.notified() => break,
+                Some(ended) = self.work.join_next() => {
+                    self.ended(ended)?;
+                    break;
+                }
+                () = tokio::time::sleep_until(due), if self.stale => self.show(false).await?,
             }
         }
+        self.stale = true;
+        Ok(())
     }
 
     /// Compares what the journal holds with what is being worked on, and closes the gap.
@@ -296,7 +334,7 @@ impl Floor {
                 break;
             }
         }
-        self.show(&open, draining).await
+        Ok(())
     }
 
     /// The limits of a task, if there is room for it now.
@@ -349,7 +387,8 @@ impl Floor {
     }
 
     /// Tells the owner.
-    async fn show(&self, open: &[Row], draining: bool) -> Result<(), WorkerError> {
+    async fn show(&mut self, draining: bool) -> Result<(), WorkerError> {
+        let open = self.bench.journal.open_tasks().await?;
         let totals = self.bench.journal.totals().await?;
         let running =
             |row: &Row| Running { task: row.task.get(), phase: row.phase.name().to_owned(), since_ms: row.changed_ms };
@@ -364,6 +403,8 @@ impl Floor {
         if let Err(error) = written {
             observe::status_unwritten(&error.to_string());
         }
+        self.shown = Some(Instant::now());
+        self.stale = false;
         Ok(())
     }
 }

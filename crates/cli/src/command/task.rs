@@ -33,8 +33,7 @@ struct Known {
 }
 
 async fn matches(chain: &Chain, deal: Option<DealId>, requester: Option<B256>) -> Result<Vec<Matched>, Failure> {
-    let mut filter =
-        Filter::new().address(chain.deployment.berth).event_signature(IBerth::DealMatched::SIGNATURE_HASH);
+    let mut filter = Filter::new().address(chain.deployment.berth).event_signature(IBerth::DealMatched::SIGNATURE_HASH);
     if let Some(deal) = deal {
         filter = filter.topic1(deal.get());
     }
@@ -198,7 +197,8 @@ pub(super) async fn show(settings: &Settings, args: &TaskShow) -> Result<Report,
         text.push(("ended in", format!("block {}, transaction {}", ending.at.block, ending.at.transaction)));
         for paid in ending.paid(terms) {
             let roles = paid.roles.join(", ");
-            text.push(("paid", format!("{} to {} ({roles})", chain.token.show(paid.amount), paid.account)));
+            let account = paid.account.get();
+            text.push(("paid", format!("{} to {account} ({roles})", chain.token.show(paid.amount))));
         }
     }
     let json = json!({

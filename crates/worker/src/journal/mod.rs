@@ -248,11 +248,12 @@ impl Journal {
         let [before, after] = Phase::Computed.kill_points();
         self.faults.reach(before);
         let mut tx = self.pool.begin().await?;
+        // The table takes no computed task without its result.
+        row::write_result(&mut tx, task, result).await?;
         let moved = row::enter(&mut tx, task, Phase::Computed).await?;
         if moved {
-            row::write_result(&mut tx, task, result).await?;
+            tx.commit().await?;
         }
-        tx.commit().await?;
         if moved {
             self.faults.reach(after);
         }
@@ -336,6 +337,24 @@ impl Journal {
         row::list(&self.pool, phases).await
     }
 
+    /// The tasks of these phases, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn tasks(&self, phases: &[Phase]) -> Result<Vec<TaskId>, JournalError> {
+        row::tasks(&self.pool, phases).await
+    }
+
+    /// Gives up a result that nobody will pay for any more.
+    ///
+    /// # Errors
+    /// [`JournalError::Statement`].
+    pub async fn give_up(&self, task: TaskId, reason: &str) -> Result<(), JournalError> {
+        let mut tx = self.pool.begin().await?;
+        ended(&mut tx, task, reason).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// The results of a deal that stand in the worker's list: `task`'s own, and the latest of all others that are in the
     /// pool's store and not settled.
     ///
@@ -378,13 +397,15 @@ async fn apply(tx: &mut Transaction<'_, Sqlite>, mail: &Mail) -> Result<Received
             if !moved {
                 return Ok(Received::Nothing);
             }
-            sqlx::query("UPDATE tasks SET digest = $2, earned = $3, tx = $4 WHERE task = $1")
-                .bind(task.to_string())
-                .bind(digest.to_string())
-                .bind(earned.0.to_string())
-                .bind(transaction.to_string())
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(
+                "UPDATE tasks SET digest = $2, earned = $3, tx = $4, assign = '', manifest = NULL WHERE task = $1",
+            )
+            .bind(task.to_string())
+            .bind(digest.to_string())
+            .bind(earned.0.to_string())
+            .bind(transaction.to_string())
+            .execute(&mut **tx)
+            .await?;
             Ok(Received::Settled(task))
         }
     }
@@ -411,7 +432,7 @@ async fn ended(tx: &mut Transaction<'_, Sqlite>, task: TaskId, reason: &str) -> 
     if !row::enter(tx, task, Phase::Ended).await? {
         return Ok(Received::Nothing);
     }
-    sqlx::query("UPDATE tasks SET reason = $2, decline = NULL WHERE task = $1")
+    sqlx::query("UPDATE tasks SET reason = $2, decline = NULL, assign = '', manifest = NULL WHERE task = $1")
         .bind(task.to_string())
         .bind(reason)
         .execute(&mut **tx)

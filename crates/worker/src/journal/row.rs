@@ -131,13 +131,24 @@ pub(super) async fn write_result(
 }
 
 pub(super) async fn list(pool: &SqlitePool, phases: &[Phase]) -> Result<Vec<Row>, JournalError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM tasks WHERE phase IN (");
+    let mut query = standing(QueryBuilder::new("SELECT * FROM tasks"), phases);
+    query.build().fetch_all(pool).await?.iter().map(read).collect()
+}
+
+pub(super) async fn tasks(pool: &SqlitePool, phases: &[Phase]) -> Result<Vec<TaskId>, JournalError> {
+    let mut query = standing(QueryBuilder::new("SELECT task FROM tasks"), phases);
+    let rows: Vec<(String,)> = query.build_query_as().fetch_all(pool).await?;
+    rows.iter().map(|(task,)| task_id(task)).collect()
+}
+
+fn standing(mut query: QueryBuilder<Sqlite>, phases: &[Phase]) -> QueryBuilder<Sqlite> {
+    query.push(" WHERE phase IN (");
     let mut list = query.separated(", ");
     for phase in phases {
         list.push_bind(phase.name());
     }
     query.push(") ORDER BY rowid");
-    query.build().fetch_all(pool).await?.iter().map(read).collect()
+    query
 }
 
 fn read(row: &SqliteRow) -> Result<Row, JournalError> {

@@ -81,7 +81,7 @@ async fn scratch_space_ends() {
 async fn an_images_volume_is_no_way_out_and_its_health_check_does_not_run() {
     let mut case = Case::new("dd if=/dev/zero of=/data/x bs=1M count=40; stat -c %s /data/x; sleep 2; ls /data").await;
     let changes = ["VOLUME /data", "HEALTHCHECK --interval=1s CMD touch /data/checked", "USER 0"];
-    case.request.image = import("volume", &changes).await;
+    case.request.image = import(&case.engine, "volume", &changes).await;
     let said = case.said().await;
     assert_eq!(said, format!("{}\nx\n", 16 << 20));
     let volumes = engine()

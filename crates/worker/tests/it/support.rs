@@ -24,19 +24,26 @@ const REPOSITORY: &str = "berth-test-busybox";
 
 /// The engine as a user has it, to look behind the worker's back.
 pub(crate) async fn engine() -> bollard::Docker {
-    let engine = bollard::Docker::connect_with_defaults().expect("DOCKER_HOST or the default socket");
+    engine_at(None).await
+}
+
+async fn engine_at(host: Option<&str>) -> bollard::Docker {
+    let engine = match host {
+        Some(host) => bollard::Docker::connect_with_host(host),
+        None => bollard::Docker::connect_with_defaults(),
+    };
+    let engine = engine.expect("the share's host, DOCKER_HOST or the default socket");
     engine.negotiate_version().await.expect("a running Docker engine: scripts/docker-engine.sh starts one")
 }
 
 /// A busybox image, imported once, by its config digest.
 pub(crate) async fn busybox() -> Image {
     static IMAGE: OnceCell<Image> = OnceCell::const_new();
-    IMAGE.get_or_init(|| import("1", &["ENV FROM_IMAGE=yes"])).await.clone()
+    IMAGE.get_or_init(|| async { import(&engine().await, "1", &["ENV FROM_IMAGE=yes"]).await }).await.clone()
 }
 
 /// Imports busybox with changes to its configuration. An image of that tag is taken as it is.
-pub(crate) async fn import(tag: &str, changes: &[&str]) -> Image {
-    let engine = engine().await;
+pub(crate) async fn import(engine: &bollard::Docker, tag: &str, changes: &[&str]) -> Image {
     let reference = format!("{REPOSITORY}:{tag}");
     if let Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) =
         engine.inspect_image(&reference).await
@@ -77,6 +84,7 @@ fn root_filesystem() -> Vec<u8> {
 
 /// A worker's engine with one task.
 pub(crate) struct Case {
+    pub(crate) engine: bollard::Docker,
     pub(crate) worker: WorkerAddr,
     pub(crate) docker: Docker,
     pub(crate) request: Request,
@@ -91,13 +99,18 @@ impl Case {
 
     /// The same with another share.
     pub(crate) async fn with(script: &str, share: DockerShare) -> Self {
+        let engine = engine_at(share.host.as_deref()).await;
+        let image = match share.host {
+            Some(_) => import(&engine, "1", &[]).await,
+            None => busybox().await,
+        };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let worker = WorkerAddr::new(Address::from(rand::random::<[u8; 20]>()));
         let tasks = folder.path().join("tasks");
         let task = TaskId::new(B256::from(rand::random::<[u8; 32]>()));
         let request = Request {
             task,
-            image: busybox().await,
+            image,
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::new(),
             stdin: None,
@@ -106,7 +119,7 @@ impl Case {
             folder: TaskFolder::new(&tasks, task),
         };
         fs::create_dir_all(request.folder.inputs()).expect("writable");
-        Self { docker: connect(share, worker, &tasks).await, worker, request, folder }
+        Self { engine, docker: connect(share, worker, &tasks).await, worker, request, folder }
     }
 
     pub(crate) fn input(&self, name: &str, bytes: &[u8]) {
@@ -134,7 +147,7 @@ impl Case {
 
     /// Waits until the job says `begun` on standard error.
     pub(crate) async fn begun(&self) {
-        let engine = engine().await;
+        let engine = &self.engine;
         let label = format!("berth.task={}", self.request.task);
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["start"])]);
         // From the beginning: it may have started before this question.
@@ -156,7 +169,7 @@ impl Case {
         let label = format!("berth.worker={}", self.worker);
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = engine().await.list_containers(Some(options)).await.expect("lists");
+        let listed = self.engine.list_containers(Some(options)).await.expect("lists");
         listed.into_iter().filter_map(|container| container.id).collect()
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 use core::time::Duration;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::path::Path;
 use tokio::time::Instant;
 
 /// How long everything may take to be ready. It takes 3 s on an idle machine.
@@ -32,12 +32,14 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
     if let Some(state) = State::load(&dir)? {
         return again(&dir, state).await;
     }
+    state::clear(&dir)?;
     let progress = Progress::new();
     let mut state = State::new(&args);
     let built = build(&dir, &args, &mut state, &progress).await;
     if let Err(failure) = built {
         // What was started must not outlive the failure; its logs stay.
         process::stop_all(&state.components).await;
+        drop(process::sweep(&dir, &state.components).await);
         State::forget(&dir)?;
         return Err(failure.hint(format!("the logs are in {}", dir.join("logs").display())));
     }
@@ -53,10 +55,6 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
 }
 
 async fn build(dir: &Path, args: &Up, state: &mut State, progress: &Progress) -> Result<(), Failure> {
-    for folder in ["", "logs", "keys", "data"] {
-        let folder = dir.join(folder);
-        fs::create_dir_all(&folder).map_err(|error| Failure::file(&folder, "made", &error))?;
-    }
     progress.step("starting a chain");
     let rpc = process::start_chain(dir, args.block_time, state).await?;
     progress.step("deploying contracts, funding accounts");
@@ -109,8 +107,12 @@ fn died(dir: &Path, component: &Component) -> Failure {
 /// What runs already stays; a service or a worker that died is started again. A dead chain has lost everything.
 async fn again(dir: &Path, mut state: State) -> Result<Report, Failure> {
     if state.components.iter().any(|component| component.child == Child::Chain && component.health() == Health::Dead) {
-        return Err(Failure::new(Exit::Error, "devnet-dead", "the devnet's chain has ended, and with it all that was on it")
-            .hint(format!("`berth devnet down --dir {}`, then up again", dir.display())));
+        return Err(Failure::new(
+            Exit::Error,
+            "devnet-dead",
+            "the devnet's chain has ended, and with it all that was on it",
+        )
+        .hint(format!("`berth devnet down --dir {}`, then up again", dir.display())));
     }
     let dead: Vec<usize> =
         (0..state.components.len()).filter(|at| state.components[*at].health() == Health::Dead).collect();
@@ -141,17 +143,20 @@ pub(super) async fn down(args: &Down) -> Result<Report, Failure> {
         Some(state) => stop(&dir, &state).await?,
         None => Report::new(format!("nothing runs in {}", dir.display()), json!({ "stopped": [] })),
     };
-    if args.purge && dir.join("logs").is_dir() {
-        fs::remove_dir_all(&dir).map_err(|error| Failure::file(&dir, "removed", &error))?;
+    if args.purge {
+        state::purge(&dir)?;
     }
     Ok(report)
 }
 
 async fn stop(dir: &Path, state: &State) -> Result<Report, Failure> {
     let stopped = process::stop_all(&state.components).await;
+    let left = process::sweep(dir, &state.components).await;
     State::forget(dir)?;
-    let json = json!({ "stopped": stopped });
-    Ok(Report::new(format!("stopped: {}", stopped.join(", ")), json))
+    let mut report =
+        Report::new(format!("stopped: {}", stopped.join(", ")), json!({ "stopped": stopped, "left": left }));
+    report.note = left.iter().map(|left| format!("not cleared: {left}\n")).collect();
+    Ok(report)
 }
 
 pub(super) async fn status(args: &Status) -> Result<Report, Failure> {
@@ -179,7 +184,12 @@ fn shown(dir: &Path, state: &State) -> Report {
         .iter()
         .map(|component| {
             let health = if component.health() == Health::Alive { "running" } else { "DEAD" };
-            [component.name.clone(), health.to_owned(), component.pid.to_string(), component.log(dir).display().to_string()]
+            [
+                component.name.clone(),
+                health.to_owned(),
+                component.pid.to_string(),
+                component.log(dir).display().to_string(),
+            ]
         })
         .collect();
     let head = fields(&[

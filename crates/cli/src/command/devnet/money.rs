@@ -112,9 +112,10 @@ pub(super) async fn found(dir: &Path, args: &Up, rpc: &Rpc) -> Result<Founded, F
     write_keys(dir, &people)?;
     for sender in people.senders() {
         let coins = U256::from(COINS) * U256::from(10).pow(U256::from(18));
-        rpc.provider().anvil_set_balance(sender.address(), coins).await.map_err(|error| {
-            Failure::new(Exit::Error, "anvil", "the local chain gives no coins").because(&error)
-        })?;
+        rpc.provider()
+            .anvil_set_balance(sender.address(), coins)
+            .await
+            .map_err(|error| Failure::new(Exit::Error, "anvil", "the local chain gives no coins").because(&error))?;
     }
     let (min, max, span) = BOUNDS;
     let bounds = Bounds::new(min, max, span).expect("constants in order");
@@ -165,10 +166,13 @@ fn write_keys(dir: &Path, people: &People) -> Result<(), Failure> {
     let path = dir.join("password.txt");
     fs::write(&path, format!("{PASSWORD}\n")).map_err(|error| Failure::file(&path, "written", &error))?;
     let folder = dir.join("keys");
-    // The folder of an earlier devnet: its chain is gone, and its keys with it.
-    fs::remove_dir_all(&folder).map_err(|error| Failure::file(&folder, "removed", &error))?;
     let password = Secret::new(PASSWORD.to_owned());
     for (name, signer) in people.named() {
+        // An earlier devnet's key of that name: its chain is gone, and all that it had with it.
+        let old = folder.join(format!("{name}.json"));
+        if old.exists() {
+            fs::remove_file(&old).map_err(|error| Failure::file(&old, "removed", &error))?;
+        }
         keys::create(&folder, &name, signer, &password, Cost::LIGHT)?;
     }
     Ok(())
@@ -182,12 +186,7 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
     let now = chain.read.chain_time().await?;
     let price = units::tokens("--price", &args.price, chain.token.decimals)?;
     let stake = 10_u128.pow(u32::from(chain.token.decimals)) * WORKER_STAKE;
-    let free = app::Offer {
-        price: Amount::ZERO,
-        volume: UNLIMITED,
-        expiry: now.plus(GOOD_FOR_S).seconds(),
-        epoch: 0,
-    };
+    let free = app::Offer { price: Amount::ZERO, volume: UNLIMITED, expiry: now.plus(GOOD_FOR_S).seconds(), epoch: 0 };
     let (_, app_order) = app::sign(&people.owner, &chain.domain(), market.app, &free);
     let pool_order = order::PoolOrder {
         pool: market.pool.get(),
@@ -211,6 +210,7 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
         salt: B256::new(rand::random()),
     };
     let (_, pool_order) = pool::sign(&people.owner, &chain.domain(), pool_order);
-    let (app, pool) = tokio::join!(book.publish(app_order, None), book.publish(pool_order, Some(state.scheduler.clone())));
+    let (app, pool) =
+        tokio::join!(book.publish(app_order, None), book.publish(pool_order, Some(state.scheduler.clone())));
     app.and(pool).map(drop)
 }

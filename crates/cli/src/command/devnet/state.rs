@@ -8,6 +8,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 /// A running devnet.
@@ -92,6 +93,53 @@ impl State {
             _ => Ok(()),
         }
     }
+}
+
+/// Says that a folder is a devnet's, so that nobody else's is ever cleared.
+const MARK: &str = ".devnet";
+/// What a devnet keeps there and a new one starts without: another chain's tables and results are worth nothing.
+const CONTENTS: [&str; 2] = ["logs", "data"];
+
+/// Makes the folder ready for a new devnet: what is left of an earlier one goes, but for keys that are not its own.
+pub(super) fn clear(dir: &Path) -> Result<(), Failure> {
+    let made = |path: &Path| fs::create_dir_all(path).map_err(|error| Failure::file(path, "made", &error));
+    made(dir)?;
+    let mark = dir.join(MARK);
+    if !mark.exists() {
+        let mut entries = fs::read_dir(dir).map_err(|error| Failure::file(dir, "read", &error))?;
+        if entries.next().is_some() {
+            let message = format!("{} is not empty, and not a devnet's", dir.display());
+            return Err(Failure::usage("devnet-folder", message).hint("give --dir another folder"));
+        }
+        fs::write(&mark, "").map_err(|error| Failure::file(&mark, "written", &error))?;
+    }
+    for name in CONTENTS {
+        let folder = dir.join(name);
+        if folder.exists() {
+            unmount_below(&folder);
+            fs::remove_dir_all(&folder).map_err(|error| Failure::file(&folder, "removed", &error))?;
+        }
+        made(&folder)?;
+    }
+    Ok(())
+}
+
+/// A worker that was killed leaves the disks of its jobs mounted. It takes them off at its next start; here there is
+/// none. Whatever stays is complained about when the folder is removed.
+fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for at in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| Path::new(at).starts_with(folder)) {
+        drop(Command::new("umount").arg(at).stdout(Stdio::null()).stderr(Stdio::null()).status());
+    }
+}
+
+/// Removes a devnet's folder, if it is one.
+pub(super) fn purge(dir: &Path) -> Result<(), Failure> {
+    if dir.join(MARK).exists() {
+        unmount_below(dir);
+        fs::remove_dir_all(dir).map_err(|error| Failure::file(dir, "removed", &error))?;
+    }
+    Ok(())
 }
 
 /// The folder, from whatever folder its processes look.

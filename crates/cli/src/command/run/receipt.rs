@@ -63,7 +63,8 @@ impl Receipt<'_> {
         let mut tasks = Vec::new();
         if settled {
             progress.step("downloading and verifying the result");
-            let (signed_in, gas) = tokio::join!(scheduler::sign_in(client, self.chain, signer), self.endings.gas(self.chain));
+            let (signed_in, gas) =
+                tokio::join!(scheduler::sign_in(client, self.chain, signer), self.endings.gas(self.chain));
             let (client, gas) = (signed_in?, gas?);
             let views = views(&client, self.matched).await;
             let folder = out.clone().unwrap_or_else(|| usual_folder(self.matched));
@@ -89,7 +90,9 @@ impl Receipt<'_> {
         report.note = self.text(tasks);
         match tasks {
             // A result that is nothing but text is shown, and kept only where that was asked for.
-            [Done { outcome: Outcome::Verified { manifest, stdout: Some(path), .. }, .. }] if manifest.stdout.is_some() => {
+            [Done { outcome: Outcome::Verified { manifest, stdout: Some(path), .. }, .. }]
+                if manifest.stdout.is_some() =>
+            {
                 report.data = std::fs::read(path).map_err(|error| Failure::file(path, "read", &error))?;
                 let text = String::from_utf8_lossy(&report.data);
                 report.json["tasks"][0]["stdout"] = Value::String(text.into_owned());
@@ -107,10 +110,12 @@ impl Receipt<'_> {
             }
         }
         report.failure = self.failure(tasks, job_exit);
-        let shown = matches!(tasks, [Done { outcome: Outcome::Verified { manifest, .. }, .. }] if manifest.stdout.is_some());
+        let shown =
+            matches!(tasks, [Done { outcome: Outcome::Verified { manifest, .. }, .. }] if manifest.stdout.is_some());
         if out.is_none() && shown && report.failure.is_none() {
             // It was just printed; that it stays is no harm.
             drop(std::fs::remove_dir_all(&folder));
+            report.json["out"] = Value::Null;
             if let Some(task) = report.json["tasks"].get_mut(0).and_then(Value::as_object_mut) {
                 task.remove("folder");
             }
@@ -140,20 +145,29 @@ impl Receipt<'_> {
                         None => failure.hint("it wrote nothing to its error output"),
                     }
                 }
-                Outcome::Failed { digest, detail, .. } => {
+                Outcome::Failed { digest, detail, stderr } => {
                     let known = digest.failure();
                     let code = known.map_or("failure", failure_code);
-                    let what = known.map_or("the task failed in a way that this program does not know", |f| f.describe());
+                    let what =
+                        known.map_or("the task failed in a way that this program does not know", |f| f.describe());
                     let failure = Failure::new(Exit::TaskFailed, code, format!("{}{what}", name(task)));
                     let failure = detail.iter().fold(failure, |mut failure, detail| {
                         failure.causes.push(detail.clone());
                         failure
                     });
-                    failure.hint(advice(code)).hint("nine tenths of the pool's price, and the app's, went back to the payer")
+                    let failure = match stderr {
+                        Some(path) => failure.hint(format!("its error output is in {}", path.display())),
+                        None => failure,
+                    };
+                    failure
+                        .hint(advice(code))
+                        .hint("nine tenths of the pool's price, and the app's, went back to the payer")
                 }
                 Outcome::GivenBack => match task.ending.how {
-                    How::Claimed => Failure::new(Exit::Timeout, "deal-expired", format!("{}not done in time", name(task)))
-                        .hint("the price went back to the payer; the pool lost its stake"),
+                    How::Claimed => {
+                        Failure::new(Exit::Timeout, "deal-expired", format!("{}not done in time", name(task)))
+                            .hint("the price went back to the payer; the pool lost its stake")
+                    }
                     How::Declined { .. } | How::Settled { .. } => {
                         Failure::new(Exit::Refused, "declined", format!("{}the pool gave it back", name(task)))
                             .hint("the price went back to the payer; try again, or another --pool")
@@ -180,37 +194,31 @@ impl Receipt<'_> {
             if let How::Settled { worker, digest, .. } = &task.ending.how {
                 head.push(("digest", digest.to_string()));
                 head.push(("verified", verified(&task.outcome)));
-                head.push(("worker", worker.to_string()));
+                head.push(("worker", worker.get().to_string()));
             }
         }
-        let mut text = fields(&head);
-        if tasks.len() > 1 {
-            let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
-            text.push('\n');
-            text.push_str(&table(["task", "ended", "worker", "verified", "gas", "block"], &rows));
-            text.push('\n');
+        let mut tail: Vec<(&str, String)> = Vec::new();
+        for ((account, roles), amount) in self.totals(tasks) {
+            tail.push(("paid", format!("{} to {account} ({roles})", token.show(amount))));
         }
-        let paid = self.totals(tasks);
-        let paid = paid.iter().map(|((account, roles), amount)| {
-            ("paid", format!("{} to {account} ({roles})", token.show(*amount)))
-        });
-        text.push_str(&fields(&paid.collect::<Vec<_>>()));
-        let mut gas = Vec::new();
         if let Some(cost) = self.cost {
-            gas.push(("match", format!("{} gas, block {}", cost.gas, self.matched.block)));
+            tail.push(("match", format!("{} gas, block {}", cost.gas, self.matched.block)));
         }
         if let [task] = tasks {
-            gas.push(("settled", format!("{} gas, block {}", task.gas, task.ending.at.block)));
+            tail.push((ended(task.ending), format!("{} gas, block {}", task.gas, task.ending.at.block)));
+            head.extend(tail);
+            return fields(&head);
         }
-        text.push_str(&fields(&gas));
-        text
+        let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
+        let table = table(["task", "ended", "worker", "verified", "gas", "block"], &rows);
+        format!("{}\n{table}\n{}", fields(&head), fields(&tail))
     }
 
     /// What each account got of all the tasks.
     fn totals(&self, tasks: &[Done<'_>]) -> BTreeMap<(String, String), Amount> {
         let mut totals = BTreeMap::new();
         for paid in tasks.iter().flat_map(|task| task.ending.paid(&self.matched.terms)) {
-            let total = totals.entry((paid.account.to_string(), paid.roles.join(", "))).or_insert(Amount::ZERO);
+            let total = totals.entry((paid.account.get().to_string(), paid.roles.join(", "))).or_insert(Amount::ZERO);
             *total = total.checked_add(paid.amount).unwrap_or(*total);
         }
         totals
@@ -298,7 +306,7 @@ fn verified(outcome: &Outcome) -> String {
 
 fn row(task: &Done<'_>) -> [String; 6] {
     let worker = match &task.ending.how {
-        How::Settled { worker, .. } => worker.to_string(),
+        How::Settled { worker, .. } => worker.get().to_string(),
         How::Declined { .. } | How::Claimed => "-".to_owned(),
     };
     let verified = match &task.outcome {
@@ -316,7 +324,9 @@ fn advice(code: &str) -> &'static str {
         "timed-out" => "give it longer: --timeout 30m",
         "out-of-memory" => "give it more: --memory 1G",
         "output-too-large" => "give it more: --disk 1G; links and special files can't be results at all",
-        "fetch-failed" => "check that the image is where the worker can get it, and that inputs with a URL can be fetched",
+        "fetch-failed" => {
+            "check that the image is where the worker can get it, and that inputs with a URL can be fetched"
+        }
         "refused" => "check the limits against the app's minimum, and ask for less",
         _ => "see `berth task show` and `berth task logs`",
     }

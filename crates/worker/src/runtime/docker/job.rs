@@ -29,6 +29,10 @@ use tokio_util::sync::CancellationToken;
 const KILL_TAKES: Duration = Duration::from_secs(30);
 /// After the container's end, what it said last is here within this.
 const LAST_WORDS_TAKE: Duration = Duration::from_secs(5);
+/// The exit code of a container whose process was killed.
+const KILLED: i64 = 137;
+/// How long the engine may take to hear that a container ran out of memory, after it has heard of its end.
+const OOM_TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Exit codes with which the engine says that the command can't be run.
 const NOT_STARTED: [i64; 2] = [126, 127];
 
@@ -44,7 +48,7 @@ impl Docker {
     /// Runs a job, or goes on with its run.
     pub(super) async fn run_job(&self, request: &Request, cancel: &CancellationToken) -> Result<Outcome, RuntimeError> {
         // Only an earlier run leaves this folder.
-        if request.folder.disk().exists() {
+        if request.folder.output().exists() {
             if let Some(outcome) = self.resume(request, cancel).await? {
                 return Ok(outcome);
             }
@@ -210,8 +214,7 @@ impl Docker {
             Some(Stopped::Cancelled) => return Ok(Ended::Cancelled),
             None => {}
         }
-        let (state, seen) = tokio::join!(self.state(id), self.events(id, since_ms));
-        let (state, seen) = (state?, seen?);
+        let (state, seen) = self.ending(id, since_ms).await?;
         if seen.killed {
             return Err(RuntimeError::Lost("its container was killed by somebody else".to_owned()));
         }
@@ -234,6 +237,21 @@ impl Docker {
             )));
         }
         Ok(Ended::Exited(code))
+    }
+
+    /// What the engine knows of an ended container. That a process died and that memory ran out reach it by two ways, at
+    /// times in the wrong order: a job that was killed, by nobody that is known, gets a moment more.
+    async fn ending(&self, id: &str, since_ms: u64) -> Result<(ContainerState, Seen), RuntimeError> {
+        let begun = Instant::now();
+        loop {
+            let (state, seen) = tokio::join!(self.state(id), self.events(id, since_ms));
+            let (state, seen) = (state?, seen?);
+            let explained = seen.killed || seen.out_of_memory || state.oom_killed == Some(true);
+            if state.exit_code != Some(KILLED) || explained || begun.elapsed() >= OOM_TOLD_WITHIN {
+                return Ok((state, seen));
+            }
+            tokio::time::sleep(OOM_TOLD_WITHIN / 10).await;
+        }
     }
 
     async fn state(&self, id: &str) -> Result<ContainerState, RuntimeError> {
@@ -293,10 +311,9 @@ impl Docker {
         // A container that was never started has the year 1 here.
         let started = state.started_at.as_ref().is_some_and(|at| !at.starts_with("0001-"));
         let told = request.stdin.is_none() || request.folder.stdin_given().exists();
-        let output = request.folder.output().exists();
         let ends_ms: u64 = labels.get(LABEL_ENDS)?.parse().ok()?;
         let wall_ms = u64::try_from(request.wall.as_millis()).unwrap_or(u64::MAX);
-        (ours && started && told && output).then(|| Earlier {
+        (ours && started && told).then(|| Earlier {
             id: found.id.clone().unwrap_or_default(),
             left: Duration::from_millis(ends_ms.saturating_sub(now_ms())),
             started_ms: ends_ms.saturating_sub(wall_ms),

@@ -1,0 +1,140 @@
+//! Which assignments a worker takes.
+
+use crate::letters::{DOMAIN, image, letter, pool, worker};
+use alloy::primitives::{Address, B256};
+use berth_protocol::Failure;
+use berth_wire::{
+    descriptor::{Descriptor, Minimum, Runtime},
+    job::Image,
+    units::{OciDigest, Sha256},
+    worker::{Assign, Capacity},
+};
+use berth_worker::{
+    assignment::{DeclineCode, Objection, Standing, check},
+    config::Policy,
+    runtime::Capabilities,
+};
+use std::time::Duration;
+
+fn standing() -> Standing {
+    let capabilities = Capabilities { pids: true, network: true, resumes: true, least_memory_bytes: 6 << 20 };
+    Standing {
+        domain: DOMAIN,
+        worker: worker(),
+        pool: pool(),
+        capacity: Capacity {
+            slots: 1,
+            cpu_millis: 2_000,
+            memory_bytes: 1 << 30,
+            disk_bytes: 1 << 30,
+            network: false,
+            fetches_images: false,
+        },
+        only: None,
+        runtimes: vec![(Runtime::Docker, capabilities)],
+        policy: Policy::default(),
+    }
+}
+
+fn declined(assign: &Assign, standing: &Standing) -> (DeclineCode, String) {
+    match check(assign, standing) {
+        Err(Objection::Decline(code, detail)) => (code, detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(assign: &Assign) -> String {
+    match check(assign, &standing()) {
+        Err(Objection::Failure(Failure::Refused, detail)) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sound_assignment_is_taken_with_its_element_and_its_apps_environment() {
+    let accepted = check(&letter(3, |_, _, _| {}), &standing()).expect("sound");
+    assert_eq!(accepted.args, ["e3"]);
+    assert_eq!(accepted.environment.get("BERTH_EACH").map(String::as_str), Some("e3"));
+    assert_eq!(accepted.environment.get("APP").map(String::as_str), Some("yes"));
+    assert_eq!(accepted.wall, Duration::from_secs(60));
+    assert_eq!(accepted.image, image());
+}
+
+#[test]
+fn what_is_not_what_it_says_is_declined() {
+    type Forgery<'a> = (&'a str, &'a dyn Fn(&mut Assign));
+    let forged: [Forgery<'_>; 8] = [
+        ("terms", &|a| a.terms.pool_price.0 += 1),
+        ("deal", &|a| a.deal = B256::repeat_byte(1)),
+        ("task 300", &|a| a.index = 300),
+        ("job", &|a| a.job.push(' ')),
+        ("job", &|a| a.job_hash = B256::ZERO),
+        ("signed", &|a| a.index = 4),
+        ("signed", &|a| a.signature = vec![0; 65].into()),
+        ("app", &|a| a.app = pool().get()),
+    ];
+    for (named, forge) in forged {
+        let mut assign = letter(3, |_, _, _| {});
+        forge(&mut assign);
+        let (code, detail) = declined(&assign, &standing());
+        assert_eq!(code, DeclineCode::Policy);
+        assert!(detail.contains(named), "{named}: {detail}");
+    }
+    let elsewhere = Standing { domain: berth_protocol::domain::Domain { chain_id: 1, ..DOMAIN }, ..standing() };
+    assert!(declined(&letter(3, |_, _, _| {}), &elsewhere).1.contains("signed"), "another chain's");
+    let other_pool = letter(3, |terms, _, _| terms.pool = B256::repeat_byte(3));
+    assert!(declined(&other_pool, &standing()).1.contains("another pool's"));
+}
+
+#[test]
+fn what_this_machine_can_not_do_is_left_to_another() {
+    let code = |change: fn(&mut berth_wire::job::Job)| declined(&letter(0, |_, job, _| change(job)), &standing()).0;
+    assert_eq!(code(|job| job.limits.cpu_millis = 2_001), DeclineCode::NoRoom);
+    assert_eq!(code(|job| job.limits.memory_bytes = 2 << 30), DeclineCode::NoRoom);
+    assert_eq!(code(|job| job.limits.disk_bytes = 2 << 30), DeclineCode::NoRoom);
+    assert_eq!(code(|job| job.limits.network = true), DeclineCode::Policy);
+    let replicated = letter(0, |terms, _, _| terms.trust = 2);
+    assert_eq!(declined(&replicated, &standing()).0, DeclineCode::Policy);
+    let callback = letter(0, |terms, _, _| terms.callback = Address::repeat_byte(1));
+    assert_eq!(declined(&callback, &standing()).0, DeclineCode::Policy);
+    let engineless = Standing { runtimes: vec![], ..standing() };
+    assert_eq!(declined(&letter(0, |_, _, _| {}), &engineless).0, DeclineCode::Engine);
+    let picky = Standing { policy: Policy { apps: vec![B256::ZERO] }, ..standing() };
+    assert_eq!(declined(&letter(0, |_, _, _| {}), &picky).0, DeclineCode::Policy);
+}
+
+#[test]
+fn an_owner_who_names_images_shares_no_others() {
+    let other = Image { reference: "x:1".into(), config: Some(OciDigest(Sha256([6; 32]))), manifest: None };
+    let strict = Standing { only: Some(vec![other]), ..standing() };
+    assert_eq!(declined(&letter(0, |_, _, _| {}), &strict).0, DeclineCode::NoImage);
+    let same = Image { reference: "called otherwise".into(), ..image() };
+    check(&letter(0, |_, _, _| {}), &Standing { only: Some(vec![same]), ..standing() }).expect("shared, by digest");
+    let mut fetching = strict;
+    fetching.capacity.fetches_images = true;
+    check(&letter(0, |_, _, _| {}), &fetching).expect("may be fetched");
+}
+
+#[test]
+fn what_can_run_nowhere_is_a_result() {
+    fn app(descriptor: &mut Descriptor) -> (&mut Option<Image>, &mut Minimum) {
+        match descriptor {
+            Descriptor::App { image, minimum, .. } => (image, minimum),
+            Descriptor::Pool { .. } => panic!("an app"),
+        }
+    }
+    assert!(refused(&letter(0, |_, job, _| job.image = None)).contains("names an image"));
+    assert!(refused(&letter(0, |_, _, d| *app(d).0 = Some(image()))).contains("pins its image"));
+    let bare = Image { config: None, ..image() };
+    let pinned = letter(0, |_, job, d| {
+        job.image = None;
+        *app(d).0 = Some(bare);
+    });
+    assert!(refused(&pinned).contains("no digest"));
+    assert!(refused(&letter(0, |_, _, d| app(d).1.memory_bytes = 1 << 40)).contains("at least"));
+    assert!(refused(&letter(0, |_, job, _| job.limits.memory_bytes = 1 << 20)).contains("memory_bytes"));
+    assert!(refused(&letter(2, |_, job, _| job.each.truncate(2))).contains("none for task 2"));
+    assert!(refused(&letter(0, |_, job, _| job.version = 2)).contains("version 2"));
+    let pool = Descriptor::Pool { version: 1, name: "x".into() };
+    assert!(refused(&letter(0, |_, _, d| *d = pool)).contains("a pool's"));
+}
