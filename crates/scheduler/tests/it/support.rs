@@ -340,6 +340,11 @@ impl Service {
         Ok(Self { address: running.address, running: Some(running), stop })
     }
 
+    /// One that runs elsewhere, at this address.
+    pub(crate) fn elsewhere(address: SocketAddr) -> Self {
+        Self { running: None, address, stop: CancellationToken::new() }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
