@@ -28,6 +28,13 @@ up=''
 
 say() { printf '\n== %s\n' "$*"; }
 
+# A worker keeps each task's output on a small disk of its own; one that died has left it mounted.
+unmount() {
+  awk -v under="$net/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | while read -r folder; do
+    umount "$folder" || umount -l "$folder"
+  done
+}
+
 finish() {
   local rc=$?
   trap - EXIT INT TERM
@@ -37,8 +44,9 @@ finish() {
     attend berth devnet down --dir "$net" || rc=1
   fi
   engine_release || rc=1
+  [ -z "$net" ] || unmount
   if [ $rc = 0 ]; then
-    rm -rf "$net"
+    rm -rf --one-file-system "$net"
   elif [ -n "$net" ]; then
     printf '\nthe devnet is stopped; its logs and databases are still in %s\n' "$net" >&2
   fi
@@ -74,6 +82,8 @@ attend "$target/examples/$(rustc -vV | sed -n 's/^host: //p')/release/render" \
 
 say "the words of ${file##*/}"
 paid berth/wordfreq --input "$file" --out "$out/words" -- --top 10
+echo
+head -n 10 "$out/words/words.txt"
 
 say "done in $SECONDS s"
 echo "the picture: $out/picture.png"

@@ -169,7 +169,7 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         uint256 settling = terms.settling();
         require(block.timestamp <= settling, Berth_TooLate(settling));
         settlement.domain = Hashing.domainSeparator();
-        settlement.punishing = terms.punishing();
+        settlement.punishing = terms.punishing(settling);
         settlement.fee = terms.failureFee();
         settlement.pot = terms.workersPot(terms.poolPrice);
         settlement.failurePot = terms.workersPot(settlement.fee);

@@ -152,9 +152,10 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev Stores what a call has changed of a deal.
     function _store(DealId deal, Progress memory progress) internal {
         if (progress.loaded) _ended[deal][progress.word] = progress.tail;
-        // `open` only fell since it was read from 32 bits, and `head` has 192.
+        // `open` only fell since it was read from 32 bits, and `head` has 192. From the stack, it is one write.
         // forge-lint: disable-next-item(unsafe-typecast)
-        _deals[deal] = Deal({open: uint32(progress.open), claimed: progress.claimed, ended: uint192(progress.head)});
+        (uint32 open, bool claimed, uint192 head) = (uint32(progress.open), progress.claimed, uint192(progress.head));
+        _deals[deal] = Deal({open: open, claimed: claimed, ended: head});
     }
 
     function _hasEnded(DealId deal, uint256 offset) internal view returns (bool) {

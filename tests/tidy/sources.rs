@@ -10,6 +10,10 @@ fn rust() -> impl Iterator<Item = String> {
     files().into_iter().filter(|file| file.ends_with(".rs"))
 }
 
+fn is_test(file: &str) -> bool {
+    file.contains("/tests/") || file.ends_with("/tests.rs")
+}
+
 /// The lines that hold code, numbered: no comments, and nothing after the start of a file's tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let own = (1..).zip(text.lines()).take_while(|(_, line)| line.trim() != "#[cfg(test)]");
@@ -51,7 +55,7 @@ fn files_are_short_enough_to_be_read_at_a_sitting() {
     for file in files() {
         let ours = ["crates/", "contracts/src/", "contracts/script/", "scripts/", "examples/", "tests/support/"];
         let source = [".rs", ".sol", ".sh"].iter().any(|ending| file.ends_with(ending));
-        if !source || !ours.iter().any(|folder| file.starts_with(folder)) || file.contains("/tests/") {
+        if !source || !ours.iter().any(|folder| file.starts_with(folder)) || is_test(&file) {
             continue;
         }
         let whole = text(&file);
@@ -101,7 +105,7 @@ fn only_the_client_prints() {
     let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
     let mut broken = Vec::new();
     for file in rust().filter(|file| file.starts_with("crates/") && !file.starts_with("crates/cli/src/render")) {
-        if file.contains("/tests/") || file.ends_with("build.rs") {
+        if is_test(&file) || file.ends_with("build.rs") {
             continue;
         }
         let text = text(&file);

@@ -197,6 +197,8 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     /// Warning: signed orders are public once published, and anybody may match them with whatever fits. What an order
     /// does not want it has to refuse by its rules, its epoch and its expiry.
     /// Warning: ownership of an asset is read at the match; an order of a former owner is worth nothing.
+    /// Warning: an order may name a rule contract that burns the sender's gas: whoever sends matches for others
+    /// simulates them first.
     function matchOrders(Orders calldata orders, Signatures calldata signatures) external returns (DealId deal);
 
     /// @notice Settles tasks of a single-worker deal (trust 0 or 1) from workers' signed lists, until the final

@@ -34,7 +34,14 @@ library Deadlines {
 
     /// @notice Until when lies and silence are punished, so until when a bond must stay.
     function punishing(DealTerms calldata terms) internal pure returns (uint256) {
-        return _after(terms, 12);
+        return punishing(terms, settling(terms));
+    }
+
+    /// @notice As `punishing`, for whoever has computed `settling` already.
+    function punishing(DealTerms calldata terms, uint256 settlingEnds) internal pure returns (uint256) {
+        unchecked {
+            return settlingEnds + 3 * uint256(terms.duration);
+        }
     }
 
     function _after(DealTerms calldata terms, uint256 durations) private pure returns (uint256) {

@@ -10,6 +10,8 @@ import {AppOrder, DatasetOrder, PoolOrder, RequestOrder} from "../types/Orders.s
 library Hashing {
     string internal constant NAME = "Berth";
     string internal constant VERSION = "1";
+    bytes32 private constant NAME_HASH = keccak256("Berth");
+    bytes32 private constant VERSION_HASH = keccak256("1");
 
     bytes32 internal constant DOMAIN_TYPE =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -32,9 +34,7 @@ library Hashing {
     /// @notice The separator of the contract in whose name this runs: the same for Berth and, under its delegatecall,
     /// for Recourse. Computed each time, so that it follows a chain that splits.
     function domainSeparator() internal view returns (bytes32) {
-        return keccak256(
-            abi.encode(DOMAIN_TYPE, keccak256(bytes(NAME)), keccak256(bytes(VERSION)), block.chainid, address(this))
-        );
+        return keccak256(abi.encode(DOMAIN_TYPE, NAME_HASH, VERSION_HASH, block.chainid, address(this)));
     }
 
     function hash(AppOrder calldata order) internal pure returns (bytes32) {

@@ -133,8 +133,10 @@ fn one(
     match (&*ids, text) {
         ([(id, _)], _) => AssetId::new(*id)
             .ok_or_else(|| Failure::new(Exit::Error, "market-answer", format!("the order book calls {id} a {what}"))),
-        ([], Some(text)) => Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} `{text}` is on offer"))
-            .hint(format!("give its id, or see `berth {what} {}`", if what == "app" { "list" } else { "show" }))),
+        ([], Some(text)) => {
+            Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} `{text}` is on offer"))
+                .hint(format!("give its id, or see `berth {what} {}`", if what == "app" { "list" } else { "show" })))
+        }
         ([], None) => Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} is on offer"))
             .hint(format!("`berth {what} --help` tells how to offer one"))),
         (several, _) => {

@@ -3,14 +3,8 @@
 use crate::{exit::Exit, hint::Failure};
 use alloy::{primitives::Bytes, transports::TransportError};
 use berth_chain::{
-    Class, RpcError,
-    anvil::AnvilError,
-    deploy::DeployError,
-    outbox::OutboxError,
-    refusal::Revert,
-    rpc::EndpointError,
-    signer::keystore::KeystoreError,
-    tool::ToolMissing,
+    Class, RpcError, anvil::AnvilError, deploy::DeployError, outbox::OutboxError, refusal::Revert, rpc::EndpointError,
+    signer::keystore::KeystoreError, tool::ToolMissing,
 };
 use berth_market::{MarketError, StoreError};
 use berth_wire::client::ClientError;

@@ -53,7 +53,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 /// Makes a key under that name.
-pub(crate) fn create(folder: &Path, name: &str, signer: &Signer, password: &Secret, cost: Cost) -> Result<PathBuf, Failure> {
+pub(crate) fn create(
+    folder: &Path,
+    name: &str,
+    signer: &Signer,
+    password: &Secret,
+    cost: Cost,
+) -> Result<PathBuf, Failure> {
     check_name(name)?;
     let path = folder.join(format!("{name}.json"));
     keystore::create(&path, signer, password, cost)?;

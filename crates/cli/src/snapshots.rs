@@ -74,9 +74,21 @@ fn reference(command: &mut clap::Command, path: &str, text: &mut String) {
     if leaf {
         let shown = command.render_help().to_string();
         // What every command takes is in the table of settings.
-        let global = ["--profile", "--rpc", "--deployment", "--market ", "--keystore", "--account", "--password-file", "--json", "--help", "--version"];
+        let global = [
+            "--profile",
+            "--rpc",
+            "--deployment",
+            "--market ",
+            "--keystore",
+            "--account",
+            "--password-file",
+            "--json",
+            "--help",
+            "--version",
+        ];
         let lines = shown.lines().map(str::trim_end).filter(|line| {
-            let flag = line.trim_start().trim_start_matches("-a, ").trim_start_matches("-h, ").trim_start_matches("-V, ");
+            let flag =
+                line.trim_start().trim_start_matches("-a, ").trim_start_matches("-h, ").trim_start_matches("-V, ");
             !global.iter().any(|global| flag.starts_with(global))
         });
         let lines: Vec<&str> = lines.collect();
@@ -113,10 +125,8 @@ fn plain(failure: &Failure) -> String {
 fn run_intent(line: &[&str]) -> Failure {
     let typed = ["berth", "run"].iter().chain(line);
     let parsed = Berth::try_parse_from(typed).expect("the form is right; what it means is not");
-    match parsed.command {
-        crate::args::Command::Run(args) => RunIntent::new(*args).expect_err("it makes no sense"),
-        _ => unreachable!("`run` was typed"),
-    }
+    let crate::args::Command::Run(args) = parsed.command else { unreachable!("`run` was typed") };
+    RunIntent::new(*args).expect_err("it makes no sense")
 }
 
 #[test]
@@ -161,7 +171,10 @@ fn error_texts_are_as_reviewed() {
 
 /// What `Berth` answers to a match that its payer can't pay.
 fn free_too_small() -> Vec<u8> {
-    use alloy::{primitives::{Address, U256}, sol_types::SolError as _};
+    use alloy::{
+        primitives::{Address, U256},
+        sol_types::SolError as _,
+    };
     use berth_chain::bindings::berth::IBerth::Berth_FreeTooSmall;
     let account = Address::repeat_byte(0x11);
     Berth_FreeTooSmall { account, free: U256::from(1), needed: U256::from(3) }.abi_encode()

@@ -102,10 +102,7 @@ async fn publish(
     Ok(Json(Published { hash: hash.get() }))
 }
 
-async fn list(
-    State(book): State<Arc<Book>>,
-    query: Result<UrlQuery<Query>, QueryRejection>,
-) -> Result<Json<Page>, No> {
+async fn list(State(book): State<Arc<Book>>, query: Result<UrlQuery<Query>, QueryRejection>) -> Result<Json<Page>, No> {
     let UrlQuery(query) = query.map_err(|error| bad("query-form", error.body_text()))?;
     if let Some(kind) = &query.kind
         && !["app", "dataset", "pool", "request"].contains(&kind.as_str())
@@ -113,7 +110,9 @@ async fn list(
         return Err(bad("query-kind", format!("`{kind}` is no kind of order: app, dataset, pool or request")));
     }
     let after = match &query.cursor {
-        Some(text) => Some(read_cursor(text).ok_or_else(|| bad("query-cursor", format!("`{text}` is no cursor of ours")))?),
+        Some(text) => {
+            Some(read_cursor(text).ok_or_else(|| bad("query-cursor", format!("`{text}` is no cursor of ours")))?)
+        }
         None => None,
     };
     let limit = query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);

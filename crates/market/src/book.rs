@@ -92,13 +92,8 @@ impl Book {
         let facts = self.facts(&mut tx, order).await?;
         let url = publication.url.as_deref();
         let checked = check::order(&publication.order, url, &facts, self.market.bounds, &self.market.domain)?;
-        let entry = Entry {
-            hash: checked.hash,
-            signed: &publication.order,
-            signer: checked.signer,
-            epoch: checked.epoch,
-            url,
-        };
+        let entry =
+            Entry { hash: checked.hash, signed: &publication.order, signer: checked.signer, epoch: checked.epoch, url };
         store::order::put(&mut tx, &entry).await?;
         tx.commit().await?;
         Ok(checked.hash)

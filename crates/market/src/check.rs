@@ -70,7 +70,9 @@ impl Refusal {
         let (code, hint) = match self {
             Self::Kind { .. } => ("order-kind", "give the id of the right asset"),
             Self::UnknownAsset(_) => ("asset-unknown", "register the asset first, and wait for its block"),
-            Self::Signer { .. } => ("order-signer", "sign with the key of the asset's present owner (or the requester)"),
+            Self::Signer { .. } => {
+                ("order-signer", "sign with the key of the asset's present owner (or the requester)")
+            }
             Self::Signature => ("order-signature", "sign the order's EIP-712 digest with a plain key"),
             Self::Expired { .. } => ("order-expired", "sign a new order with a later expiry"),
             Self::Cancelled { .. } => ("order-cancelled", "sign a new order of the present epoch"),
@@ -177,9 +179,7 @@ fn pool_policy(pool: &PoolOrder, bounds: Bounds) -> Result<(), Refusal> {
     }
     let (min, max) = (pool.min_duration, pool.max_duration);
     if min > max || max < min_duration || min > max_duration {
-        return no(format!(
-            "durations from {min} to {max} s: the contract allows {min_duration} to {max_duration} s"
-        ));
+        return no(format!("durations from {min} to {max} s: the contract allows {min_duration} to {max_duration} s"));
     }
     Ok(())
 }

@@ -17,9 +17,7 @@ mod store;
 pub use config::{Config, ConfigError};
 pub use store::StoreError;
 
-use crate::{
-    book::{Book, Market as Place},
-};
+use crate::book::{Book, Market as Place};
 use berth_chain::{
     Class, Deployment, Endpoint, Rpc, RpcError, convert,
     deploy::DeployError,

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 const ATTEMPTS: u32 = 3;
 /// An engine that does not answer is waited for this long: a restart takes seconds.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+/// The time in which most results go up.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Pauses between tries: the first, and the longest, to which they double.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -71,7 +73,15 @@ impl Bench {
                 None => return self.clear(task, &folder).await,
             },
         };
-        match self.upload(task, &computed, &folder, cancel).await {
+        let uploading = self.upload(task, &computed, &folder, cancel);
+        tokio::pin!(uploading);
+        // Clearing up takes the engine a while: a result that goes up at once is not kept waiting for it, and a result
+        // that can't go up keeps nothing of the engine's.
+        let uploaded = match tokio::time::timeout(HEAD_START, &mut uploading).await {
+            Ok(uploaded) => uploaded,
+            Err(_) => tokio::join!(uploading, self.release(task, &folder)).0,
+        };
+        match uploaded {
             Step::On(()) => {
                 if self.journal.enter(task, Phase::Uploaded).await? {
                     self.link.wake();
@@ -80,7 +90,6 @@ impl Bench {
             Step::Declined(code, detail) => self.decline(task, code, &detail).await?,
             Step::Failed(..) | Step::Over => {}
         }
-        // Last, because nobody waits for it.
         self.clear(task, &folder).await
     }
 

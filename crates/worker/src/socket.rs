@@ -57,9 +57,10 @@ pub enum SocketError {
 
 impl From<tungstenite::Error> for SocketError {
     fn from(error: tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => Self::Closed,
-            error => Self::Lost(Box::new(error)),
+        if matches!(error, tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) {
+            Self::Closed
+        } else {
+            Self::Lost(Box::new(error))
         }
     }
 }
@@ -108,7 +109,9 @@ impl Socket {
                 Ok((socket, Welcome { token, heartbeat, bond: bond.0, score }))
             }
             ToWorker::Rejected { code, detail, hint } => Err(SocketError::Rejected { code, detail, hint }),
-            other => Err(SocketError::Foreign(format!("{other:?}"))),
+            other @ (ToWorker::Challenge { .. } | ToWorker::Mail { .. } | ToWorker::Refused { .. }) => {
+                Err(SocketError::Foreign(format!("{other:?}")))
+            }
         }
     }
 
@@ -167,7 +170,9 @@ impl Caller {
                 (version, pool, operator, chain_id, berth, nonce)
             }
             ToWorker::Rejected { code, detail, hint } => return Err(SocketError::Rejected { code, detail, hint }),
-            other => return Err(SocketError::Foreign(format!("{other:?}"))),
+            other @ (ToWorker::Welcome { .. } | ToWorker::Mail { .. } | ToWorker::Refused { .. }) => {
+                return Err(SocketError::Foreign(format!("{other:?}")));
+            }
         };
         if version != VERSION {
             return Err(SocketError::Rejected {

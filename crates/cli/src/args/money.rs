@@ -83,7 +83,7 @@ pub(crate) enum Pool {
     /// Register a pool
     Create(PoolCreate),
     /// Sign a pool's offer, with its policy, and publish it
-    Order(PoolOrder),
+    Order(Box<PoolOrder>),
     /// A pool: its owner, its offers, its scheduler
     Show(PoolShow),
 }
@@ -161,8 +161,10 @@ pub(crate) enum App {
 
 /// `berth app register`
 #[derive(Debug, Args)]
-#[command(after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
-    Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker")]
+#[command(
+    after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
+    Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker"
+)]
 pub(crate) struct AppRegister {
     /// What people call it
     #[arg(value_name = "NAME")]

@@ -55,8 +55,10 @@ pub(super) async fn withdraw(settings: &Settings, args: &Withdraw) -> Result<Rep
             token.show(balance.free),
             token.show(balance.locked)
         );
-        return Err(Failure::preflight("balance-too-small", message)
-            .hint(format!("withdraw at most {}; what is locked comes back or is paid when its deals end", token.plain(balance.free))));
+        return Err(Failure::preflight("balance-too-small", message).hint(format!(
+            "withdraw at most {}; what is locked comes back or is paid when its deals end",
+            token.plain(balance.free)
+        )));
     }
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();

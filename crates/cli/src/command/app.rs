@@ -44,7 +44,8 @@ pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Resu
     progress.step("registering the app");
     let (id, mined) = register(&chain, &signer, AssetKind::App, &descriptor).await?;
     let (now, epoch) = tokio::join!(chain.read.chain_time(), chain.read.epoch_of(AccountAddr::new(account)));
-    let offer = Offer { price, volume: args.volume.unwrap_or(UNLIMITED), expiry: now?.plus(good_for).seconds(), epoch: epoch? };
+    let offer =
+        Offer { price, volume: args.volume.unwrap_or(UNLIMITED), expiry: now?.plus(good_for).seconds(), epoch: epoch? };
     let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
     progress.step("publishing its order");
     book.publish(signed, None).await?;

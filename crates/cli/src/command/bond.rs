@@ -126,12 +126,15 @@ pub(super) async fn bond(settings: &Settings, args: &Bond) -> Result<Report, Fai
 fn enlistment(settings: &Settings, subject: &Subject, args: &Bond) -> Result<Bytes, Failure> {
     if let Some(text) = &args.enlistment {
         return text.parse().map_err(|_| {
-            Failure::usage("enlistment", format!("`{text}` is no signature")).hint("give what `berth worker enlist` printed")
+            Failure::usage("enlistment", format!("`{text}` is no signature"))
+                .hint("give what `berth worker enlist` printed")
         });
     }
     let file = args.worker_password_file.as_deref().or_else(|| settings.password_file());
     let key = keys::open(settings, &args.worker, file).map_err(|failure| {
-        failure.hint("the first bond needs the worker's word: `berth worker enlist` on its machine, then --enlistment here")
+        failure.hint(
+            "the first bond needs the worker's word: `berth worker enlist` on its machine, then --enlistment here",
+        )
     })?;
     let word = Enlistment { pool: subject.pool.get(), owner: subject.account };
     Ok(key.sign(&subject.chain.domain(), &word))
@@ -144,8 +147,9 @@ pub(super) async fn unbond(settings: &Settings, args: &Unbond) -> Result<Report,
     if amount > bond.bonded {
         let token = &subject.chain.token;
         let message = format!("{} are bonded behind {}", token.show(bond.bonded), subject.worker);
-        return Err(Failure::preflight("bond-too-small", message)
-            .hint(format!("unbond at most {}", token.plain(bond.bonded))));
+        return Err(
+            Failure::preflight("bond-too-small", message).hint(format!("unbond at most {}", token.plain(bond.bonded)))
+        );
     }
     subject.send(settings, call::unbond(subject.pool, subject.worker, amount), "unbond").await
 }
@@ -154,8 +158,11 @@ pub(super) async fn withdraw(settings: &Settings, args: &WithdrawBond) -> Result
     let subject = Subject::find(settings, &args.worker, args.pool.as_deref()).await?;
     let bond = subject.owned()?;
     if bond.unbonding == Amount::ZERO {
-        return Err(Failure::preflight("nothing-unbonding", format!("nothing is on its way back from {}", subject.worker))
-            .hint(format!("`berth worker unbond TOKENS --worker {}` starts it", args.worker)));
+        return Err(Failure::preflight(
+            "nothing-unbonding",
+            format!("nothing is on its way back from {}", subject.worker),
+        )
+        .hint(format!("`berth worker unbond TOKENS --worker {}` starts it", args.worker)));
     }
     let now = subject.chain.read.chain_time().await?;
     if now < bond.release_at {
@@ -173,7 +180,8 @@ pub(super) async fn enlist(settings: &Settings, args: &Enlist) -> Result<Report,
     let signature = signer.sign(&chain.domain(), &Enlistment { pool: pool.get(), owner });
     let json = json!({ "worker": signer.address(), "owner": owner, "pool": pool.to_string(), "enlistment": signature });
     let mut report = Report::new(signature.to_string(), json);
-    report.note = format!("`berth worker bond TOKENS --worker {} --enlistment …` takes it, sent by the owner.", signer.address());
+    report.note =
+        format!("`berth worker bond TOKENS --worker {} --enlistment …` takes it, sent by the owner.", signer.address());
     Ok(report)
 }
 
@@ -187,7 +195,10 @@ pub(super) async fn status(settings: &Settings, args: &WorkerStatus) -> Result<R
         workers.retain(|view| view.worker == address);
         if workers.is_empty() {
             let bond = chain.read.bond(pool, WorkerAddr::new(address)).await?;
-            let failure = Failure::not_found("worker-unknown", format!("the scheduler at {} does not know {address}", client.url()));
+            let failure = Failure::not_found(
+                "worker-unknown",
+                format!("the scheduler at {} does not know {address}", client.url()),
+            );
             return Err(match bond {
                 Some(_) => failure.hint("it is bonded, but has not signed in yet: `berth worker run`"),
                 None => failure.hint(format!("it has no bond: `berth worker bond TOKENS --worker {worker}`")),
@@ -208,6 +219,7 @@ pub(super) async fn status(settings: &Settings, args: &WorkerStatus) -> Result<R
             ]
         })
         .collect();
-    let json = json!({ "pool": pool.to_string(), "scheduler": client.url(), "token": chain.token.json(), "workers": workers });
+    let json =
+        json!({ "pool": pool.to_string(), "scheduler": client.url(), "token": chain.token.json(), "workers": workers });
     Ok(Report::new(table(["worker", "owner", "bonded", "score", "socket", "running"], &rows), json))
 }

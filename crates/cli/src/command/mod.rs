@@ -3,10 +3,10 @@
 mod account;
 mod app;
 mod bond;
+mod daemon;
 mod devnet;
 mod pool;
 mod run;
-mod service;
 mod task;
 mod wallet;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         Command::Devnet(Devnet::Up(args)) => devnet::up(args).await,
         Command::Devnet(Devnet::Down(args)) => devnet::down(&args).await,
         Command::Devnet(Devnet::Status(args)) => devnet::status(&args).await,
-        Command::Devnet(Devnet::Serve(args)) => service::serve(&settings?, args).await,
+        Command::Devnet(Devnet::Serve(args)) => daemon::serve(&settings?, args).await,
         Command::Wallet(command) => match command {
             args::Wallet::New(args) => wallet::new(&settings?, &args),
             args::Wallet::List => wallet::list(&settings?),
@@ -38,7 +38,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         Command::Pool(command) => match command {
             args::Pool::Create(args) => pool::create(&settings?, &args).await,
-            args::Pool::Order(args) => pool::order(&settings?, args).await,
+            args::Pool::Order(args) => pool::order(&settings?, *args).await,
             args::Pool::Show(args) => pool::show(&settings?, &args).await,
         },
         Command::Worker(command) => match command {
@@ -47,20 +47,21 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             Worker::WithdrawBond(args) => bond::withdraw(&settings?, &args).await,
             Worker::Enlist(args) => bond::enlist(&settings?, &args).await,
             Worker::Status(args) => bond::status(&settings?, &args).await,
-            Worker::Run(args) => service::worker(&settings?, args).await,
+            Worker::Run(args) => daemon::worker(&settings?, args).await,
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,
             args::App::List => app::list(&settings?).await,
         },
-        Command::Run(args) => run::run(&settings?, *args).await,
+        // The largest by far: kept off everybody else's stack.
+        Command::Run(args) => Box::pin(run::run(&settings?, *args)).await,
         Command::Task(command) => match command {
             args::Task::List(args) => task::list(&settings?, &args).await,
             args::Task::Show(args) => task::show(&settings?, &args).await,
             args::Task::Logs(args) => task::logs(&settings?, &args).await,
             args::Task::Result(args) => task::result(&settings?, args).await,
         },
-        Command::Scheduler(args) => service::scheduler(&settings?, args).await,
-        Command::Market(args) => service::market(args).await,
+        Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
+        Command::Market(args) => daemon::market(args).await,
     }
 }

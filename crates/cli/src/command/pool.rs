@@ -14,7 +14,9 @@ use crate::{
 };
 use alloy::primitives::B256;
 use berth_chain::signer::Signer;
-use berth_protocol::{AccountAddr, AssetId, AssetKind, OrderHash, domain::Domain, order, order::Order as _, order::UNLIMITED};
+use berth_protocol::{
+    AccountAddr, AssetId, AssetKind, OrderHash, domain::Domain, order, order::Order as _, order::UNLIMITED,
+};
 use berth_wire::{descriptor::Descriptor, order::AnyOrder, order::SignedOrder};
 use serde_json::json;
 
@@ -56,7 +58,10 @@ pub(super) async fn order(settings: &Settings, args: PoolOrder) -> Result<Report
         ("good until", format!("{} (chain time)", order.expiry)),
     ]);
     let document = berth_wire::order::PoolOrder::from(order);
-    Ok(Report::new(text, json!({ "order": hash.to_string(), "pool": pool.to_string(), "terms": document, "url": args.url })))
+    Ok(Report::new(
+        text,
+        json!({ "order": hash.to_string(), "pool": pool.to_string(), "terms": document, "url": args.url }),
+    ))
 }
 
 async fn policy(
@@ -71,7 +76,8 @@ async fn policy(
         tokio::join!(chain.read.bounds(), chain.read.chain_time(), chain.read.epoch_of(AccountAddr::new(owner)));
     let (bounds, now, epoch) = (bounds?, now?, epoch?);
     let token = &chain.token;
-    let seconds = |flag, text: &Option<String>, usual| text.as_deref().map_or(Ok(usual), |text| units::seconds(flag, text));
+    let seconds =
+        |flag, text: &Option<String>, usual| text.as_deref().map_or(Ok(usual), |text| units::seconds(flag, text));
     Ok(order::PoolOrder {
         pool: pool.get(),
         price: token.parse("--price", &args.price)?.units(),

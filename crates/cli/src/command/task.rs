@@ -33,8 +33,7 @@ struct Known {
 }
 
 async fn matches(chain: &Chain, deal: Option<DealId>, requester: Option<B256>) -> Result<Vec<Matched>, Failure> {
-    let mut filter =
-        Filter::new().address(chain.deployment.berth).event_signature(IBerth::DealMatched::SIGNATURE_HASH);
+    let mut filter = Filter::new().address(chain.deployment.berth).event_signature(IBerth::DealMatched::SIGNATURE_HASH);
     if let Some(deal) = deal {
         filter = filter.topic1(deal.get());
     }

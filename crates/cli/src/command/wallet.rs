@@ -18,11 +18,8 @@ pub(super) fn new(settings: &Settings, args: &WalletNew) -> Result<Report, Failu
     let signer = Signer::random();
     let path = keys::create(folder, &args.name, &signer, &password, Cost::STANDARD)?;
     let address = signer.address();
-    let text = fields(&[
-        ("name", args.name.clone()),
-        ("address", address.to_string()),
-        ("file", path.display().to_string()),
-    ]);
+    let text =
+        fields(&[("name", args.name.clone()), ("address", address.to_string()), ("file", path.display().to_string())]);
     let mut report = Report::new(text, json!({ "name": args.name, "address": address, "file": path }));
     report.note = "Keep the file and the password: without both, what the account has is lost.".to_owned();
     Ok(report)

@@ -31,9 +31,7 @@ pub(crate) fn cpu_millis(text: &str) -> Result<u32, Failure> {
     Amount::parse_tokens(text, 3)
         .and_then(|millis| u32::try_from(millis.units()).ok())
         .filter(|millis| *millis > 0)
-        .ok_or_else(|| {
-            Failure::usage("cpu", format!("--cpu: `{text}` is no number of cores")).hint("write 1, or 0.5")
-        })
+        .ok_or_else(|| Failure::usage("cpu", format!("--cpu: `{text}` is no number of cores")).hint("write 1, or 0.5"))
 }
 
 /// `90s`, `5m`, `1h 30m`: a duration of whole seconds.

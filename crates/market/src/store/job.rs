@@ -14,7 +14,9 @@ pub(crate) async fn put(conn: &mut SqliteConnection, hash: JobHash, document: &[
 }
 
 pub(crate) async fn get(conn: &mut SqliteConnection, hash: JobHash) -> Result<Option<Vec<u8>>, StoreError> {
-    let row: Option<(Vec<u8>,)> =
-        sqlx::query_as("SELECT document FROM job WHERE hash = $1").bind(hash.get().to_vec()).fetch_optional(conn).await?;
+    let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT document FROM job WHERE hash = $1")
+        .bind(hash.get().to_vec())
+        .fetch_optional(conn)
+        .await?;
     Ok(row.map(|(document,)| document))
 }

@@ -78,7 +78,9 @@ impl StoreError {
                  or give another one",
             ),
             Self::Foreign { .. } => Some("give another data folder: this file is left as it is"),
-            Self::Migrate { .. } => Some("a later Berth may have written it: use that one, or give another data folder"),
+            Self::Migrate { .. } => {
+                Some("a later Berth may have written it: use that one, or give another data folder")
+            }
             Self::Statement(_) => Some("check that the disk is not full and that no other program holds the database"),
             Self::Row { .. } => None,
         }
@@ -106,11 +108,7 @@ pub(crate) async fn open(path: &Path) -> Result<SqlitePool, StoreError> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT);
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let pool = SqlitePoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .connect_with(options)
-        .await
-        .map_err(failed)?;
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
     let (id, tables): (i64, i64) =
         sqlx::query_as("SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id")
             .fetch_one(&pool)

@@ -1,5 +1,7 @@
 //! The order book over a real chain: what it takes, what it turns away, and how it keeps in step.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names the one variant that it wants; all others fail it")]
+
 mod support;
 
 use alloy::primitives::{B256, U256};
@@ -90,7 +92,10 @@ async fn an_order_that_nobody_could_match_is_turned_away_with_its_reason() -> ey
     bytes[32..64].copy_from_slice(&high.to_be_bytes::<32>());
     bytes[64] = if bytes[64] == 27 { 28 } else { 27 };
     twin.signature = bytes.into();
-    ensure!(code_of(world.book.publish(&berth_wire::market::Publication { order: twin, url: None }).await)? == "order-signature");
+    ensure!(
+        code_of(world.book.publish(&berth_wire::market::Publication { order: twin, url: None }).await)?
+            == "order-signature"
+    );
     // All orders of an earlier epoch are cancelled at once.
     world.book.publish(&world.publication(good)).await?;
     world.send(owner, world.deployment.berth, call::raise_epoch(5)).await?;
@@ -132,7 +137,8 @@ async fn a_match_consumes_its_orders_and_its_reorg_gives_them_back() -> eyre::Re
     world.fund(&world.other, Amount::new(1_000)).await?;
     let app_order = world.signed(world.app_order_of_volume(app, 1, 5), &world.owner);
     let pool_order = world.signed(world.pool_order(pool, 1), &world.owner);
-    let app_hash = world.book.publish(&berth_wire::market::Publication { order: app_order.clone(), url: None }).await?.hash;
+    let app_hash =
+        world.book.publish(&berth_wire::market::Publication { order: app_order.clone(), url: None }).await?.hash;
     world.book.publish(&berth_wire::market::Publication { order: pool_order.clone(), url: None }).await?;
     let before = world.rpc.provider().anvil_snapshot().await?;
     world.match_orders(&app_order, &pool_order, 3).await?;

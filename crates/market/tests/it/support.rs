@@ -62,11 +62,8 @@ impl World {
         for signer in [&owner, &other] {
             rpc.provider().anvil_set_balance(signer.address(), U256::from(10).pow(U256::from(20))).await?;
         }
-        let config = DeployConfig {
-            token: None,
-            bounds: Bounds::new(5, 1_000, 100_000)?,
-            sender: SenderConfig::new(31_337),
-        };
+        let config =
+            DeployConfig { token: None, bounds: Bounds::new(5, 1_000, 100_000)?, sender: SenderConfig::new(31_337) };
         let deployment = mined(&rpc, mining, deploy(&rpc, &owner, &config)).await??;
         let folder = tempfile::tempdir()?;
         deployment.save(&folder.path().join("deployment.json"))?;
@@ -261,11 +258,13 @@ impl World {
 /// Where blocks come only when asked, asks for them until the work is done.
 async fn mined<T>(rpc: &Rpc, mining: Mining, work: impl Future<Output = T>) -> eyre::Result<T> {
     let blocks = async {
-        while mining == Mining::OnDemand {
+        if mining != Mining::OnDemand {
+            return std::future::pending::<eyre::Result<()>>().await;
+        }
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
             rpc.provider().anvil_mine(Some(1), None).await?;
         }
-        std::future::pending::<eyre::Result<()>>().await
     };
     tokio::select! {
         done = tokio::time::timeout(PATIENCE, work) => Ok(done?),

@@ -124,19 +124,14 @@ impl TaskFolder {
         self.0.join("in")
     }
 
-    /// The output's file system, when it has one of its own.
-    pub fn disk(&self) -> PathBuf {
-        self.0.join("disk")
-    }
-
-    /// The file that holds that file system.
+    /// The file that holds the output's file system, when it has one of its own.
     pub fn disk_image(&self) -> PathBuf {
         self.0.join("disk.img")
     }
 
-    /// The output folder as the job fills it.
+    /// The output folder as the job fills it. It is there from the beginning of a run until it is cleared.
     pub fn output(&self) -> PathBuf {
-        self.disk().join("out")
+        self.0.join("out")
     }
 
     /// What the job said on standard output.

@@ -62,7 +62,8 @@ fn a_sound_assignment_is_taken_with_its_element_and_its_apps_environment() {
 
 #[test]
 fn what_is_not_what_it_says_is_declined() {
-    let forged: [(&str, &dyn Fn(&mut Assign)); 8] = [
+    type Forgery<'a> = (&'a str, &'a dyn Fn(&mut Assign));
+    let forged: [Forgery<'_>; 8] = [
         ("terms", &|a| a.terms.pool_price.0 += 1),
         ("deal", &|a| a.deal = B256::repeat_byte(1)),
         ("task 300", &|a| a.index = 300),

@@ -107,8 +107,12 @@ fn died(dir: &Path, component: &Component) -> Failure {
 /// What runs already stays; a service or a worker that died is started again. A dead chain has lost everything.
 async fn again(dir: &Path, mut state: State) -> Result<Report, Failure> {
     if state.components.iter().any(|component| component.child == Child::Chain && component.health() == Health::Dead) {
-        return Err(Failure::new(Exit::Error, "devnet-dead", "the devnet's chain has ended, and with it all that was on it")
-            .hint(format!("`berth devnet down --dir {}`, then up again", dir.display())));
+        return Err(Failure::new(
+            Exit::Error,
+            "devnet-dead",
+            "the devnet's chain has ended, and with it all that was on it",
+        )
+        .hint(format!("`berth devnet down --dir {}`, then up again", dir.display())));
     }
     let dead: Vec<usize> =
         (0..state.components.len()).filter(|at| state.components[*at].health() == Health::Dead).collect();
@@ -149,7 +153,8 @@ async fn stop(dir: &Path, state: &State) -> Result<Report, Failure> {
     let stopped = process::stop_all(&state.components).await;
     let left = process::sweep(dir, &state.components).await;
     State::forget(dir)?;
-    let mut report = Report::new(format!("stopped: {}", stopped.join(", ")), json!({ "stopped": stopped, "left": left }));
+    let mut report =
+        Report::new(format!("stopped: {}", stopped.join(", ")), json!({ "stopped": stopped, "left": left }));
     report.note = left.iter().map(|left| format!("not cleared: {left}\n")).collect();
     Ok(report)
 }
@@ -179,7 +184,12 @@ fn shown(dir: &Path, state: &State) -> Report {
         .iter()
         .map(|component| {
             let health = if component.health() == Health::Alive { "running" } else { "DEAD" };
-            [component.name.clone(), health.to_owned(), component.pid.to_string(), component.log(dir).display().to_string()]
+            [
+                component.name.clone(),
+                health.to_owned(),
+                component.pid.to_string(),
+                component.log(dir).display().to_string(),
+            ]
         })
         .collect();
     let head = fields(&[

@@ -112,9 +112,10 @@ pub(super) async fn found(dir: &Path, args: &Up, rpc: &Rpc) -> Result<Founded, F
     write_keys(dir, &people)?;
     for sender in people.senders() {
         let coins = U256::from(COINS) * U256::from(10).pow(U256::from(18));
-        rpc.provider().anvil_set_balance(sender.address(), coins).await.map_err(|error| {
-            Failure::new(Exit::Error, "anvil", "the local chain gives no coins").because(&error)
-        })?;
+        rpc.provider()
+            .anvil_set_balance(sender.address(), coins)
+            .await
+            .map_err(|error| Failure::new(Exit::Error, "anvil", "the local chain gives no coins").because(&error))?;
     }
     let (min, max, span) = BOUNDS;
     let bounds = Bounds::new(min, max, span).expect("constants in order");
@@ -185,12 +186,7 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
     let now = chain.read.chain_time().await?;
     let price = units::tokens("--price", &args.price, chain.token.decimals)?;
     let stake = 10_u128.pow(u32::from(chain.token.decimals)) * WORKER_STAKE;
-    let free = app::Offer {
-        price: Amount::ZERO,
-        volume: UNLIMITED,
-        expiry: now.plus(GOOD_FOR_S).seconds(),
-        epoch: 0,
-    };
+    let free = app::Offer { price: Amount::ZERO, volume: UNLIMITED, expiry: now.plus(GOOD_FOR_S).seconds(), epoch: 0 };
     let (_, app_order) = app::sign(&people.owner, &chain.domain(), market.app, &free);
     let pool_order = order::PoolOrder {
         pool: market.pool.get(),
@@ -214,6 +210,7 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
         salt: B256::new(rand::random()),
     };
     let (_, pool_order) = pool::sign(&people.owner, &chain.domain(), pool_order);
-    let (app, pool) = tokio::join!(book.publish(app_order, None), book.publish(pool_order, Some(state.scheduler.clone())));
+    let (app, pool) =
+        tokio::join!(book.publish(app_order, None), book.publish(pool_order, Some(state.scheduler.clone())));
     app.and(pool).map(drop)
 }

@@ -84,9 +84,9 @@ pub(super) fn restart(dir: &Path, component: &mut Component) -> Result<(), Failu
     let (program, arguments) = component.command.split_first().expect("every component has a command");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
-    let spawned = command.spawn().map_err(|error| {
-        Failure::new(Exit::Error, "spawn", format!("{program} can't be started")).because(&error)
-    })?;
+    let spawned = command
+        .spawn()
+        .map_err(|error| Failure::new(Exit::Error, "spawn", format!("{program} can't be started")).because(&error))?;
     component.pid = spawned.id();
     // A process that has ended before it is looked at was born at no time: it counts as dead.
     component.born = born(component.pid).unwrap_or(0);
@@ -124,27 +124,39 @@ pub(super) fn ports(count: usize) -> Result<Vec<u16>, Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Error, "port", "no free port can be had").because(&error);
     let held: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(failed)?;
-    held.iter().map(|listener| listener.local_addr().map(|address| address.port())).collect::<Result<_, _>>().map_err(failed)
+    held.iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
 }
 
 /// Writes the services' configurations and the profile.
 pub(super) fn configure(dir: &Path, rpc: &Rpc, market: &Founded, state: &State) -> Result<(), Failure> {
     let listen = |url: &str| url.trim_start_matches("http://").to_owned();
-    write_toml(&dir.join("market.toml"), &json!({
-        "listen": listen(&state.market), "database": "data/market.db", "rpc": state.rpc, "deployment": "deployment.json",
-    }))?;
-    write_toml(&dir.join("scheduler.toml"), &json!({
-        "listen": listen(&state.scheduler), "database": "data/scheduler.db", "store": "data/store", "rpc": state.rpc,
-        "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "2s",
-    }))?;
+    write_toml(
+        &dir.join("market.toml"),
+        &json!({
+            "listen": listen(&state.market), "database": "data/market.db", "rpc": state.rpc, "deployment": "deployment.json",
+        }),
+    )?;
+    write_toml(
+        &dir.join("scheduler.toml"),
+        &json!({
+            "listen": listen(&state.scheduler), "database": "data/scheduler.db", "store": "data/store", "rpc": state.rpc,
+            "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "20s",
+        }),
+    )?;
     for number in 1..=market.workers {
-        write_toml(&dir.join(format!("worker-{number}.toml")), &json!({
-            "scheduler": state.scheduler, "pool": market.pool.to_string(),
-            "key": format!("keys/worker-{number}.json"), "folder": format!("data/worker-{number}"),
-            "drain": "5s",
-            "capacity": { "slots": 2, "cpu_millis": 2_000, "memory": "1 GiB", "disk": "2 GiB" },
-            "docker": { "images": "all", "network": true },
-        }))?;
+        write_toml(
+            &dir.join(format!("worker-{number}.toml")),
+            &json!({
+                "scheduler": state.scheduler, "pool": market.pool.to_string(),
+                "key": format!("keys/worker-{number}.json"), "folder": format!("data/worker-{number}"),
+                "drain": "5s",
+                "capacity": { "slots": 2, "cpu_millis": 2_000, "memory": "1 GiB", "disk": "2 GiB" },
+                "docker": { "images": "all", "network": true },
+            }),
+        )?;
     }
     let profile = Profile {
         rpc: Some(state.rpc.clone()),
@@ -176,7 +188,8 @@ fn berth(dir: &Path, arguments: &[&str]) -> Result<Vec<String>, Failure> {
 
 /// Starts order book and scheduler.
 pub(super) fn start_services(dir: &Path, state: &mut State) -> Result<(), Failure> {
-    let (market, scheduler) = (dir.join("market.toml").display().to_string(), dir.join("scheduler.toml").display().to_string());
+    let (market, scheduler) =
+        (dir.join("market.toml").display().to_string(), dir.join("scheduler.toml").display().to_string());
     let arguments =
         ["devnet", "serve", "--account", "operator", "--market-config", &market, "--scheduler-config", &scheduler];
     let command = berth(dir, &arguments)?;
@@ -255,9 +268,9 @@ async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
     docker.sweep(&HashSet::new()).await.map_err(failed)
 }
 
-/// Fails only if it has ended meanwhile.
 fn signal(component: &Component, signal: Signal) {
     if let Ok(pid) = i32::try_from(component.pid) {
-        let _ = kill(Pid::from_raw(pid), signal);
+        // An error means that it has ended meanwhile.
+        let _ended = kill(Pid::from_raw(pid), signal);
     }
 }

@@ -45,12 +45,13 @@ pub(crate) struct Endings(pub(crate) BTreeMap<u32, Ending>);
 impl Endings {
     /// Reads them from the chain.
     pub(crate) async fn read(chain: &Chain, matched: &Matched) -> Result<Self, Failure> {
-        let events =
-            [IBerth::SinglesSettled::SIGNATURE_HASH, IBerth::TasksDeclined::SIGNATURE_HASH, IBerth::DealClaimed::SIGNATURE_HASH];
-        let filter = Filter::new()
-            .address(chain.deployment.berth)
-            .event_signature(events.to_vec())
-            .topic1(matched.deal.get());
+        let events = [
+            IBerth::SinglesSettled::SIGNATURE_HASH,
+            IBerth::TasksDeclined::SIGNATURE_HASH,
+            IBerth::DealClaimed::SIGNATURE_HASH,
+        ];
+        let filter =
+            Filter::new().address(chain.deployment.berth).event_signature(events.to_vec()).topic1(matched.deal.get());
         let logs = chain.logs(filter).await?;
         let mut endings = Self::default();
         let mut owners = HashMap::new();

@@ -59,9 +59,7 @@ async fn image(name: &ImageName) -> Result<Image, Failure> {
         ImageName::Manifest { reference, digest } => {
             Ok(Image { reference: reference.clone(), config: None, manifest: Some(*digest) })
         }
-        ImageName::Config(digest) => {
-            Ok(Image { reference: digest.to_string(), config: Some(*digest), manifest: None })
-        }
+        ImageName::Config(digest) => Ok(Image { reference: digest.to_string(), config: Some(*digest), manifest: None }),
         ImageName::Local(reference) => match inspect(name).await {
             Local::Image(image) => Ok(image),
             absent @ (Local::Absent | Local::NoEngine(_)) => Err(missing(reference, &absent)),
@@ -77,17 +75,19 @@ pub(crate) async fn pinned(text: &str) -> Result<Image, Failure> {
 fn missing(name: &str, local: &Local) -> Failure {
     match local {
         Local::NoEngine(cause) => {
-            let mut failure = Failure::preflight("no-engine", format!("`{name}` needs a Docker engine to say what image it is"));
+            let mut failure =
+                Failure::preflight("no-engine", format!("`{name}` needs a Docker engine to say what image it is"));
             failure.causes.push(cause.clone());
             failure
                 .hint("start Docker, or set DOCKER_HOST to where it listens")
                 .hint("or name the image by digest (name@sha256:…, sha256:…), which needs no engine here")
         }
-        Local::Absent | Local::Image(_) => {
-            Failure::not_found("image-absent", format!("neither an image of the local engine nor an app is called `{name}`"))
-                .hint(format!("`docker pull {name}` or `docker build -t {name} .` brings the image here"))
-                .hint("name it by digest (name@sha256:…) if only the workers have it; `berth app list` shows the apps")
-        }
+        Local::Absent | Local::Image(_) => Failure::not_found(
+            "image-absent",
+            format!("neither an image of the local engine nor an app is called `{name}`"),
+        )
+        .hint(format!("`docker pull {name}` or `docker build -t {name} .` brings the image here"))
+        .hint("name it by digest (name@sha256:…) if only the workers have it; `berth app list` shows the apps"),
     }
 }
 

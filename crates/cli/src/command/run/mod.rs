@@ -104,12 +104,7 @@ async fn unlock(settings: &Settings) -> Result<Signer, Failure> {
     opened.expect("opening a key does not panic")
 }
 
-async fn plan(
-    settings: &Settings,
-    intent: &RunIntent,
-    account: Address,
-    progress: &Progress,
-) -> Result<Plan, Failure> {
+async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progress: &Progress) -> Result<Plan, Failure> {
     let book = Book::of(settings)?;
     let only = match intent.pool.as_deref() {
         Some(pool) => Some(book.pool(Some(pool)).await?),
@@ -143,14 +138,21 @@ async fn plan(
 }
 
 fn too_dear(chain: &Chain, price: Amount) -> Failure {
-    Failure::preflight("balance-too-small", format!("so many tasks of {} cost more than there is", chain.token.show(price)))
+    Failure::preflight(
+        "balance-too-small",
+        format!("so many tasks of {} cost more than there is", chain.token.show(price)),
+    )
 }
 
 fn short(settings: &Settings, chain: &Chain, total: Amount, free: Amount, missing: Amount) -> Failure {
     let token = &chain.token;
     let account = settings.account().unwrap_or("?");
-    let message =
-        format!("this costs {}, and {account} has {} free: {} are missing", token.show(total), token.show(free), token.show(missing));
+    let message = format!(
+        "this costs {}, and {account} has {} free: {} are missing",
+        token.show(total),
+        token.show(free),
+        token.show(missing)
+    );
     Failure::preflight("balance-too-small", message)
         .hint(format!("`berth account deposit {} --account {account}` pays them in", token.plain(missing)))
 }
@@ -197,10 +199,8 @@ fn none_fits(chain: &Chain, wanted: &Wanted, misfits: &[Misfit]) -> Failure {
         let why = why.describe(|amount| chain.token.show(amount));
         failure.causes.push(format!("{} ({order}): {why}", name.as_deref().unwrap_or("an offer")));
     }
-    let prices = misfits.iter().filter_map(|misfit| match misfit.why {
-        Why::Price { price, .. } => Some(price),
-        _ => None,
-    });
+    let prices =
+        misfits.iter().filter_map(|misfit| if let Why::Price { price, .. } = misfit.why { Some(price) } else { None });
     if misfits.is_empty() {
         return failure.hint("no pool has an offer in the order book: see `berth pool show`, or try later");
     }
@@ -287,7 +287,8 @@ fn detached((matched, cost): &(Matched, Match)) -> Report {
                    "gas_wei": cost.wei.to_string() },
     });
     let mut report = Report::new(deal.to_string(), json);
-    report.note = format!("`berth task show {deal}:0` shows how it goes; `berth task result {deal}` fetches the result");
+    report.note =
+        format!("`berth task show {deal}:0` shows how it goes; `berth task result {deal}` fetches the result");
     report
 }
 

@@ -46,11 +46,21 @@ pub(crate) struct Misfit {
 /// Why an offer does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Why {
-    Price { price: Amount, max: Amount },
+    Price {
+        price: Amount,
+        max: Amount,
+    },
     Trust(u32),
-    TooShort { min: u32 },
-    TooLong { max: u32 },
-    Span { span: u64, max: u64 },
+    TooShort {
+        min: u32,
+    },
+    TooLong {
+        max: u32,
+    },
+    Span {
+        span: u64,
+        max: u64,
+    },
     Left(u32),
     Expires,
     Tag,

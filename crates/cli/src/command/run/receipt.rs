@@ -63,7 +63,8 @@ impl Receipt<'_> {
         let mut tasks = Vec::new();
         if settled {
             progress.step("downloading and verifying the result");
-            let (signed_in, gas) = tokio::join!(scheduler::sign_in(client, self.chain, signer), self.endings.gas(self.chain));
+            let (signed_in, gas) =
+                tokio::join!(scheduler::sign_in(client, self.chain, signer), self.endings.gas(self.chain));
             let (client, gas) = (signed_in?, gas?);
             let views = views(&client, self.matched).await;
             let folder = out.clone().unwrap_or_else(|| usual_folder(self.matched));
@@ -89,7 +90,9 @@ impl Receipt<'_> {
         report.note = self.text(tasks);
         match tasks {
             // A result that is nothing but text is shown, and kept only where that was asked for.
-            [Done { outcome: Outcome::Verified { manifest, stdout: Some(path), .. }, .. }] if manifest.stdout.is_some() => {
+            [Done { outcome: Outcome::Verified { manifest, stdout: Some(path), .. }, .. }]
+                if manifest.stdout.is_some() =>
+            {
                 report.data = std::fs::read(path).map_err(|error| Failure::file(path, "read", &error))?;
                 let text = String::from_utf8_lossy(&report.data);
                 report.json["tasks"][0]["stdout"] = Value::String(text.into_owned());
@@ -107,7 +110,8 @@ impl Receipt<'_> {
             }
         }
         report.failure = self.failure(tasks, job_exit);
-        let shown = matches!(tasks, [Done { outcome: Outcome::Verified { manifest, .. }, .. }] if manifest.stdout.is_some());
+        let shown =
+            matches!(tasks, [Done { outcome: Outcome::Verified { manifest, .. }, .. }] if manifest.stdout.is_some());
         if out.is_none() && shown && report.failure.is_none() {
             // It was just printed; that it stays is no harm.
             drop(std::fs::remove_dir_all(&folder));
@@ -144,7 +148,8 @@ impl Receipt<'_> {
                 Outcome::Failed { digest, detail, stderr } => {
                     let known = digest.failure();
                     let code = known.map_or("failure", failure_code);
-                    let what = known.map_or("the task failed in a way that this program does not know", |f| f.describe());
+                    let what =
+                        known.map_or("the task failed in a way that this program does not know", |f| f.describe());
                     let failure = Failure::new(Exit::TaskFailed, code, format!("{}{what}", name(task)));
                     let failure = detail.iter().fold(failure, |mut failure, detail| {
                         failure.causes.push(detail.clone());
@@ -154,11 +159,15 @@ impl Receipt<'_> {
                         Some(path) => failure.hint(format!("its error output is in {}", path.display())),
                         None => failure,
                     };
-                    failure.hint(advice(code)).hint("nine tenths of the pool's price, and the app's, went back to the payer")
+                    failure
+                        .hint(advice(code))
+                        .hint("nine tenths of the pool's price, and the app's, went back to the payer")
                 }
                 Outcome::GivenBack => match task.ending.how {
-                    How::Claimed => Failure::new(Exit::Timeout, "deal-expired", format!("{}not done in time", name(task)))
-                        .hint("the price went back to the payer; the pool lost its stake"),
+                    How::Claimed => {
+                        Failure::new(Exit::Timeout, "deal-expired", format!("{}not done in time", name(task)))
+                            .hint("the price went back to the payer; the pool lost its stake")
+                    }
                     How::Declined { .. } | How::Settled { .. } => {
                         Failure::new(Exit::Refused, "declined", format!("{}the pool gave it back", name(task)))
                             .hint("the price went back to the payer; try again, or another --pool")
@@ -315,7 +324,9 @@ fn advice(code: &str) -> &'static str {
         "timed-out" => "give it longer: --timeout 30m",
         "out-of-memory" => "give it more: --memory 1G",
         "output-too-large" => "give it more: --disk 1G; links and special files can't be results at all",
-        "fetch-failed" => "check that the image is where the worker can get it, and that inputs with a URL can be fetched",
+        "fetch-failed" => {
+            "check that the image is where the worker can get it, and that inputs with a URL can be fetched"
+        }
         "refused" => "check the limits against the app's minimum, and ask for less",
         _ => "see `berth task show` and `berth task logs`",
     }

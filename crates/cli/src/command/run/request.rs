@@ -96,7 +96,9 @@ pub(crate) struct Matched {
 impl Matched {
     /// Reads a `DealMatched` of this market.
     pub(crate) fn read(log: &alloy::rpc::types::Log) -> Option<Self> {
-        let Event::DealMatched { deal, requester, terms, subject } = convert::event(&log.inner).ok()?? else { return None };
+        let Event::DealMatched { deal, requester, terms, subject } = convert::event(&log.inner).ok()?? else {
+            return None;
+        };
         // Terms whose hash is not the deal's would be no terms of it.
         (terms.id() == deal).then_some(Self {
             deal,

@@ -18,12 +18,7 @@ const STDERR: &str = "stderr.txt";
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     /// A result, all of whose bytes have the hashes that the chain stands for.
-    Verified {
-        manifest: Manifest,
-        folder: PathBuf,
-        stdout: Option<PathBuf>,
-        stderr: Option<PathBuf>,
-    },
+    Verified { manifest: Manifest, folder: PathBuf, stdout: Option<PathBuf>, stderr: Option<PathBuf> },
     /// A failure that was paid for at a tenth.
     Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf> },
     /// No result: the price went back.

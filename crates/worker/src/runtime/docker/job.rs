@@ -48,7 +48,7 @@ impl Docker {
     /// Runs a job, or goes on with its run.
     pub(super) async fn run_job(&self, request: &Request, cancel: &CancellationToken) -> Result<Outcome, RuntimeError> {
         // Only an earlier run leaves this folder.
-        if request.folder.disk().exists() {
+        if request.folder.output().exists() {
             if let Some(outcome) = self.resume(request, cancel).await? {
                 return Ok(outcome);
             }
@@ -311,10 +311,9 @@ impl Docker {
         // A container that was never started has the year 1 here.
         let started = state.started_at.as_ref().is_some_and(|at| !at.starts_with("0001-"));
         let told = request.stdin.is_none() || request.folder.stdin_given().exists();
-        let output = request.folder.output().exists();
         let ends_ms: u64 = labels.get(LABEL_ENDS)?.parse().ok()?;
         let wall_ms = u64::try_from(request.wall.as_millis()).unwrap_or(u64::MAX);
-        (ours && started && told && output).then(|| Earlier {
+        (ours && started && told).then(|| Earlier {
             id: found.id.clone().unwrap_or_default(),
             left: Duration::from_millis(ends_ms.saturating_sub(now_ms())),
             started_ms: ends_ms.saturating_sub(wall_ms),

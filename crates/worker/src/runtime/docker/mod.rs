@@ -73,15 +73,19 @@ impl Docker {
 
     /// Turns the API's errors into ours.
     fn failed<'a>(&'a self, action: &'static str) -> impl Fn(ApiError) -> RuntimeError + use<'a> {
-        move |source| match source {
-            ApiError::DockerResponseServerError { .. }
-            | ApiError::DockerStreamError { .. }
-            | ApiError::DockerContainerWaitError { .. }
-            | ApiError::JsonDataError { .. } => {
-                RuntimeError::Engine { engine: ENGINE, action, source: Box::new(source) }
-            }
-            source => {
-                RuntimeError::Unreachable { engine: ENGINE, address: self.address.clone(), source: Box::new(source) }
+        move |source| {
+            let answered = matches!(
+                source,
+                ApiError::DockerResponseServerError { .. }
+                    | ApiError::DockerStreamError { .. }
+                    | ApiError::DockerContainerWaitError { .. }
+                    | ApiError::JsonDataError { .. }
+            );
+            let source = Box::new(source);
+            if answered {
+                RuntimeError::Engine { engine: ENGINE, action, source }
+            } else {
+                RuntimeError::Unreachable { engine: ENGINE, address: self.address.clone(), source }
             }
         }
     }
@@ -89,10 +93,7 @@ impl Docker {
 
 /// The HTTP status with which the engine answered, if it did.
 fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::DockerResponseServerError { status_code, .. } => Some(*status_code),
-        _ => None,
-    }
+    if let ApiError::DockerResponseServerError { status_code, .. } = error { Some(*status_code) } else { None }
 }
 
 /// A number as the engine's API takes it.

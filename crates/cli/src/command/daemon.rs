@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// Cancelled by Ctrl-C and by SIGTERM: services then stop in good order.
 fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let failed = |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);
     let mut term = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let token = stop.clone();
@@ -128,6 +129,7 @@ impl From<WorkerConfigError> for Failure {
 }
 
 impl From<SchedulerError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever has no exit code of its own goes by its class")]
     fn from(error: SchedulerError) -> Self {
         match error {
             SchedulerError::Config(error) => error.into(),
@@ -140,6 +142,7 @@ impl From<SchedulerError> for Failure {
 }
 
 impl From<WorkerError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever has no exit code of its own goes by its class")]
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Config(error) => error.into(),
