@@ -50,11 +50,11 @@ impl Disks {
         self == Self::Watched
     }
 
-    /// Makes the place where the container will look for its output folder, so that it can be created meanwhile.
+    /// Makes the output folder, so that the container can be created while [`Disks::make`] mounts something there.
     pub(super) fn reserve(self, folder: &TaskFolder) -> Result<(), RuntimeError> {
         let output = folder.output();
         fs::create_dir_all(&output).map_err(folder_error("making", &output))?;
-        own(&output)
+        if self == Self::Watched { own(&output) } else { Ok(()) }
     }
 
     /// Makes the file system, if the output gets one. Before the container starts.
@@ -62,16 +62,20 @@ impl Disks {
         if self == Self::Watched {
             return Ok(());
         }
-        let (image, disk) = (folder.disk_image(), folder.disk());
+        let (image, output) = (folder.disk_image(), folder.output());
         let inodes = inodes(bytes);
         let file = fs::File::create(&image).map_err(folder_error("making", &image))?;
         file.set_len(file_bytes(bytes, inodes)).map_err(folder_error("making", &image))?;
         let inodes = inodes.to_string();
         let options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-I", "256", "-N", &inodes];
         let features = ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard"];
-        // It starts with the output folder in it: the engine looks for that at any moment, also right after the mount.
-        program("mke2fs", Command::new("mke2fs").args(options).args(features).arg("-d").arg(&disk).arg(&image)).await?;
-        program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&disk)).await
+        program("mke2fs", Command::new("mke2fs").args(options).args(features).arg(&image)).await?;
+        program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&output))
+            .await?;
+        // What is in the output folder is the job's, and this would not be.
+        let recovered = output.join("lost+found");
+        fs::remove_dir(&recovered).map_err(folder_error("removing", &recovered))?;
+        own(&output)
     }
 
     /// Ends when the output folder is past its limit, and says by how much; else never.
@@ -97,7 +101,7 @@ impl Disks {
         let filled = measure(&folder.output()).saturating_add(FULL_BELOW_BYTES) > bytes;
         filled
             || (self == Self::Filesystem
-                && statvfs(&folder.disk()).is_ok_and(|disk| {
+                && statvfs(&folder.output()).is_ok_and(|disk| {
                     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
                     free < FULL_BELOW_BYTES || disk.files_free() == 0
                 }))
@@ -106,11 +110,11 @@ impl Disks {
 
 /// Unmounts and removes a task's output disk, whatever kind it is.
 pub(super) async fn remove(folder: &TaskFolder) -> Result<(), RuntimeError> {
-    let (disk, image) = (folder.disk(), folder.disk_image());
-    while is_mounted(&disk) {
-        program("umount", Command::new("umount").arg(&disk)).await?;
+    let (output, image) = (folder.output(), folder.disk_image());
+    while is_mounted(&output) {
+        program("umount", Command::new("umount").arg(&output)).await?;
     }
-    for path in [disk, image] {
+    for path in [output, image] {
         let removed = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
             Ok(_) => fs::remove_file(&path),
