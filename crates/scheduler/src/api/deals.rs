@@ -194,16 +194,20 @@ fn task_view(row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> 
 
 /// Why a task waits, as far as the last snapshot knows.
 fn why(row: &Row, view: &View) -> Vec<Why> {
-    match row.task.phase() {
-        Phase::Open => {}
-        Phase::Reported => {
-            let worker = store::task::parts(row.task).0.map(berth_protocol::WorkerAddr::get);
-            return row.reason.iter().map(|reason| Why { worker, reason: reason.clone() }).collect();
-        }
-        Phase::Assigned | Phase::Settling | Phase::Settled | Phase::Declined | Phase::Claimed => return Vec::new(),
+    let phase = row.task.phase();
+    if !matches!(phase, Phase::Open | Phase::Reported) {
+        return Vec::new();
     }
     let Some(deal) = view.deals.iter().find(|deal| deal.id == row.deal) else { return Vec::new() };
     let Some(task) = deal.tasks.iter().find(|task| task.id == row.id) else { return Vec::new() };
-    let obstacles = plan::why(view, deal, task);
-    obstacles.into_iter().map(|obstacle| Why { worker: obstacle.worker, reason: obstacle.reason }).collect()
+    if phase == Phase::Open {
+        let obstacles = plan::why(view, deal, task);
+        return obstacles
+            .into_iter()
+            .map(|obstacle| Why { worker: obstacle.worker, reason: obstacle.reason })
+            .collect();
+    }
+    let worker = store::task::parts(row.task).0.map(berth_protocol::WorkerAddr::get);
+    let reasons = plan::unsettled(view, deal, task).into_iter().chain(row.reason.clone());
+    reasons.map(|reason| Why { worker, reason }).collect()
 }
