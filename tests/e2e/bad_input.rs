@@ -153,7 +153,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         let displaced = Displaced::by_garbage(&journal)?;
         world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
         displaced.restore()?;
-        let displaced = Displaced::by_foreign(&journal, "UPDATE identity SET berth = zeroblob(20)").await?;
+        let displaced = Displaced::by_foreign(&journal, "UPDATE identity SET berth = 'another'").await?;
         world.start_to_fail(&worker, &[]).await?.require_failure(8, &["journal.db"])?;
         displaced.restore()?;
         let outcome = world.start_to_fail(&worker, &[("DOCKER_HOST", DEAD_ENGINE)]).await?;

@@ -74,9 +74,21 @@ fn reference(command: &mut clap::Command, path: &str, text: &mut String) {
     if leaf {
         let shown = command.render_help().to_string();
         // What every command takes is in the table of settings.
-        let global = ["--profile", "--rpc", "--deployment", "--market ", "--keystore", "--account", "--password-file", "--json", "--help", "--version"];
+        let global = [
+            "--profile",
+            "--rpc",
+            "--deployment",
+            "--market ",
+            "--keystore",
+            "--account",
+            "--password-file",
+            "--json",
+            "--help",
+            "--version",
+        ];
         let lines = shown.lines().map(str::trim_end).filter(|line| {
-            let flag = line.trim_start().trim_start_matches("-a, ").trim_start_matches("-h, ").trim_start_matches("-V, ");
+            let flag =
+                line.trim_start().trim_start_matches("-a, ").trim_start_matches("-h, ").trim_start_matches("-V, ");
             !global.iter().any(|global| flag.starts_with(global))
         });
         let lines: Vec<&str> = lines.collect();

@@ -1,17 +1,17 @@
 //! The command line as it is typed. Nothing is checked here but its form; [`crate::intent`] makes sense of it.
 
+mod daemon;
 mod devnet;
 mod money;
 mod run;
-mod daemon;
 
+pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
     Account, App, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond, Wallet,
     WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskList, TaskLogs, TaskResult, TaskShow};
-pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -3,10 +3,10 @@
 mod account;
 mod app;
 mod bond;
+mod daemon;
 mod devnet;
 mod pool;
 mod run;
-mod daemon;
 mod task;
 mod wallet;
 
