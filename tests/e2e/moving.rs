@@ -64,12 +64,8 @@ async fn a_reorganised_chain_leads_to_the_same_end() -> eyre::Result<()> {
 async fn a_restarted_scheduler_goes_on_where_it_was() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         let before = world.books().await?;
-        let running = Background::start(world.run(&[], "sleep 2; echo through")?.before("--json"));
-        until("a worker runs it", async || {
-            let workers = world.workers().await?;
-            Ok(workers.iter().any(|worker| worker.running > 0).then_some(()))
-        })
-        .await?;
+        let running = Background::start(world.run(&[], "sleep 2; echo through")?.before("--json"))?;
+        running.says("running on").await?;
         world.service(SCHEDULER)?.kill().await?;
         world.restart(SCHEDULER, &[])?;
         let outcome = running.outcome().await?;

@@ -152,7 +152,7 @@ impl Killed<'_> {
         self.arm().await?;
         let before = self.world.books().await?;
         let call = self.world.run(&[], "echo $BERTH_TASK_INDEX; sleep 0.2; echo done")?;
-        let running = Background::start(call.before("--json"));
+        let running = Background::start(call.before("--json"))?;
         self.die_and_rise().await?;
         let outcome = running.outcome().await?;
         ensure!(outcome.code == Some(0), "{outcome}");
@@ -163,7 +163,7 @@ impl Killed<'_> {
 
     async fn declined(&mut self) -> eyre::Result<()> {
         self.arm().await?;
-        let running = Background::start(self.world.run(&["--memory", "512G"], "true")?.before("--json"));
+        let running = Background::start(self.world.run(&["--memory", "512G"], "true")?.before("--json"))?;
         self.die_and_rise().await?;
         let outcome = running.outcome().await?;
         ensure!(outcome.code == Some(8), "{outcome}");

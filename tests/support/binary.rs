@@ -6,6 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -138,16 +139,28 @@ impl Call {
     /// # Errors
     /// It can't be started, or does not end.
     pub async fn run(&self) -> eyre::Result<Outcome> {
+        self.run_saying(None).await
+    }
+
+    /// The same, with standard error in a file, that can be read meanwhile.
+    pub(crate) async fn run_saying(&self, file: Option<&Path>) -> eyre::Result<Outcome> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(file) = file {
+            command.stderr(File::create(file)?);
+        }
         let line = format!("berth {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
-        let output = tokio::time::timeout(DEADLINE, command.output()).await;
+        let output = tokio::time::timeout(DEADLINE, command.spawn()?.wait_with_output()).await;
         let output = output.wrap_err_with(|| format!("`{line}` does not end"))??;
+        let stderr = match file {
+            Some(file) => std::fs::read(file)?,
+            None => output.stderr,
+        };
         Ok(Outcome {
             line,
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
         })
     }
 

@@ -156,6 +156,8 @@ pub fn command_line(config: &AnvilConfig) -> Vec<String> {
     let mut add = |arguments: &[&str]| line.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     add(&["--host", "127.0.0.1", "--port", &config.port.to_string()]);
     add(&["--chain-id", &config.chain_id.to_string()]);
+    // What the contracts are compiled for: anvil's own default moves with its version.
+    add(&["--hardfork", "prague"]);
     // As they come: the default order by fee starves cheap transactions.
     add(&["--order", "fifo"]);
     match config.mining {

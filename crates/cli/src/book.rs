@@ -89,7 +89,7 @@ impl Book {
     /// The pool that is meant: by id, by name, or the only one.
     pub(crate) async fn pool(&self, text: Option<&str>) -> Result<AssetId, Failure> {
         if let Some(text) = text.filter(|text| text.starts_with("0x")) {
-            return text.parse().map_err(|error| Failure::usage("pool-id", format!("{error}")));
+            return parse_pool(text);
         }
         let offers = self.pools(None).await?;
         let named = offers.iter().filter(|offer| text.is_none() || offer.listed.name.as_deref() == text);
@@ -119,6 +119,11 @@ impl Book {
         self.0.publish_job(canonical).await?;
         Ok(())
     }
+}
+
+/// A pool's id as typed.
+pub(crate) fn parse_pool(text: &str) -> Result<AssetId, Failure> {
+    text.parse().map_err(|error| Failure::usage("pool-id", format!("{error}")).hint("`berth pool show` shows it"))
 }
 
 fn one(

@@ -6,7 +6,7 @@ use berth_chain::{
     Class, RpcError, anvil::AnvilError, deploy::DeployError, outbox::OutboxError, refusal::Revert, rpc::EndpointError,
     signer::keystore::KeystoreError, tool::ToolMissing,
 };
-use berth_market::MarketError;
+use berth_market::{MarketError, StoreError};
 use berth_wire::client::ClientError;
 use core::error::Error;
 
@@ -18,7 +18,8 @@ pub(crate) fn told<E: Error + 'static>(exit: Exit, code: &str, error: &E, hint: 
     }
     match hint {
         Some(hint) => failure.hint(hint),
-        None => failure,
+        // What nobody foresaw a remedy for.
+        None => failure.hint("if trying again does not help, report this with the whole message"),
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn reverted(what: &str, data: &[u8]) -> Failure {
     let failure = Failure::new(Exit::Reverted, "reverted", format!("{what}: {revert}"));
     match revert.hint() {
         Some(hint) => failure.hint(hint),
-        None => failure,
+        None => failure.hint("nothing has changed on chain; what the contract says above is why"),
     }
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn transport(node: &str, method: &str, error: &TransportError) -> Fai
             return reverted("the contract refuses", &data.unwrap_or_default());
         }
         let message = format!("the node refused {method}: {} (code {})", response.message, response.code);
-        return Failure::new(Exit::Refused, "node-declined", message);
+        return Failure::new(Exit::Refused, "node-declined", message).hint("give another node: --rpc URL");
     }
     Failure::preflight("node-unreachable", format!("the node at {node} can't be reached"))
         .because(error)
@@ -156,6 +157,10 @@ impl From<MarketError> for Failure {
             MarketError::Deployment(error) => error.into(),
             MarketError::Rpc(error) => error.into(),
             MarketError::Listen { .. } => told(Exit::Preflight, "port-taken", &error, error.hint()),
+            // What can't be read may be anything; what is another's is refused.
+            MarketError::Store(StoreError::Open { .. } | StoreError::Migrate { .. }) => {
+                told(Exit::Error, "database", &error, error.hint())
+            }
             MarketError::Store(_) | MarketError::Follow(_) | MarketError::Serve(_) => {
                 told(by_class(error.class()), "market", &error, error.hint())
             }

@@ -162,6 +162,7 @@ fn error_texts_are_as_reviewed() {
         failures::reverted("the contract refuses the transaction", &free_too_small()),
         Failure::new(Exit::Interrupted, "detached", "detached: the job goes on").hint("`berth task list` shows it"),
     ]);
+    assert!(failures.iter().all(|failure| !failure.hints.is_empty()), "a failure without a hint: {failures:#?}");
     let text: String = failures
         .iter()
         .map(|failure| format!("=== {} ({})\n\n{}\n\n", failure.code, failure.exit.code(), plain(failure)))

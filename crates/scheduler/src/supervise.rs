@@ -24,16 +24,22 @@ use berth_chain::{
 };
 use berth_fault::Faults;
 use berth_protocol::{AssetId, Class, OperatorAddr};
-use core::{future::Future, net::SocketAddr, time::Duration};
+use core::{
+    future::{Future, IntoFuture as _},
+    net::SocketAddr,
+    time::Duration,
+};
 use std::{io, path::PathBuf, sync::Arc};
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The first pause when the node can't be reached at the start; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long calls that are under way may take when the scheduler stops.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// The scheduler can't start, or can't go on.
 #[derive(Debug, Error)]
@@ -185,8 +191,10 @@ impl Scheduler {
         let signals = Arc::new(Signals::new());
         let operator = OperatorAddr::new(key.address());
         let ledger = Ledger { pool, operator, signals: signals.clone(), faults: faults.clone() };
-        let (follower, sender) =
-            patiently(&shutdown, || connect(&config, &deployment, &rpc, &db, &key, &ledger)).await?;
+        let mut door = Door { listener, waiting: None };
+        let connecting = || connect(&config, &deployment, &rpc, &db, &key, &ledger);
+        let (follower, sender) = patiently(&shutdown, &mut door, connecting).await?;
+        let listener = door.open().await;
         let parts = Parts { config, deployment, key, faults, blobs, db, signals, operator, pool: pool.get() };
         Ok(parts.run(follower, sender, listener, address, shutdown))
     }
@@ -229,6 +237,7 @@ async fn connect(
 /// Tries until it works, or is refused, or `shutdown`: a node may come up after its scheduler.
 async fn patiently<T, F: Future<Output = Result<T, SchedulerError>>>(
     shutdown: &CancellationToken,
+    door: &mut Door,
     attempt: impl Fn() -> F,
 ) -> Result<T, SchedulerError> {
     let mut pause = FIRST_PAUSE;
@@ -236,6 +245,7 @@ async fn patiently<T, F: Future<Output = Result<T, SchedulerError>>>(
         match attempt().await {
             Err(error) if error.class() == Class::Retry && !shutdown.is_cancelled() => {
                 observe::waits_for_node(&error, pause);
+                door.keep_waiting(observe::chain(&error))?;
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = shutdown.cancelled() => return Err(error),
@@ -245,6 +255,50 @@ async fn patiently<T, F: Future<Output = Result<T, SchedulerError>>>(
             done => return done,
         }
     }
+}
+
+/// Where the scheduler will serve. While it can't, whoever comes is told why.
+struct Door {
+    listener: TcpListener,
+    waiting: Option<(watch::Sender<String>, CancellationToken, JoinSet<io::Result<()>>)>,
+}
+
+impl Door {
+    fn keep_waiting(&mut self, cause: String) -> Result<(), SchedulerError> {
+        if let Some((told, _, _)) = &self.waiting {
+            told.send_replace(cause);
+            return Ok(());
+        }
+        let address = self.listener.local_addr();
+        let (told, heard) = watch::channel(cause);
+        let stop = CancellationToken::new();
+        let mut parts = JoinSet::new();
+        let second = same_socket(&self.listener).map_err(|source| SchedulerError::Listen {
+            address: address.unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))),
+            source,
+        })?;
+        let serving =
+            axum::serve(second, api::waiting_room(heard)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        parts.spawn(async move { serving.await });
+        self.waiting = Some((told, stop, parts));
+        Ok(())
+    }
+
+    async fn open(self) -> TcpListener {
+        if let Some((_, stop, mut parts)) = self.waiting {
+            stop.cancel();
+            // Its answers take no time; one that hangs is cut off when the parts are dropped.
+            drop(timeout(DRAIN, parts.join_next()).await);
+        }
+        self.listener
+    }
+}
+
+#[cfg(unix)]
+fn same_socket(listener: &TcpListener) -> io::Result<TcpListener> {
+    use std::os::fd::AsFd as _;
+    let copy = listener.as_fd().try_clone_to_owned()?;
+    TcpListener::from_std(copy.into())
 }
 
 struct Parts {
@@ -330,15 +384,18 @@ impl From<ReconcileError> for SchedulerError {
 }
 
 async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) -> Result<(), SchedulerError> {
-    let address = listener
-        .local_addr()
-        .map_err(|source| SchedulerError::Listen { address: SocketAddr::from(([0, 0, 0, 0], 0)), source })?;
+    let at = listener.local_addr();
     // Messages are small and answers are waited for.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, api::routes(Arc::new(api)))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(|source| SchedulerError::Listen { address, source })
+    let drained = stop.clone();
+    let serving = axum::serve(listener, api::routes(Arc::new(api))).with_graceful_shutdown(stop.cancelled_owned());
+    let failed =
+        |source| SchedulerError::Listen { address: at.unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))), source };
+    tokio::select! {
+        served = serving.into_future() => served.map_err(failed),
+        // An upload that is still under way is cut off, and tried again by whoever sends it.
+        () = async { drained.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
 }
 
 impl Running {

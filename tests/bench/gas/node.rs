@@ -27,7 +27,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start() -> eyre::Result<Self> {
-        let arguments = ["--hardfork", "prague", "--timestamp", GENESIS, "--auto-impersonate"];
+        let arguments = ["--timestamp", GENESIS, "--auto-impersonate"];
         let config = AnvilConfig {
             mining: Mining::OnDemand,
             arguments: arguments.map(str::to_owned).to_vec(),

@@ -49,8 +49,12 @@ pub(super) async fn withdraw(settings: &Settings, args: &Withdraw) -> Result<Rep
     let balance = chain.balance(account).await?;
     if amount > balance.free {
         let token = &chain.token;
-        let message =
-            format!("{account} has {} free, and {} locked", token.show(balance.free), token.show(balance.locked));
+        let message = format!(
+            "{} are asked for, and {account} has {} free and {} locked",
+            token.show(amount),
+            token.show(balance.free),
+            token.show(balance.locked)
+        );
         return Err(Failure::preflight("balance-too-small", message).hint(format!(
             "withdraw at most {}; what is locked comes back or is paid when its deals end",
             token.plain(balance.free)

@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Bond, Enlist, Unbond, WithdrawBond, WorkerStatus},
-    book::Book,
+    book::{Book, parse_pool},
     chain::{Call, Chain},
     hint::Failure,
     keys,
@@ -82,7 +82,7 @@ async fn open(settings: &Settings, pool: Option<&str>) -> Result<(Chain, AssetId
     // An id says it all; a name needs the order book.
     let pool = async {
         match pool.filter(|pool| pool.starts_with("0x")) {
-            Some(id) => id.parse().map_err(|error| Failure::usage("pool-id", format!("{error}"))),
+            Some(id) => parse_pool(id),
             None => Book::of(settings)?.pool(pool).await,
         }
     };

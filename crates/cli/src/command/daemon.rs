@@ -13,13 +13,13 @@ use berth_chain::{Class, Deployment, signer::Signer};
 use berth_fault::Faults;
 use berth_market::{ConfigError as MarketConfigError, Market};
 use berth_scheduler::{ConfigError as SchedulerConfigError, Scheduler, SchedulerError};
-use berth_worker::{ConfigError as WorkerConfigError, WorkerError};
+use berth_worker::{ConfigError as WorkerConfigError, WorkerError, journal::JournalError};
 use core::error::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Cancelled by Ctrl-C and by SIGTERM: services then stop in good order.
-fn stop_by_signal() -> Result<CancellationToken, Failure> {
+pub(super) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let failed =
         |error: std::io::Error| Failure::new(Exit::Error, "signal", "signals can't be watched").because(&error);
@@ -148,6 +148,10 @@ impl From<WorkerError> for Failure {
             WorkerError::Config(error) => error.into(),
             WorkerError::NothingShared(_) | WorkerError::Runtime(_) => {
                 service(Exit::Preflight, "no-engine", &error, Some(error.hint()))
+            }
+            // What can't be read may be anything; what is another's is refused.
+            WorkerError::Journal(JournalError::Open { .. } | JournalError::Migrate { .. }) => {
+                service(Exit::Error, "database", &error, Some(error.hint()))
             }
             _ => service(exit_of(error.class()), "worker", &error, Some(error.hint())),
         }

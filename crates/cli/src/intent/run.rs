@@ -2,7 +2,7 @@
 
 use super::{InputFile, Subject, each, inputs, units};
 use crate::{args, hint::Failure};
-use berth_wire::job::{Job, Limits};
+use berth_wire::job::{Job, JobError, Limits};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A job to run, but for what only the network knows.
@@ -52,7 +52,7 @@ impl RunIntent {
             outputs: args.output,
             each,
         };
-        job.check().map_err(|error| Failure::usage("job", error.to_string()))?;
+        job.check().map_err(|error| bad_job(&error))?;
         let timeout = args.timeout.map(|text| units::seconds("--timeout", &text)).transpose()?;
         Ok(Self {
             subject: Subject::parse(&args.subject)?,
@@ -75,6 +75,11 @@ impl RunIntent {
     }
 }
 
+/// A job that no worker would take.
+pub(crate) fn bad_job(error: &JobError) -> Failure {
+    Failure::usage("job", error.to_string()).hint("`berth run --help` tells what a job may have")
+}
+
 fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let mut env = BTreeMap::new();
     for pair in pairs {
@@ -83,7 +88,7 @@ fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {
                 .hint("write KEY=VALUE: a job sees nothing of your environment but what you give it")
         })?;
         if env.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(Failure::usage("env", format!("--env: {key} is given twice")));
+            return Err(Failure::usage("env", format!("--env: {key} is given twice")).hint("give it once"));
         }
     }
     Ok(env)

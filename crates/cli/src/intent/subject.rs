@@ -55,11 +55,13 @@ impl Subject {
         if !text.starts_with("0x") {
             return Ok(None);
         }
-        let id: AssetId = text.parse().map_err(|error| Failure::usage("app-id", format!("{error}")))?;
+        let shown = "`berth app list` shows the apps";
+        let id: AssetId = text.parse().map_err(|error| Failure::usage("app-id", format!("{error}")).hint(shown))?;
         if id.kind() == AssetKind::App {
             return Ok(Some(Self::App(id)));
         }
-        Err(Failure::usage("app-id", format!("{id} is no app: its last byte says that it is a {:?}", id.kind())))
+        let message = format!("{id} is no app: its last byte says that it is a {:?}", id.kind());
+        Err(Failure::usage("app-id", message).hint(shown))
     }
 }
 
@@ -67,7 +69,9 @@ impl ImageName {
     /// Reads `name@sha256:…`, `sha256:…`, or a name.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |error: berth_wire::units::ParseSha256Error| {
-            Failure::usage("image", format!("`{text}` is no image by digest")).because(&error)
+            Failure::usage("image", format!("`{text}` is no image by digest"))
+                .because(&error)
+                .hint("`docker images --digests` shows names with their digests")
         };
         if text.starts_with("sha256:") {
             return text.parse().map(Self::Config).map_err(wrong);
@@ -77,9 +81,11 @@ impl ImageName {
                 let digest = digest.parse().map_err(wrong)?;
                 Ok(Self::Manifest { reference: text.to_owned(), digest })
             }
-            Some(_) => Err(Failure::usage("image", format!("`{text}` has no name before the `@`"))),
+            Some(_) => Err(Failure::usage("image", format!("`{text}` has no name before the `@`"))
+                .hint("write NAME@sha256:…, or only sha256:…")),
             None if text.is_empty() || text.chars().any(char::is_whitespace) => {
-                Err(Failure::usage("image", format!("`{text}` is neither an image nor an app")))
+                Err(Failure::usage("image", format!("`{text}` is neither an image nor an app"))
+                    .hint("write the name of an image of the local engine, or of an app"))
             }
             None => Ok(Self::Local(text.to_owned())),
         }

@@ -73,7 +73,10 @@ impl StoreError {
     /// What the user can do, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Open { .. } => Some("check that the folder exists and that you may write there, or give another one"),
+            Self::Open { .. } => Some(
+                "check that the folder exists, that you may write there, and that the file is an order book's database; \
+                 or give another one",
+            ),
             Self::Foreign { .. } => Some("give another data folder: this file is left as it is"),
             Self::Migrate { .. } => {
                 Some("a later Berth may have written it: use that one, or give another data folder")
@@ -105,11 +108,7 @@ pub(crate) async fn open(path: &Path) -> Result<SqlitePool, StoreError> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT);
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let pool = SqlitePoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .connect_with(options)
-        .await
-        .map_err(|error| if is_no_database(&error) { foreign(path) } else { failed(error) })?;
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
     let (id, tables): (i64, i64) =
         sqlx::query_as("SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id")
             .fetch_one(&pool)
@@ -129,11 +128,6 @@ pub(crate) async fn open(path: &Path) -> Result<SqlitePool, StoreError> {
 
 fn foreign(path: &Path) -> StoreError {
     StoreError::Foreign { path: path.to_owned() }
-}
-
-/// SQLite's result code "file is not a database".
-fn is_no_database(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "26")
 }
 
 fn signed(number: u64) -> i64 {

@@ -1,5 +1,7 @@
 //! The order book over a real chain: what it takes, what it turns away, and how it keeps in step.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names the one variant that it wants; all others fail it")]
+
 mod support;
 
 use alloy::primitives::{B256, U256};
@@ -14,6 +16,7 @@ use berth_wire::{
     order::{AnyOrder, SignedOrder},
 };
 use eyre::ensure;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use support::{World, code_of};
 use tokio_util::sync::CancellationToken;
 
@@ -187,12 +190,22 @@ async fn a_foreign_database_or_a_taken_port_ends_the_start_and_is_left_alone() -
     let text = world.folder.path().join("notes.db");
     std::fs::write(&text, "this is no database at all, but somebody's notes")?;
     let refused = start(world.config("notes.db")).await;
-    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Open { .. }))), "{refused:?}");
     ensure!(std::fs::read_to_string(&text)?.starts_with("this is no database"));
+    let options = SqliteConnectOptions::new().filename(world.folder.path().join("songs.db")).create_if_missing(true);
+    let songs = SqlitePool::connect_with(options).await?;
+    sqlx::query("CREATE TABLE songs (title TEXT)").execute(&songs).await?;
+    songs.close().await;
+    let refused = start(world.config("songs.db")).await;
+    ensure!(matches!(refused, Err(MarketError::Store(StoreError::Foreign { .. }))), "{refused:?}");
     // A book of another chain: its own name is in it.
     let elsewhere = World::start(Mining::Every(0.05)).await?;
     let config = elsewhere.config("moved.db");
-    std::fs::copy(world.folder.path().join("market.db"), &config.database)?;
+    // Not a copy of the file: the book is running, and part of it may still be in its log.
+    let book = SqlitePool::connect_with(SqliteConnectOptions::new().filename(world.folder.path().join("market.db")));
+    let book = book.await?;
+    sqlx::query("VACUUM INTO $1").bind(config.database.display().to_string()).execute(&book).await?;
+    book.close().await;
     ensure!(matches!(start(config).await, Err(MarketError::Follow(_))));
     Ok(())
 }

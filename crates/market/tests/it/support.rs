@@ -258,11 +258,13 @@ impl World {
 /// Where blocks come only when asked, asks for them until the work is done.
 async fn mined<T>(rpc: &Rpc, mining: Mining, work: impl Future<Output = T>) -> eyre::Result<T> {
     let blocks = async {
-        while mining == Mining::OnDemand {
+        if mining != Mining::OnDemand {
+            return std::future::pending::<eyre::Result<()>>().await;
+        }
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
             rpc.provider().anvil_mine(Some(1), None).await?;
         }
-        std::future::pending::<eyre::Result<()>>().await
     };
     tokio::select! {
         done = tokio::time::timeout(PATIENCE, work) => Ok(done?),

@@ -1,10 +1,17 @@
 //! Is it alive, is it ready, whose is it.
 
 use super::{Api, problem::No};
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header::CONNECTION},
+    response::Response,
+    routing::get,
+};
 use berth_chain::{follow::Health, outbox::SenderHealth};
 use berth_wire::scheduler::PoolInfo;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 pub(super) async fn alive() -> &'static str {
     "ok"
@@ -29,6 +36,25 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, N
         None => Ok("ready"),
         Some(cause) => Err(No::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", cause)),
     }
+}
+
+/// What is served while the node can't be reached at the start: alive, but not ready.
+pub(crate) fn waiting_room(cause: watch::Receiver<String>) -> Router {
+    let not_ready = move || {
+        let cause = cause.borrow().clone();
+        std::future::ready(No::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", cause))
+    };
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/version", get(version))
+        .fallback(not_ready)
+        .layer(axum::middleware::map_response(hang_up))
+}
+
+/// Whoever comes again comes to the open door.
+async fn hang_up(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 pub(super) async fn version() -> Json<serde_json::Value> {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use health::waiting_room;
+
 /// The longest JSON document besides jobs.
 const MAX_JSON_BYTES: usize = 16 << 10;
 /// The longest job document: as text in a letter it is at most twice as long, which fits into a frame.

@@ -8,10 +8,7 @@ use crate::{
 };
 use berth_protocol::{Timestamp, WorkerAddr, ledger::Bond as LedgerBond, single::MAX_ENTRIES, task::Task};
 use berth_wire::worker::Capacity;
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 /// A task comes back after so many of its durations: one to run it, and one each to fetch before and to hand over after.
 const PATIENCE_DURATIONS: u64 = 3;
@@ -66,7 +63,7 @@ impl Load {
 
 type Loads = HashMap<WorkerAddr, Load>;
 
-/// What every worker has taken on, and how many results of each deal it stands for.
+/// What every worker has taken on.
 fn loads(view: &View) -> Loads {
     let mut loads = Loads::new();
     for deal in &view.deals {
@@ -80,14 +77,18 @@ fn loads(view: &View) -> Loads {
     loads
 }
 
-/// How many entries the worker's list of this deal has, or will have.
-fn entries(deal: &Deal, worker: WorkerAddr) -> usize {
-    let held = |task: &&TaskState| match task.task {
-        Task::Assigned(by) => by == worker,
-        Task::Reported(answer) | Task::Settling(answer) => answer.worker == worker,
-        Task::Open | Task::Settled(_) | Task::Declined | Task::Claimed => false,
-    };
-    deal.tasks.iter().filter(held).count()
+/// How many entries each worker's list of this deal has, or will have.
+fn entries(deal: &Deal) -> HashMap<WorkerAddr, usize> {
+    let mut entries = HashMap::new();
+    for task in &deal.tasks {
+        let held = match task.task {
+            Task::Assigned(by) => by,
+            Task::Reported(answer) | Task::Settling(answer) => answer.worker,
+            Task::Open | Task::Settled(_) | Task::Declined | Task::Claimed => continue,
+        };
+        *entries.entry(held).or_default() += 1;
+    }
+    entries
 }
 
 /// Takes tasks back from workers that are gone, or that take too long.
@@ -134,21 +135,26 @@ pub(super) fn plan(view: &View, plan: &mut Plan) {
     let opened = view.deals.iter().filter(|deal| deal.opened && !deal.is_sending(view, Kind::Decline));
     for deal in opened {
         let Work::Ready(need) = &deal.work else { continue };
-        let mut standing: BTreeMap<WorkerAddr, usize> = BTreeMap::new();
+        let mut entries = entries(deal);
+        let mut is_full = false;
         for task in deal.tasks.iter().filter(|task| task.task == Task::Open) {
-            if untimely(view, deal, need, task).is_some() {
+            // Tasks of a deal that nobody has tried are alike: what nobody takes of one, nobody takes of the next.
+            if (is_full && task.tries.is_empty()) || untimely(view, deal, need, task).is_some() {
                 continue;
             }
             let able = view.workers.iter().filter_map(|(address, worker)| {
-                let entries = standing.get(address).copied().unwrap_or(0) + entries(deal, *address);
+                let held = entries.get(address).copied().unwrap_or_default();
                 let load = loads.get(address).copied().unwrap_or_default();
-                let here = able(deal, need, task, worker, &load, entries).ok()?;
+                let here = able(deal, need, task, worker, &load, held).ok()?;
                 let fetches = need.image.as_ref().is_some_and(|image| !here.shares.has(image));
-                Some(((fetches, load.tasks, load.cpu_millis, *address), *address))
+                Some((fetches, load.tasks, load.cpu_millis, *address))
             });
-            let Some((_, worker)) = able.min() else { continue };
+            let Some((_, _, _, worker)) = able.min() else {
+                is_full |= task.tries.is_empty();
+                continue;
+            };
             loads.entry(worker).or_default().add(need);
-            *standing.entry(worker).or_default() += 1;
+            *entries.entry(worker).or_default() += 1;
             plan.actions.push(Action::Assign { task: task.id, worker });
         }
     }
@@ -256,12 +262,13 @@ pub(crate) fn why(view: &View, deal: &Deal, task: &TaskState) -> Vec<Obstacle> {
     if view.workers.is_empty() {
         return everybody("no worker is bonded in this pool".to_owned());
     }
-    let loads = loads(view);
+    let (loads, entries) = (loads(view), entries(deal));
     view.workers
         .iter()
         .filter_map(|(address, worker)| {
             let load = loads.get(address).copied().unwrap_or_default();
-            let reason = able(deal, need, task, worker, &load, entries(deal, *address)).err()?;
+            let held = entries.get(address).copied().unwrap_or_default();
+            let reason = able(deal, need, task, worker, &load, held).err()?;
             Some(Obstacle { worker: Some(address.get()), reason })
         })
         .collect()

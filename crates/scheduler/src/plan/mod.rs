@@ -13,6 +13,7 @@ use crate::{store::attempt::Outcome, store::sending::Kind, view::View};
 use alloy::primitives::Address;
 pub(crate) use assign::{report_by, why};
 use berth_protocol::{DealId, TaskId, WorkerAddr};
+pub(crate) use settle::unsettled;
 use std::time::Duration;
 
 /// The operator's choices.

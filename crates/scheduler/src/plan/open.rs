@@ -1,6 +1,10 @@
 //! New deals get their tasks; what nobody can run is given back.
 
-use super::{Action, Plan, Policy, assign, may_retry};
+use super::{
+    Action, Plan, Policy,
+    assign::{Prospect, could_run},
+    may_retry,
+};
 use crate::{
     store::sending::Kind,
     view::{Deal, TaskState, View, Work},
@@ -24,14 +28,22 @@ fn decline(view: &View, policy: &Policy, deal: &Deal) -> Option<Action> {
     if deal.is_sending(view, Kind::Decline) {
         return None;
     }
+    let mut untried = None;
     let open = deal.tasks.iter().filter(|task| task.task == Task::Open);
-    let hopeless = open.filter_map(|task| hopeless(view, policy, deal, task).map(|reason| (task.index, reason)));
+    let hopeless =
+        open.filter_map(|task| hopeless(view, policy, deal, task, &mut untried).map(|reason| (task.index, reason)));
     let (indexes, reasons): (Vec<u32>, Vec<String>) = hopeless.take(MAX_DECLINED).unzip();
     reasons.into_iter().next().map(|reason| Action::Decline { deal: deal.id, indexes, reason })
 }
 
-/// Why an open task is given back.
-fn hopeless(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Option<String> {
+/// Why an open task is given back. `untried` keeps what is the same for all tasks that nobody has tried.
+fn hopeless(
+    view: &View,
+    policy: &Policy,
+    deal: &Deal,
+    task: &TaskState,
+    untried: &mut Option<Prospect>,
+) -> Option<String> {
     let patience = Timestamp::new(deal.terms.start).plus(policy.job_wait_s);
     let need = match &deal.work {
         Work::Impossible(reason) => return Some(reason.clone()),
@@ -42,20 +54,24 @@ fn hopeless(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Opti
     if need.elements.is_some_and(|elements| task.index as usize >= elements) {
         return Some("the job has no element for this task".to_owned());
     }
-    unable(view, policy, deal, need, task)
+    let prospect = if task.tries.is_empty() {
+        *untried.get_or_insert_with(|| could_run(view, deal, need, task))
+    } else {
+        could_run(view, deal, need, task)
+    };
+    unable(view, policy, deal, task, prospect)
 }
 
 /// What no worker here can run is given back while that gives the pool's stake back, too. Where workers are connected,
 /// and none of them could run it even if it were idle, that is after a short patience; where none is, at the last moment.
-fn unable(view: &View, policy: &Policy, deal: &Deal, need: &crate::view::Need, task: &TaskState) -> Option<String> {
-    let returns = deal.terms.stake_returns_until();
+fn unable(view: &View, policy: &Policy, deal: &Deal, task: &TaskState, prospect: Prospect) -> Option<String> {
     // A fifth of the time is left for the transaction.
     let last_moment_s = u64::from(deal.terms.duration) * 4 / 5;
-    let patience_s = match assign::could_run(view, deal, need, task) {
-        assign::Prospect::Some => return None,
-        assign::Prospect::None => policy.unable_wait_s.min(last_moment_s),
-        assign::Prospect::NobodyHere => last_moment_s,
+    let patience_s = match prospect {
+        Prospect::Some => return None,
+        Prospect::None => policy.unable_wait_s.min(last_moment_s),
+        Prospect::NobodyHere => last_moment_s,
     };
-    let is_over = view.now >= task.since.plus(patience_s) && view.now <= returns;
+    let is_over = view.now >= task.since.plus(patience_s) && view.now <= deal.terms.stake_returns_until();
     is_over.then(|| "no worker of this pool can run it".to_owned())
 }

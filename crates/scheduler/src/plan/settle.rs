@@ -69,6 +69,15 @@ fn ready<'a>(view: &View, deal: &'a Deal, task: &'a TaskState) -> Option<Ready<'
     deal.lists.iter().filter(has).max_by_key(|list| list.nth).map(|list| Ready { task, list })
 }
 
+/// Why a reported task can't be settled, if it can't.
+pub(crate) fn unsettled(view: &View, deal: &Deal, task: &TaskState) -> Option<String> {
+    let Task::Reported(Answer { worker, .. }) = task.task else { return None };
+    if view.workers.get(&worker).is_none_or(|worker| !covers(worker, &deal.terms)) {
+        return Some("its worker's bond does not cover the deal any more".to_owned());
+    }
+    ready(view, deal, task).is_none().then(|| "its worker's list has results that are still to come".to_owned())
+}
+
 /// Whether to send now what is ready: when nothing else of the deal will come, when a batch is full, or when the oldest
 /// has waited long enough and nothing of the deal is under way, since what is under way will make room for a bigger one.
 fn is_time(view: &View, policy: &Policy, deal: &Deal, ready: &[Ready<'_>], oldest_ms: u64, plan: &mut Plan) -> bool {

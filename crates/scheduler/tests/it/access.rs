@@ -277,7 +277,7 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
     service.stop().await
 }
 
-async fn refused(worker: &mut ScriptedWorker, wanted: &str) -> eyre::Result<()> {
+pub(crate) async fn refused(worker: &mut ScriptedWorker, wanted: &str) -> eyre::Result<()> {
     let heard = worker.hear().await?;
     let is_wanted = matches!(&heard, ToWorker::Refused { code, .. } if code == wanted);
     ensure!(is_wanted, "{heard:?} instead of a refusal");

@@ -304,7 +304,8 @@ async fn what_can_never_run_is_given_back_with_its_stake() -> eyre::Result<()> {
     job.image = None;
     requester.put_job(job.to_bytes()).await?;
     let terms = market.matched(&job, 3, market.own.address()).await?;
-    service.until_all(terms.id(), "declined").await?;
+    let view = service.until_all(terms.id(), "declined").await?;
+    assert_eq!(view.tasks[0].detail.as_deref(), Some("the app is shared, and the job names no image"));
     assert_eq!(market.free(market.own.address()).await?, free);
 
     // The job that never comes: after a while, its deal is given back, too.
@@ -331,7 +332,7 @@ async fn a_worker_that_lost_its_journal_has_its_task_taken_back_and_given_again(
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
     let terms = market.matched(&job, 1, market.own.address()).await?;
     worker.assignment().await?;
-    drop(worker);
+    worker.leave().await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
     ensure!(matches!(worker.letter(&[]).await?, Mail::Cancel { .. }), "it is not held any more");
     worker.work(&terms, "at last").await?;

@@ -6,7 +6,7 @@ use berth_chain::anvil::{Anvil, AnvilConfig, Mining};
 use berth_chain::tool::tool_path;
 use berth_protocol::Class;
 use berth_scheduler::{Scheduler, SchedulerError};
-use berth_wire::worker::ToScheduler;
+use berth_wire::{problem::Problem, worker::ToScheduler};
 use core::{net::SocketAddr, time::Duration};
 use eyre::{ContextCompat as _, bail};
 use std::sync::Arc;
@@ -141,12 +141,28 @@ async fn a_node_that_is_gone_for_a_while_is_waited_for() -> eyre::Result<()> {
     config.rpc = format!("http://{}", cable.address);
     config.rpc_ws = Some(format!("ws://{}", cable.address));
 
-    // At the start.
+    // At the start: whoever asks is told that it is not ready, and why.
+    let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    config.listen = address;
     let open = async {
-        sleep(Duration::from_millis(500)).await;
+        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let refused = loop {
+            match client.get(format!("http://{address}/readyz")).send().await {
+                Ok(answer) => break answer,
+                // Nobody listens yet.
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        assert_eq!(refused.status(), 503);
+        let problem: Problem = refused.json().await?;
+        assert_eq!(problem.code, "not-ready");
+        assert!(problem.detail.contains("can't be reached"), "{problem:?}");
+        assert!(client.get(format!("http://{address}/healthz")).send().await?.status().is_success());
         cable.open.send_replace(true);
+        eyre::Ok(())
     };
-    let (service, ()) = tokio::join!(Service::with(&market, config), open);
+    let (service, opened) = tokio::join!(Service::with(&market, config), open);
+    opened?;
     let service = service?;
     service.until_ready(true).await?;
 

@@ -340,6 +340,11 @@ impl Service {
         Ok(Self { address: running.address, running: Some(running), stop })
     }
 
+    /// One that runs elsewhere, at this address.
+    pub(crate) fn elsewhere(address: SocketAddr) -> Self {
+        Self { running: None, address, stop: CancellationToken::new() }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -577,6 +582,13 @@ impl ScriptedWorker {
 }
 
 impl ScriptedWorker {
+    /// Closes the connection; whatever was said before is heard.
+    pub(crate) async fn leave(mut self) -> eyre::Result<()> {
+        self.socket.close(None).await?;
+        while self.socket.next().await.is_some_and(|said| said.is_ok()) {}
+        Ok(())
+    }
+
     /// Says what no worker says.
     pub(crate) async fn nonsense(&mut self) -> eyre::Result<()> {
         Ok(self.socket.send(Message::text("{\"type\":\"sing\"}")).await?)

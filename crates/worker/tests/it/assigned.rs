@@ -62,16 +62,16 @@ fn a_sound_assignment_is_taken_with_its_element_and_its_apps_environment() {
 
 #[test]
 fn what_is_not_what_it_says_is_declined() {
-    type Forge = fn(&mut Assign);
-    let forged: [(&str, Forge); 8] = [
-        ("terms", |a| a.terms.pool_price.0 += 1),
-        ("deal", |a| a.deal = B256::repeat_byte(1)),
-        ("task 300", |a| a.index = 300),
-        ("job", |a| a.job.push(' ')),
-        ("job", |a| a.job_hash = B256::ZERO),
-        ("signed", |a| a.index = 4),
-        ("signed", |a| a.signature = vec![0; 65].into()),
-        ("app", |a| a.app = pool().get()),
+    type Forgery<'a> = (&'a str, &'a dyn Fn(&mut Assign));
+    let forged: [Forgery<'_>; 8] = [
+        ("terms", &|a| a.terms.pool_price.0 += 1),
+        ("deal", &|a| a.deal = B256::repeat_byte(1)),
+        ("task 300", &|a| a.index = 300),
+        ("job", &|a| a.job.push(' ')),
+        ("job", &|a| a.job_hash = B256::ZERO),
+        ("signed", &|a| a.index = 4),
+        ("signed", &|a| a.signature = vec![0; 65].into()),
+        ("app", &|a| a.app = pool().get()),
     ];
     for (named, forge) in forged {
         let mut assign = letter(3, |_, _, _| {});

@@ -13,6 +13,7 @@ use self::{
 };
 use crate::{
     args::{Down, Status, Up},
+    command::daemon,
     exit::Exit,
     hint::Failure,
     render::{Progress, Report, fields, table},
@@ -46,9 +47,9 @@ pub(super) async fn up(args: Up) -> Result<Report, Failure> {
     drop(progress);
     let report = shown(&dir, &state);
     if args.foreground {
+        let stop_asked = daemon::stop_by_signal()?;
         crate::render::err(&String::from_utf8_lossy(&report.data));
-        // Fails only where signals can't be had at all; then there is no waiting.
-        drop(tokio::signal::ctrl_c().await);
+        stop_asked.cancelled().await;
         return stop(&dir, &state).await;
     }
     Ok(report)
@@ -64,7 +65,7 @@ async fn build(dir: &Path, args: &Up, state: &mut State, progress: &Progress) ->
     state.market = format!("http://127.0.0.1:{}", ports[0]);
     state.scheduler = format!("http://127.0.0.1:{}", ports[1]);
     state.pool = market.pool.to_string();
-    process::configure(dir, &rpc, &market, state)?;
+    process::configure(dir, &market, state)?;
     process::start_services(dir, state)?;
     state.save(dir)?;
     ready(dir, state, "the order book", || process::is_market_ready(&state.market)).await?;

@@ -131,7 +131,7 @@ pub(super) fn ports(count: usize) -> Result<Vec<u16>, Failure> {
 }
 
 /// Writes the services' configurations and the profile.
-pub(super) fn configure(dir: &Path, rpc: &Rpc, market: &Founded, state: &State) -> Result<(), Failure> {
+pub(super) fn configure(dir: &Path, market: &Founded, state: &State) -> Result<(), Failure> {
     let listen = |url: &str| url.trim_start_matches("http://").to_owned();
     write_toml(
         &dir.join("market.toml"),
@@ -167,7 +167,6 @@ pub(super) fn configure(dir: &Path, rpc: &Rpc, market: &Founded, state: &State) 
         password_file: Some("password.txt".into()),
         docker_app: Some(market.app.to_string()),
     };
-    let _ = rpc;
     write_toml(&dir.join("profile.toml"), &profile)
 }
 

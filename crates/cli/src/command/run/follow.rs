@@ -20,6 +20,8 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(30);
 const SILENT_PAUSE: Duration = Duration::from_millis(500);
 /// How often to look at the chain while the scheduler does not help.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// For how long a node may be away before there is no more waiting for it: long enough for it to be restarted.
+const NODE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Waits for the end of all tasks, and gives it.
 pub(crate) async fn follow(
@@ -28,47 +30,63 @@ pub(crate) async fn follow(
     matched: &Matched,
     progress: &Progress,
 ) -> Result<Endings, Failure> {
-    let mut seq = None;
+    let mut told = Told { seq: None, over: false };
     let mut looked = Instant::now();
+    let mut answered = Instant::now();
     loop {
-        let answer = client.deal(matched.deal.get(), seq, LONG_POLL).await;
-        let mut over = false;
-        match &answer {
+        if !told.over {
+            told.ask(client, matched, progress).await?;
+        }
+        if !told.over && looked.elapsed() < LOOK_EVERY {
+            continue;
+        }
+        looked = Instant::now();
+        match look(chain, matched).await {
+            Ok(Some(endings)) => return Ok(endings),
+            Ok(None) => {
+                answered = Instant::now();
+                // The scheduler's node may be ahead of ours.
+                sleep(UNKNOWN_PAUSE).await;
+            }
+            Err(failure) if is_away(&failure) && answered.elapsed() < NODE_PATIENCE => {
+                progress.step("the node does not answer; trying again");
+                sleep(SILENT_PAUSE).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// What the scheduler has told so far.
+struct Told {
+    seq: Option<u64>,
+    /// All tasks have ended, by its word.
+    over: bool,
+}
+
+impl Told {
+    /// Waits for news of the deal, for a while.
+    async fn ask(&mut self, client: &SchedulerClient, matched: &Matched, progress: &Progress) -> Result<(), Failure> {
+        match client.deal(matched.deal.get(), self.seq, LONG_POLL).await {
             Ok(view) => {
-                seq = Some(view.seq);
-                progress.step(describe(view));
-                over = !view.tasks.is_empty() && view.tasks.iter().all(is_over);
+                self.seq = Some(view.seq);
+                self.over = !view.tasks.is_empty() && view.tasks.iter().all(is_over);
+                progress.step(describe(&view));
             }
             Err(ClientError::Refused(problem)) if problem.status == 404 => sleep(UNKNOWN_PAUSE).await,
             Err(error) if error.is_transient() => {
                 progress.step("the scheduler does not answer; looking at the chain");
                 sleep(SILENT_PAUSE).await;
             }
-            Err(_) => {}
+            Err(error) => return Err(error.into()),
         }
-        if let Err(error) = answer
-            && !error.is_transient()
-            && !matches!(&error, ClientError::Refused(problem) if problem.status == 404)
-        {
-            return Err(error.into());
-        }
-        if over || looked.elapsed() >= LOOK_EVERY {
-            looked = Instant::now();
-            if let Some(endings) = look(chain, matched).await? {
-                return Ok(endings);
-            }
-        }
+        Ok(())
     }
 }
 
 /// The endings, if all tasks have one; a failure once nothing can end them any more but a claim.
 async fn look(chain: &Chain, matched: &Matched) -> Result<Option<Endings>, Failure> {
-    let endings = match Endings::read(chain, matched).await {
-        Ok(endings) => endings,
-        // A node that is down now may be back before the deadlines are over.
-        Err(failure) if failure.code == "node-unreachable" => return Ok(None),
-        Err(failure) => return Err(failure),
-    };
+    let endings = Endings::read(chain, matched).await?;
     if endings.are_complete(&matched.terms) {
         return Ok(Some(endings));
     }
@@ -82,6 +100,11 @@ async fn look(chain: &Chain, matched: &Matched) -> Result<Option<Endings>, Failu
         .hint("`berth account show` shows when it is back"))
 }
 
+/// A node that is down now may be back before the deadlines are over.
+fn is_away(failure: &Failure) -> bool {
+    matches!(&*failure.code, "node-unreachable" | "node-slow")
+}
+
 fn is_over(task: &TaskView) -> bool {
     task.phase.parse::<Phase>().is_ok_and(Phase::is_final)
 }
@@ -90,6 +113,9 @@ fn is_over(task: &TaskView) -> bool {
 fn describe(view: &DealView) -> String {
     if let Some(missing) = &view.waiting_for {
         return format!("the scheduler waits for {missing}");
+    }
+    if view.tasks.is_empty() {
+        return "the scheduler has the deal".to_owned();
     }
     if let [task] = &*view.tasks {
         let stage = match task.stage {

@@ -69,7 +69,9 @@ pub(super) async fn run(settings: &Settings, args: args::Run) -> Result<Report, 
         return Ok(detached(&matched));
     }
     tokio::select! {
-        report = finish(&plan, &intent, &signer, matched, &progress) => report,
+        report = finish(&plan, &intent, &signer, matched, &progress) => {
+            report.map_err(|failure| failure.hint(format!("the job goes on: `berth task result {deal}` fetches its result")))
+        }
         _ = tokio::signal::ctrl_c() => Err(detached_failure(deal)),
     }
 }
@@ -247,7 +249,12 @@ async fn match_offers(
         if asked.volume == 1 { "" } else { "s" },
         chain.token.show(plan.total)
     ));
-    let mined = chain.send(signer, vec![Call { to: chain.deployment.berth, calldata, note: "match" }]).await?;
+    let sent = chain.send(signer, vec![Call { to: chain.deployment.berth, calldata, note: "match" }]).await;
+    // Between sending and hearing of it a node may go away: then only the chain can tell.
+    let mined = sent.map_err(|failure| match &*failure.code {
+        "node-unreachable" | "node-slow" => failure.hint("`berth task list` shows whether the deal was made"),
+        _ => failure,
+    })?;
     let spent = Spent::of(&mined);
     let transaction = mined.first().map(|mined| mined.tx).unwrap_or_default();
     let receipt = chain.receipt(transaction).await?;

@@ -100,11 +100,15 @@ pub(crate) fn choose(wanted: &Wanted, apps: &[AppOffer], pools: &[PoolOffer]) ->
 fn app_fits(wanted: &Wanted, app: &AppOffer) -> Result<(), Why> {
     lasts(wanted, app.order.expiry, app.listed.remaining)?;
     admits(app.order.requester_rule, None, wanted.requester, "its app serves other requesters only")?;
-    // A rule on the dataset's side that admits only some dataset admits none at all.
-    if Rule::decode(app.order.dataset_rule).admits(None, Address::ZERO) == Some(false) {
-        return Err(Why::Rule("its app runs with a dataset only"));
+    no_dataset(app.order.dataset_rule, "its app runs with certain datasets only")
+}
+
+/// There is no dataset: whoever wants a certain one, or a certain owner's, is not served.
+fn no_dataset(rule: B256, why: &'static str) -> Result<(), Why> {
+    match Rule::decode(rule) {
+        Rule::Any | Rule::Contract(_) => Ok(()),
+        Rule::Account(_) | Rule::Asset(_) => Err(Why::Rule(why)),
     }
-    Ok(())
 }
 
 fn pair(wanted: &Wanted, app: &AppOffer, pool: &PoolOffer) -> Result<Quote, Why> {
@@ -130,6 +134,7 @@ fn pair(wanted: &Wanted, app: &AppOffer, pool: &PoolOffer) -> Result<Quote, Why>
     }
     let app_id = AssetId::new(app.order.app);
     admits(order.requester_rule, None, wanted.requester, "the pool serves other requesters only")?;
+    no_dataset(order.dataset_rule, "the pool runs with certain datasets only")?;
     admits(order.app_rule, app_id, app.listed.signer, "the pool runs other apps only")?;
     admits(app.order.pool_rule, AssetId::new(order.pool), pool.listed.signer, "the app runs in other pools only")?;
     if pool.listed.url.is_none() {
@@ -177,5 +182,148 @@ impl Why {
             Self::NoUrl => "it does not say where its scheduler is".to_owned(),
             Self::Asked(why) => why.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_protocol::order::UNLIMITED;
+    use berth_wire::{
+        market::Listed,
+        order::{AnyOrder, AppOrder, PoolOrder, SignedOrder},
+    };
+
+    fn id(byte: u8, kind: u8) -> B256 {
+        let mut id = B256::repeat_byte(byte);
+        id[31] = kind;
+        id
+    }
+
+    fn listed(hash: u8, order: AnyOrder, url: Option<&str>) -> Listed {
+        let order = SignedOrder { order, signature: vec![0; 65].into() };
+        Listed {
+            hash: B256::repeat_byte(hash),
+            signer: Address::repeat_byte(hash),
+            remaining: UNLIMITED,
+            url: url.map(str::to_owned),
+            name: None,
+            order,
+        }
+    }
+
+    fn app(hash: u8, price: u128) -> AppOffer {
+        let order = AppOrder {
+            app: id(1, 1),
+            price: price.into(),
+            volume: UNLIMITED,
+            tag: B256::ZERO,
+            dataset_rule: B256::ZERO,
+            pool_rule: B256::ZERO,
+            requester_rule: B256::ZERO,
+            expiry: 10_000,
+            epoch: 0,
+            salt: B256::ZERO,
+        };
+        AppOffer { listed: listed(hash, AnyOrder::App(order.clone()), None), order }
+    }
+
+    fn pool(hash: u8, price: u128) -> PoolOffer {
+        let order = PoolOrder {
+            pool: id(hash, 3),
+            price: price.into(),
+            volume: UNLIMITED,
+            tag: B256::ZERO,
+            operator: Address::repeat_byte(9),
+            parallel: 2,
+            worker_stake: 0.into(),
+            pool_stake: 0.into(),
+            operator_share_bps: 0,
+            min_duration: 10,
+            max_duration: 1_000,
+            max_trust: 1,
+            app_rule: B256::ZERO,
+            dataset_rule: B256::ZERO,
+            requester_rule: B256::ZERO,
+            expiry: 10_000,
+            epoch: 0,
+            salt: B256::ZERO,
+        };
+        PoolOffer { listed: listed(hash, AnyOrder::Pool(order.clone()), Some("http://here")), order }
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            requester: Address::repeat_byte(5),
+            volume: 4,
+            trust: 1,
+            max_price: None,
+            timeout: None,
+            now: Timestamp::new(1_000),
+            max_span: 100_000,
+        }
+    }
+
+    fn why(wanted: &Wanted, app: AppOffer, pool: PoolOffer) -> Option<Why> {
+        let (quotes, mut misfits) = choose(wanted, &[app], &[pool]);
+        assert!(quotes.is_empty() != misfits.is_empty(), "an offer fits, or says why not");
+        misfits.pop().map(|misfit| misfit.why)
+    }
+
+    #[test]
+    fn the_cheapest_pair_comes_first() {
+        let (quotes, misfits) = choose(&wanted(), &[app(20, 7), app(21, 3)], &[pool(30, 5), pool(31, 1)]);
+        let prices: Vec<u128> = quotes.iter().map(|quote| quote.price.units()).collect();
+        assert_eq!(prices, [4, 8, 8, 12]);
+        assert!(misfits.is_empty());
+        assert_eq!(quotes[0].duration, 600, "ten minutes, unless the pool or the user says otherwise");
+    }
+
+    #[test]
+    fn every_offer_that_does_not_fit_says_why() {
+        let base = wanted();
+        assert_eq!(why(&base, app(20, 1), pool(30, 1)), None);
+        let poor = Wanted { max_price: Some(Amount::new(1)), ..base.clone() };
+        let price = Why::Price { price: Amount::new(2), max: Amount::new(1) };
+        assert_eq!(why(&poor, app(20, 1), pool(30, 1)), Some(price));
+        let sure = Wanted { trust: 5, ..base.clone() };
+        assert_eq!(why(&sure, app(20, 1), pool(30, 1)), Some(Why::Trust(1)));
+        let short = Wanted { timeout: Some(3), ..base.clone() };
+        assert_eq!(why(&short, app(20, 1), pool(30, 1)), Some(Why::TooShort { min: 10 }));
+        let long = Wanted { timeout: Some(2_000), ..base.clone() };
+        assert_eq!(why(&long, app(20, 1), pool(30, 1)), Some(Why::TooLong { max: 1_000 }));
+        let many = Wanted { volume: 1_000, ..base.clone() };
+        assert_eq!(why(&many, app(20, 1), pool(30, 1)), Some(Why::Span { span: 300_000, max: 100_000 }));
+        let late = Wanted { now: Timestamp::new(9_990), ..base.clone() };
+        assert_eq!(why(&late, app(20, 1), pool(30, 1)), Some(Why::Expires));
+        let mut few = pool(30, 1);
+        few.listed.remaining = 3;
+        assert_eq!(why(&base, app(20, 1), few), Some(Why::Left(3)));
+        let mut needy = app(20, 1);
+        needy.order.tag = B256::with_last_byte(1);
+        assert_eq!(why(&base, needy, pool(30, 1)), Some(Why::Tag));
+        let mut nowhere = pool(30, 1);
+        nowhere.listed.url = None;
+        assert_eq!(why(&base, app(20, 1), nowhere), Some(Why::NoUrl));
+    }
+
+    #[test]
+    fn rules_admit_accounts_and_assets_and_leave_contracts_to_the_chain() {
+        let base = wanted();
+        let mut pools = pool(30, 1);
+        pools.order.requester_rule = Rule::Account(Address::repeat_byte(6)).encode();
+        assert!(matches!(why(&base, app(20, 1), pools.clone()), Some(Why::Rule(_))));
+        pools.order.requester_rule = Rule::Account(base.requester).encode();
+        assert_eq!(why(&base, app(20, 1), pools.clone()), None);
+        pools.order.app_rule = Rule::Asset(id(2, 1)).encode();
+        assert!(matches!(why(&base, app(20, 1), pools.clone()), Some(Why::Rule(_))));
+        pools.order.app_rule = Rule::Contract(Address::repeat_byte(8)).encode();
+        assert_eq!(why(&base, app(20, 1), pools.clone()), None);
+        pools.order.dataset_rule = Rule::Asset(id(4, 2)).encode();
+        assert!(matches!(why(&base, app(20, 1), pools.clone()), Some(Why::Rule(_))));
+        pools.order.dataset_rule = B256::ZERO;
+        let mut apps = app(20, 1);
+        apps.order.pool_rule = Rule::Asset(id(31, 3)).encode();
+        assert!(matches!(why(&base, apps, pools), Some(Why::Rule(_))));
     }
 }

@@ -145,7 +145,7 @@ impl Receipt<'_> {
                         None => failure.hint("it wrote nothing to its error output"),
                     }
                 }
-                Outcome::Failed { digest, detail, .. } => {
+                Outcome::Failed { digest, detail, stderr } => {
                     let known = digest.failure();
                     let code = known.map_or("failure", failure_code);
                     let what =
@@ -155,6 +155,10 @@ impl Receipt<'_> {
                         failure.causes.push(detail.clone());
                         failure
                     });
+                    let failure = match stderr {
+                        Some(path) => failure.hint(format!("its error output is in {}", path.display())),
+                        None => failure,
+                    };
                     failure
                         .hint(advice(code))
                         .hint("nine tenths of the pool's price, and the app's, went back to the payer")

@@ -20,7 +20,7 @@ pub(crate) enum Outcome {
     /// A result, all of whose bytes have the hashes that the chain stands for.
     Verified { manifest: Manifest, folder: PathBuf, stdout: Option<PathBuf>, stderr: Option<PathBuf> },
     /// A failure that was paid for at a tenth.
-    Failed { digest: ResultDigest, detail: Option<String> },
+    Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf> },
     /// No result: the price went back.
     GivenBack,
 }
@@ -38,7 +38,7 @@ pub(crate) async fn fetch(
     let stderr = log(client, task, view.and_then(|view| view.stderr), &folder.join(STDERR)).await;
     if digest.is_failure() {
         let detail = view.and_then(|view| view.detail.clone());
-        return Ok(Outcome::Failed { digest: *digest, detail });
+        return Ok(Outcome::Failed { digest: *digest, detail, stderr });
     }
     // The client compares these bytes' hash with the digest.
     let bytes = client.manifest(task.get(), digest.get()).await?;

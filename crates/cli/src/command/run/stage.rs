@@ -2,7 +2,7 @@
 
 use crate::{
     hint::Failure,
-    intent::{InputFile, RunIntent},
+    intent::{InputFile, RunIntent, bad_job},
 };
 use berth_wire::{
     client::SchedulerClient,
@@ -21,7 +21,7 @@ pub(super) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job,
     let hashed = tokio::task::spawn_blocking(move || files.iter().map(input).collect::<Result<Vec<_>, _>>()).await;
     let inputs = hashed.expect("hashing files does not panic")?;
     let job = Job { image, inputs, ..intent.job.clone() };
-    job.check().map_err(|error| Failure::usage("job", error.to_string()))?;
+    job.check().map_err(|error| bad_job(&error))?;
     Ok(job)
 }
 
