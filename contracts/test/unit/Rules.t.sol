@@ -84,6 +84,12 @@ contract RulesOfAMatch is World {
         _expectRefused(Place.RequestPool, Rule.wrap(bytes32(uint256(0xdead) << 160)));
     }
 
+    /// @dev The library alone: at a match the signature refuses a requester of zero as well.
+    function test_WhenARuleNamesAnAssetThatNobodyOwnsNotEvenNobodyIsAdmitted() public view {
+        Rule rule = Rule.wrap(bytes32(uint256(0xdead) << 160));
+        assertFalse(rule.admitsRequester(assets, address(0)));
+    }
+
     function test_RevertWhen_ADatasetIsAskedForAndThereIsNone() public {
         Orders memory orders = _ordersWithoutDataset();
         Rule[4] memory rules = [

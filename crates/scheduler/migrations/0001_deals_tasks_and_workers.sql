@@ -41,7 +41,8 @@ CREATE TABLE deal (
     log_index   INTEGER NOT NULL,
     seq         INTEGER NOT NULL CHECK (seq > 0),               -- rises with each change of the deal or its tasks
     opened      INTEGER NOT NULL CHECK (opened IN (0, 1)),      -- its tasks are there
-    ended       INTEGER NOT NULL CHECK (ended IN (0, 1))        -- each of them has ended
+    ended       INTEGER NOT NULL CHECK (ended IN (0, 1)),       -- each of them has ended
+    given_up    TEXT                                            -- why we gave tasks of it back
 ) STRICT;
 CREATE INDEX deal_going ON deal (block, log_index) WHERE ended = 0;
 CREATE INDEX deal_latest ON deal (block, log_index);

@@ -55,6 +55,7 @@ pub(crate) fn deal(terms: DealTerms) -> Deal {
         seq: 1,
         opened: false,
         ended: false,
+        given_up: None,
     }
 }
 

@@ -336,7 +336,8 @@ impl Viewer {
             });
         }
         let sendings = sendings(&mut tx, tip).await?;
-        let bonds = store::bond::all(&mut tx).await?;
+        // Workers matter to deals only.
+        let bonds = if rows.is_empty() { Vec::new() } else { store::bond::all(&mut tx).await? };
         let mail = store::mail::waiting(&mut tx).await?;
         tx.commit().await?;
         let presence = self.presence.snapshot();

@@ -201,7 +201,11 @@ async fn a_foreign_database_or_a_taken_port_ends_the_start_and_is_left_alone() -
     // A book of another chain: its own name is in it.
     let elsewhere = World::start(Mining::Every(0.05)).await?;
     let config = elsewhere.config("moved.db");
-    std::fs::copy(world.folder.path().join("market.db"), &config.database)?;
+    // Not a copy of the file: the book is running, and part of it may still be in its log.
+    let book = SqlitePool::connect_with(SqliteConnectOptions::new().filename(world.folder.path().join("market.db")));
+    let book = book.await?;
+    sqlx::query("VACUUM INTO $1").bind(config.database.display().to_string()).execute(&book).await?;
+    book.close().await;
     ensure!(matches!(start(config).await, Err(MarketError::Follow(_))));
     Ok(())
 }

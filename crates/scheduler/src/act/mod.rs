@@ -27,8 +27,9 @@ use berth_chain::{
 };
 use berth_fault::Faults;
 use berth_protocol::{
-    Class, DealId, TaskId, WorkerAddr,
+    Class, DealId, ResultDigest, TaskId, WorkerAddr,
     domain::{Assignment, Domain},
+    single::SingleList,
     task::{Event, Phase, Task},
 };
 pub(crate) use call::Route;
@@ -239,16 +240,19 @@ impl Actor {
         self.before(Phase::Settling);
         let mut tx = self.db.write().await?;
         let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
+        let all = store::task::of_deal(&mut tx, id).await?;
         let mut lists = store::list::of_deal(&mut tx, id).await?;
         lists.retain(|list| wanted.contains(&(list.worker, list.nth)));
-        let mut rows = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            let row = store::task::get(&mut tx, *task).await?;
-            let Some(row) = row.filter(|row| row.task.phase() == Phase::Reported) else { continue };
-            let (Some(worker), Some(digest)) = store::task::parts(row.task) else { continue };
-            if lists.iter().any(|list| list.worker == worker) {
-                rows.push((row, digest));
-            }
+        // Of two lists that answer one task, the contract takes the first: that of the worker whose answer counts here.
+        lists.sort_by_cached_key(|list| strangers(&deal, &all, list));
+        let is_carried = |row: &&store::task::Row| {
+            row.task.phase() == Phase::Reported
+                && tasks.contains(&row.id)
+                && store::task::parts(row.task).0.is_some_and(|worker| lists.iter().any(|list| list.worker == worker))
+        };
+        let mut rows: Vec<(&store::task::Row, ResultDigest)> = Vec::new();
+        for row in all.iter().filter(is_carried) {
+            rows.extend(store::task::parts(row.task).1.map(|digest| (row, digest)));
         }
         if rows.is_empty() {
             return Ok(false);
@@ -310,6 +314,7 @@ impl Actor {
         if outbox::outcome(&mut tx, &intent.key).await?.is_some() {
             return Ok(false);
         }
+        store::deal::give_up(&mut tx, id, reason).await?;
         self.send(&mut tx, &deal, Kind::Decline, &intent).await?;
         tx.commit().await?;
         self.sender.wake();
@@ -346,6 +351,16 @@ async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(De
     let job = store::job::document(conn, deal.job_hash).await?.and_then(|bytes| String::from_utf8(bytes).ok());
     let descriptor = store::app::descriptor(conn, deal.app).await?;
     Ok(job.zip(descriptor).map(|(job, descriptor)| (deal, job, descriptor)))
+}
+
+/// How many entries of a list answer a task that is another worker's.
+fn strangers(deal: &Deal, tasks: &[store::task::Row], list: &store::list::List) -> usize {
+    let entries = SingleList::decode(&deal.terms, &list.entries);
+    let is_anothers = |index: u32| {
+        let row = tasks.iter().find(|row| row.index == index);
+        row.and_then(|row| store::task::parts(row.task).0).is_some_and(|worker| worker != list.worker)
+    };
+    entries.map_or(0, |entries| entries.entries().iter().filter(|(index, _)| is_anothers(*index)).count())
 }
 
 /// Whether a task is one that may still be answered.

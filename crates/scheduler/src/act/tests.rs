@@ -349,6 +349,32 @@ async fn an_answer_that_comes_second_is_kept_for_the_chain_to_choose() {
 }
 
 #[tokio::test]
+async fn of_two_lists_that_answer_one_task_the_one_whose_answer_counts_comes_first() {
+    let desk = Desk::with(2).await;
+    let lost =
+        |index: u32| Action::Release { task: desk.deal.id.task(index), worker: desk.worker(0), outcome: Outcome::Lost };
+    desk.run(&[Action::Open(desk.deal.id), desk.assign(0, 0), desk.assign(1, 0)]).await;
+    desk.run(&[lost(0), desk.assign(0, 1)]).await;
+    let (first, second) = (desk.upload(b"first").await, desk.upload(b"second").await);
+    assert_eq!(desk.report(0, 0, &[(0, first)]).await, Err("superseded".to_owned()));
+    desk.report(0, 1, &[(0, first), (1, first)]).await.expect("good");
+    desk.report(1, 0, &[(0, second)]).await.expect("good");
+    desk.run(&desk.planned().await).await;
+    let key = desk.task(0).await.settlement.expect("it is settling");
+    let mut tx = desk.actor.db.read().await.expect("reads");
+    let (calldata,): (Vec<u8>,) = sqlx::query_as("SELECT calldata FROM outbox WHERE key = $1")
+        .bind(key)
+        .fetch_one(&mut *tx)
+        .await
+        .expect("reads");
+    let place = |n: usize| {
+        let address = desk.worker(n).get();
+        calldata.windows(20).position(|bytes| bytes == address.as_slice()).expect("its list is there")
+    };
+    assert!(place(1) < place(0));
+}
+
+#[tokio::test]
 async fn progress_and_decline_count_only_from_the_worker_that_has_the_task() {
     let desk = Desk::with(1).await;
     let task = desk.deal.id.task(0);

@@ -126,7 +126,7 @@ pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) 
     };
     let deal = store::deal::get(&mut tx, row.deal).await?.ok_or_else(unknown)?;
     let view = snapshot(&api, &deal).await;
-    Ok(Json(task_view(&row, attempts, report.as_ref(), &view)))
+    Ok(Json(task_view(&deal, &row, attempts, report.as_ref(), &view)))
 }
 
 async fn waiting_for(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Option<String>, No> {
@@ -163,14 +163,21 @@ async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View)
         reports.iter().find(|(index, report)| *index == row.index && report.worker == worker).map(|(_, report)| report)
     };
     let count = |row: &Row| attempts.get(&row.id).copied().unwrap_or_default();
-    let tasks = tasks.iter().map(|row| task_view(row, count(row), answer(row), view)).collect();
+    let tasks = tasks.iter().map(|row| task_view(deal, row, count(row), answer(row), view)).collect();
     Ok(DealView { tasks, ..bare(deal, waiting_for) })
 }
 
-fn task_view(row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> TaskView {
+fn task_view(deal: &Deal, row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> TaskView {
     let (worker, digest) = store::task::parts(row.task);
     let report = report.filter(|report| Some(report.digest) == digest);
     let failure = digest.and_then(berth_protocol::ResultDigest::failure);
+    let detail = match failure {
+        Some(failure) => {
+            let told = report.and_then(|report| report.failure.clone());
+            Some(told.unwrap_or_else(|| failure.describe().to_owned()))
+        }
+        None => deal.given_up.clone().filter(|_| row.task.phase() == Phase::Declined),
+    };
     TaskView {
         task: row.id.get(),
         deal: row.deal.get(),
@@ -180,9 +187,7 @@ fn task_view(row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> 
         worker: worker.map(berth_protocol::WorkerAddr::get),
         digest: digest.map(berth_protocol::ResultDigest::get),
         failure: failure.map(|failure| failure_code(failure).to_owned()),
-        detail: failure.map(|failure| {
-            report.and_then(|report| report.failure.clone()).unwrap_or_else(|| failure.describe().to_owned())
-        }),
+        detail,
         stdout: report.and_then(|report| report.stdout),
         stderr: report.and_then(|report| report.stderr),
         wall_ms: report.map(|report| report.wall_ms),

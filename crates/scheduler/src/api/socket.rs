@@ -33,6 +33,8 @@ const BLOCK_WAIT: Duration = Duration::from_secs(1);
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest session of a worker.
 const MAX_SESSION_S: u64 = 7 * 24 * 60 * 60;
+/// What a connection gathers before it reads or writes: most messages are far smaller.
+const BUFFER_BYTES: usize = 4 << 10;
 /// Letters that are read at once.
 const LETTERS: u32 = 64;
 
@@ -40,6 +42,9 @@ pub(super) async fn connect(State(api): State<Arc<Api>>, upgrade: WebSocketUpgra
     upgrade
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
+        // The usual 128 KiB each would be gigabytes for thousands of idle workers.
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(|socket| async move { Connection { api, socket }.serve().await })
 }
 
@@ -173,8 +178,11 @@ impl Connection {
         self.api.signals.wake();
         let mut sent = hello.last_seq;
         let mut heard = Instant::now();
+        let mut has_mail = true;
         loop {
-            sent = self.deliver(worker, sent).await?;
+            if core::mem::take(&mut has_mail) {
+                sent = self.deliver(worker, sent).await?;
+            }
             tokio::select! {
                 biased;
                 () = self.api.stop.cancelled() => return Err(Over::Stopping),
@@ -185,7 +193,7 @@ impl Connection {
                         self.take(worker, line, message).await?;
                     }
                 }
-                () = line.bell.notified() => {}
+                () = line.bell.notified() => has_mail = true,
                 () = sleep_until(heard + self.api.silence) => return Err(Over::Silent),
                 () = sleep_until(over_at) => return Err(Over::Expired),
             }

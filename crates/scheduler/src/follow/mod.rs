@@ -148,6 +148,7 @@ impl Ledger {
             seq: 1,
             opened: false,
             ended: false,
+            given_up: None,
         };
         observe::deal_seen(id, at.block.number);
         store::deal::insert(conn, &deal).await

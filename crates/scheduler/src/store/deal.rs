@@ -29,6 +29,8 @@ pub(crate) struct Deal {
     pub(crate) opened: bool,
     /// Whether each of them has ended.
     pub(crate) ended: bool,
+    /// Why we gave tasks of it back.
+    pub(crate) given_up: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -45,6 +47,7 @@ struct Row {
     seq: i64,
     opened: i64,
     ended: i64,
+    given_up: Option<String>,
 }
 
 impl TryFrom<Row> for Deal {
@@ -69,6 +72,7 @@ impl TryFrom<Row> for Deal {
             seq: unsigned(TABLE, row.seq)?,
             opened: row.opened != 0,
             ended: row.ended != 0,
+            given_up: row.given_up,
         })
     }
 }
@@ -76,7 +80,8 @@ impl TryFrom<Row> for Deal {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, terms, app, dataset, requester, beneficiary, job_hash, block, log_index, seq, opened, ended ",
+            "SELECT id, terms, app, dataset, requester, beneficiary, job_hash, block, log_index, seq, opened, ended, ",
+            "given_up ",
             "FROM deal ",
             $rest
         )
@@ -146,6 +151,16 @@ pub(crate) async fn open(conn: &mut SqliteConnection, id: DealId) -> Result<bool
         .execute(conn)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Notes why tasks are given back.
+pub(crate) async fn give_up(conn: &mut SqliteConnection, id: DealId, reason: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE deal SET given_up = $1 WHERE id = $2")
+        .bind(reason)
+        .bind(id.get().to_vec())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Raises `seq`, and writes down whether each task has ended. To be called in every transaction that changes a deal's

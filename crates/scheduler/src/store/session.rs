@@ -101,6 +101,15 @@ pub(crate) async fn count_challenges(conn: &mut SqliteConnection) -> Result<u64,
     super::unsigned("challenge", count)
 }
 
+/// Forgets the challenges that were given out first.
+pub(crate) async fn drop_oldest_challenges(conn: &mut SqliteConnection, count: u64) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM challenge WHERE nonce IN (SELECT nonce FROM challenge ORDER BY expires, nonce LIMIT $1)")
+        .bind(signed(count))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Forgets what is over.
 pub(crate) async fn drop_expired(conn: &mut SqliteConnection, now: u64) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM challenge WHERE expires < $1").bind(signed(now)).execute(&mut *conn).await?;

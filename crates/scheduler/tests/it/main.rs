@@ -2,6 +2,8 @@
 //! scripted: they say what a worker says, and run nothing.
 
 mod access;
+mod crash;
 mod paid;
+mod reorg;
 mod start;
 mod support;

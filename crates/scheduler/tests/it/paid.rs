@@ -304,7 +304,8 @@ async fn what_can_never_run_is_given_back_with_its_stake() -> eyre::Result<()> {
     job.image = None;
     requester.put_job(job.to_bytes()).await?;
     let terms = market.matched(&job, 3, market.own.address()).await?;
-    service.until_all(terms.id(), "declined").await?;
+    let view = service.until_all(terms.id(), "declined").await?;
+    assert_eq!(view.tasks[0].detail.as_deref(), Some("the app is shared, and the job names no image"));
     assert_eq!(market.free(market.own.address()).await?, free);
 
     // The job that never comes: after a while, its deal is given back, too.

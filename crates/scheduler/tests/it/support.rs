@@ -285,7 +285,8 @@ impl Market {
             store: folder.join("blobs"),
             settle_batch: 100,
             settle_wait: Duration::ZERO,
-            heartbeat: Duration::from_millis(300),
+            // Scripted workers say nothing while the script is about others.
+            heartbeat: Duration::from_secs(2),
             missed_heartbeats: 3,
             reconnect_grace: Duration::from_millis(500),
             job_wait: Duration::from_secs(600),
@@ -338,6 +339,11 @@ impl Service {
         let stop = CancellationToken::new();
         let running = Scheduler::start(config, market.operator.clone(), Default::default(), stop.clone()).await?;
         Ok(Self { address: running.address, running: Some(running), stop })
+    }
+
+    /// One that runs elsewhere, at this address.
+    pub(crate) fn elsewhere(address: SocketAddr) -> Self {
+        Self { running: None, address, stop: CancellationToken::new() }
     }
 
     pub(crate) fn url(&self) -> String {
