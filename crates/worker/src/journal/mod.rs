@@ -85,9 +85,10 @@ impl JournalError {
     /// What to do about it.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Open { .. } | Self::Migrate { .. } | Self::Foreign { .. } => Class::Refused,
+            Self::Foreign { .. } => Class::Refused,
             Self::Statement(_) | Self::Gap { .. } => Class::Retry,
-            Self::Corrupt { .. } => Class::Bug,
+            // What this worker once wrote is not what it finds.
+            Self::Open { .. } | Self::Migrate { .. } | Self::Corrupt { .. } => Class::Bug,
         }
     }
 

@@ -42,9 +42,10 @@ async fn bring(journal: &Journal, seq: u64, index: u32, to: Phase) {
         if phase > to {
             break;
         }
-        let moved = match phase {
-            Phase::Computed => journal.compute(task(index), &result(1)).await,
-            _ => journal.enter(task(index), phase).await,
+        let moved = if phase == Phase::Computed {
+            journal.compute(task(index), &result(1)).await
+        } else {
+            journal.enter(task(index), phase).await
         };
         assert!(moved.expect("writes"), "{phase}");
     }

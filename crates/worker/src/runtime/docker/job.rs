@@ -240,18 +240,15 @@ impl Docker {
     }
 
     /// What the engine knows of an ended container. That a process died and that memory ran out reach it by two ways, at
-    /// times in the wrong order: a job that was killed, by nobody that is known, gets a moment more.
+    /// times in the wrong order: for a job that was killed, by nobody that is known, the engine's next words are awaited.
     async fn ending(&self, id: &str, since_ms: u64) -> Result<(ContainerState, Seen), RuntimeError> {
-        let begun = Instant::now();
-        loop {
-            let (state, seen) = tokio::join!(self.state(id), self.events(id, since_ms));
-            let (state, seen) = (state?, seen?);
-            let explained = seen.killed || seen.out_of_memory || state.oom_killed == Some(true);
-            if state.exit_code != Some(KILLED) || explained || begun.elapsed() >= OOM_TOLD_WITHIN {
-                return Ok((state, seen));
-            }
-            tokio::time::sleep(OOM_TOLD_WITHIN / 10).await;
+        let (state, seen) = tokio::join!(self.state(id), self.events(id, since_ms, Duration::ZERO));
+        let (state, mut seen) = (state?, seen?);
+        let explained = seen.killed || seen.out_of_memory || state.oom_killed == Some(true);
+        if state.exit_code == Some(KILLED) && !explained {
+            seen = self.events(id, since_ms, OOM_TOLD_WITHIN).await?;
         }
+        Ok((state, seen))
     }
 
     async fn state(&self, id: &str) -> Result<ContainerState, RuntimeError> {
@@ -264,15 +261,26 @@ impl Docker {
         }
     }
 
-    /// What the engine remembers of a container's end.
-    async fn events(&self, id: &str, since_ms: u64) -> Result<Seen, RuntimeError> {
+    /// What the engine remembers of a container's end; and what it adds within `longer`, unless it explains it at once.
+    async fn events(&self, id: &str, since_ms: u64, longer: Duration) -> Result<Seen, RuntimeError> {
         let filters = HashMap::from([("container", vec![id]), ("event", vec!["kill", "die", "oom"])]);
-        let (since, until) = (seconds(since_ms.saturating_sub(1_000)), seconds(now_ms() + 1));
+        let until_ms = now_ms() + 1 + u64::try_from(longer.as_millis()).unwrap_or(u64::MAX);
+        let (since, until) = (seconds(since_ms.saturating_sub(1_000)), seconds(until_ms));
         let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
-        let events: Vec<_> =
-            self.api.events(Some(options)).try_collect().await.map_err(self.failed("list its events"))?;
-        let any = |action: &str| events.iter().any(|event| event.action.as_deref() == Some(action));
-        Ok(Seen { killed: any("kill"), died: any("die"), out_of_memory: any("oom") })
+        let mut events = std::pin::pin!(self.api.events(Some(options)));
+        let mut seen = Seen::default();
+        while let Some(event) = events.try_next().await.map_err(self.failed("list its events"))? {
+            match event.action.as_deref() {
+                Some("kill") => seen.killed = true,
+                Some("die") => seen.died = true,
+                Some("oom") => seen.out_of_memory = true,
+                Some(_) | None => {}
+            }
+            if !longer.is_zero() && (seen.killed || seen.out_of_memory) {
+                break;
+            }
+        }
+        Ok(seen)
     }
 
     /// Goes on with a run of an earlier life of this worker: `None` if there is nothing to go on with.
@@ -337,6 +345,7 @@ impl Docker {
 }
 
 /// What the engine remembers of a container.
+#[derive(Debug, Default)]
 struct Seen {
     killed: bool,
     died: bool,
