@@ -2,13 +2,14 @@
 
 use berth_protocol::task::Phase as TaskPhase;
 use berth_tests::{
+    books::{Books, Ending},
     receipt::{Detached, Receipt},
     world::{Background, SCHEDULER, World, until, within},
 };
 use berth_worker::journal::Phase as WorkerPhase;
 use eyre::{ContextCompat as _, WrapErr as _, ensure};
 use nix::sys::signal::Signal;
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// A point is reached in one of these ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +64,22 @@ fn points<P: core::fmt::Display + Copy>(
     Ok(wanted)
 }
 
-#[tokio::test]
-async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Result<()> {
+/// Kills the scheduler at every point that is reached by one of these roads.
+async fn kill_scheduler(roads: &[Road]) -> eyre::Result<()> {
     let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
-    within(1, async |world: &mut World| {
-        for (point, road) in &points {
-            let killed = Killed { world, service: SCHEDULER.to_owned(), point };
+    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), 1, SCHEDULER).await
+}
+
+/// The same of a worker, among so many.
+async fn kill_worker(roads: &[Road], workers: u16) -> eyre::Result<()> {
+    let points = points(&WorkerPhase::ALL, &berth_worker::KILL_POINTS, road_of_worker)?;
+    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), workers, &World::worker_name(1)).await
+}
+
+async fn kill_at(points: impl Iterator<Item = &(String, Road)>, workers: u16, service: &str) -> eyre::Result<()> {
+    within(workers, async |world: &mut World| {
+        for (point, road) in points {
+            let killed = Killed { world, service: service.to_owned(), point };
             killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
         }
         Ok(())
@@ -77,25 +88,23 @@ async fn a_scheduler_killed_in_any_phase_settles_each_task_once() -> eyre::Resul
 }
 
 #[tokio::test]
-async fn a_worker_killed_in_any_phase_has_each_task_settled_once() -> eyre::Result<()> {
-    let points = points(&WorkerPhase::ALL, &berth_worker::KILL_POINTS, road_of_worker)?;
-    let (moved, done): (Vec<_>, Vec<_>) = points.into_iter().partition(|(_, road)| *road == Road::Moved);
-    within(1, async |world: &mut World| {
-        for (point, road) in &done {
-            let killed = Killed { world, service: World::worker_name(1), point };
-            killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
-        }
-        Ok(())
-    })
-    .await?;
-    within(2, async |world: &mut World| {
-        for (point, road) in &moved {
-            let killed = Killed { world, service: World::worker_name(1), point };
-            killed.along(*road).await.wrap_err_with(|| format!("killed at {point}"))?;
-        }
-        Ok(())
-    })
-    .await
+async fn a_scheduler_killed_on_the_way_to_a_settlement_settles_each_task_once() -> eyre::Result<()> {
+    kill_scheduler(&[Road::Done]).await
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_on_the_way_to_a_refund_refunds_each_task_once() -> eyre::Result<()> {
+    kill_scheduler(&[Road::Declined, Road::Claimed]).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_has_a_task_is_paid_for_it_once() -> eyre::Result<()> {
+    kill_worker(&[Road::Done], 1).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_its_task_is_taken_away_forgets_it() -> eyre::Result<()> {
+    kill_worker(&[Road::Moved], 2).await
 }
 
 /// A service that dies at a point, and comes back with the same arguments.
@@ -119,7 +128,31 @@ impl Killed<'_> {
         ensure!(after.total() == before.total(), "{} were lost", before.total().abs_diff(after.total()));
         let open = after.deals.values().filter(|deal| deal.endings.len() < deal.terms.indexes().count()).count();
         ensure!(open == 0, "{open} deals have not ended");
+        self.agree(&after).await?;
         self.world.all_cleared().await
+    }
+
+    /// Scheduler and workers know of every task what the chain says, and nothing else.
+    async fn agree(&self, books: &Books) -> eyre::Result<()> {
+        for (id, deal) in &books.deals {
+            let view = self.world.scheduler.deal(*id, None, Duration::ZERO).await?;
+            for task in &view.tasks {
+                let (ending, _) = deal.endings.get(&task.index).wrap_err("a task that did not end")?;
+                let wanted = match ending {
+                    Ending::Settled { .. } => TaskPhase::Settled,
+                    Ending::Declined => TaskPhase::Declined,
+                    Ending::Claimed => TaskPhase::Claimed,
+                };
+                ensure!(task.phase == wanted.name(), "task {} is {}, not {wanted}", task.task, task.phase);
+            }
+            ensure!(
+                view.tasks.len() == deal.endings.len(),
+                "the scheduler has {} tasks of deal {id}",
+                view.tasks.len()
+            );
+        }
+        until("no worker has anything open", async || Ok((self.world.open_in_journals().await? == 0).then_some(())))
+            .await
     }
 
     fn marker(&self) -> PathBuf {

@@ -17,6 +17,7 @@ use berth_protocol::WorkerAddr;
 use berth_wire::{client::SchedulerClient, scheduler::WorkerView};
 use eyre::{Context as _, ContextCompat as _, ensure, eyre};
 use serde::Deserialize;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -240,6 +241,23 @@ impl World {
             self.cleared(*worker).await?;
         }
         Ok(())
+    }
+
+    /// How many tasks stand in the workers' journals that are neither settled nor ended.
+    ///
+    /// # Errors
+    /// A journal can't be read.
+    pub async fn open_in_journals(&self) -> eyre::Result<i64> {
+        let mut open = 0;
+        for name in self.workers.keys() {
+            let journal = self.devnet().join("data").join(name).join("journal.db");
+            let options = SqliteConnectOptions::new().filename(journal).read_only(true);
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            let statement = "SELECT count(*) FROM tasks WHERE phase NOT IN ('settled', 'ended')";
+            open += sqlx::query_scalar::<_, i64>(statement).fetch_one(&mut connection).await?;
+            connection.close().await?;
+        }
+        Ok(open)
     }
 
     /// Where the scheduler listens.
