@@ -5,3 +5,4 @@ mod detached;
 mod failing;
 mod moving;
 mod paid;
+mod stopping;
