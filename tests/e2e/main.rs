@@ -6,3 +6,4 @@ mod failing;
 mod moving;
 mod owning;
 mod paid;
+mod stopping;
