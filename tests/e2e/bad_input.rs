@@ -146,7 +146,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         world.service(&worker)?.kill().await?;
         let journal = world.devnet().join(format!("data/{worker}/journal.db"));
         let displaced = Displaced::by_garbage(&journal)?;
-        world.start_to_fail(&worker, &[]).await?.require_failure(8, &["journal.db"])?;
+        world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;
         displaced.restore()?;
         let displaced = Displaced::by_foreign(&journal, "UPDATE identity SET berth = '0x1'").await?;
         world.start_to_fail(&worker, &[]).await?.require_failure(8, &["journal.db"])?;

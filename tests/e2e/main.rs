@@ -4,4 +4,5 @@ mod bad_input;
 mod detached;
 mod failing;
 mod moving;
+mod owning;
 mod paid;

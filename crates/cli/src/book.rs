@@ -102,7 +102,7 @@ impl Book {
         let offers = self.apps(None).await?;
         let named = offers.iter().filter(|offer| offer.listed.name.as_deref() == Some(name));
         let ids = named.map(|offer| (offer.order.app, offer.listed.name.clone()));
-        match one("app", "the id", Some(name), ids) {
+        match one("app", "in place of the name", Some(name), ids) {
             Ok(id) => Ok(Some(id)),
             Err(failure) if failure.exit == Exit::NotFound => Ok(None),
             Err(failure) => Err(failure),
@@ -145,8 +145,12 @@ fn one(
         ([], None) => Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} is on offer"))
             .hint(format!("`berth {what} --help` tells how to offer one"))),
         (several, _) => {
-            let message = format!("{} {what}s could be meant: names are not unique", several.len());
-            let failure = Failure::usage(&format!("{what}-ambiguous"), message).hint(format!("give {flag}:"));
+            let message = match text {
+                Some(text) => format!("{} {what}s are called `{text}`", several.len()),
+                None => format!("there are {} {what}s", several.len()),
+            };
+            let failure =
+                Failure::usage(&format!("{what}-ambiguous"), message).hint(format!("say which by its id ({flag}):"));
             Err(several.iter().fold(failure, |failure, (id, name)| {
                 failure.hint(format!("  {id} {}", name.as_deref().unwrap_or("(no name)")))
             }))

@@ -41,10 +41,13 @@ impl Failure {
 
     /// A file that can't be read or written.
     pub(crate) fn file(path: &std::path::Path, verb: &str, error: &std::io::Error) -> Self {
-        let (exit, hint) = match error.kind() {
-            std::io::ErrorKind::NotFound => (Exit::NotFound, "check the path"),
-            std::io::ErrorKind::PermissionDenied => (Exit::Error, "check that you may read and write there"),
-            _ => (Exit::Error, "check the path, and that the disk is not full"),
+        let kind = error.kind();
+        let (exit, hint) = if kind == std::io::ErrorKind::NotFound {
+            (Exit::NotFound, "check the path")
+        } else if kind == std::io::ErrorKind::PermissionDenied {
+            (Exit::Error, "check that you may read and write there")
+        } else {
+            (Exit::Error, "check the path, and that the disk is not full")
         };
         Self::new(exit, "file", format!("{} can't be {verb}", path.display())).because(error).hint(hint)
     }

@@ -110,7 +110,9 @@ impl SchedulerError {
             Self::Config(error) => error.class(),
             Self::Deployment(error) => error.class(),
             Self::Rpc(error) => error.class(),
-            Self::Database { source, .. } => source.class(),
+            // At the start, a file that is no database of ours is its owner's mistake, not ours.
+            Self::Database { source, .. } if source.class() == Class::Retry => Class::Retry,
+            Self::Database { .. } => Class::Refused,
             Self::OtherPool { .. } | Self::Folder(_) | Self::Listen { .. } => Class::Refused,
             Self::Follow(error) => error.class(),
             Self::Outbox(error) => error.class(),

@@ -9,9 +9,12 @@ use crate::{
     settings::Settings,
 };
 use alloy::primitives::Address;
-use berth_chain::{call, outbox::Mined};
+use berth_chain::{RpcError, call, outbox::Mined, signer::Signer};
 use berth_protocol::{AccountAddr, Amount};
 use serde_json::json;
+
+/// How long a signed permit is good, in seconds: enough for a few blocks of a slow chain.
+const PERMIT_GOOD_FOR_S: u64 = 600;
 
 pub(super) async fn deposit(settings: &Settings, args: &Deposit) -> Result<Report, Failure> {
     let payer = keys::account(settings)?;
@@ -29,6 +32,41 @@ pub(super) async fn deposit(settings: &Settings, args: &Deposit) -> Result<Repor
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();
     progress.step(format!("depositing {}", chain.token.show(amount)));
+    let calls = match permit(&chain, &signer, to, amount, allowed).await? {
+        Some(call) => vec![call],
+        None => approved(&chain, payer, to, amount, allowed),
+    };
+    let mined = chain.send(&signer, calls).await?;
+    drop(progress);
+    moved(&chain, to, "deposited", amount, &mined).await
+}
+
+/// A deposit with the account's permit: one transaction in place of two, where the token knows permits.
+async fn permit(
+    chain: &Chain,
+    signer: &Signer,
+    to: Address,
+    amount: Amount,
+    allowed: Amount,
+) -> Result<Option<Call>, Failure> {
+    let payer = signer.address();
+    if to != payer || allowed >= amount {
+        return Ok(None);
+    }
+    let deadline = chain.read.chain_time().await?.plus(PERMIT_GOOD_FOR_S);
+    match chain.read.permit_digest(payer, amount, deadline).await {
+        Ok(digest) => {
+            let calldata = call::deposit_with_permit(amount, deadline, &signer.sign_digest(digest));
+            Ok(calldata.map(|calldata| Call { to: chain.deployment.berth, calldata, note: "deposit" }))
+        }
+        // A token without permits refuses the questions, or answers what is no answer.
+        Err(RpcError::Reverted { .. } | RpcError::Malformed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An approval of exactly this amount, unless there is one, and the deposit.
+fn approved(chain: &Chain, payer: Address, to: Address, amount: Amount, allowed: Amount) -> Vec<Call> {
     let berth = chain.deployment.berth;
     let mut calls = Vec::new();
     if allowed < amount {
@@ -36,9 +74,7 @@ pub(super) async fn deposit(settings: &Settings, args: &Deposit) -> Result<Repor
     }
     let calldata = if to == payer { call::deposit(amount) } else { call::deposit_for(AccountAddr::new(to), amount) };
     calls.push(Call { to: berth, calldata, note: "deposit" });
-    let mined = chain.send(&signer, calls).await?;
-    drop(progress);
-    moved(&chain, to, "deposited", amount, &mined).await
+    calls
 }
 
 pub(super) async fn withdraw(settings: &Settings, args: &Withdraw) -> Result<Report, Failure> {
@@ -116,7 +152,10 @@ async fn moved(
     text.insert(1, (what, chain.token.show(amount)));
     json[what] = amount.to_string().into();
     let Spent { gas, wei, transactions } = Spent::of(mined);
-    text.push(("gas", format!("{gas} in {} transactions", transactions.len())));
+    text.push((
+        "gas",
+        format!("{gas} in {} transaction{}", transactions.len(), if transactions.len() == 1 { "" } else { "s" }),
+    ));
     json["gas"] = gas.into();
     json["gas_wei"] = wei.to_string().into();
     json["transactions"] = json!(transactions);

@@ -6,13 +6,14 @@ use crate::{
     chain::{Call, Chain},
     hint::Failure,
     keys,
-    render::{Progress, Report, fields, table},
+    render::{Progress, Report, fields, table, time},
     scheduler,
     settings::Settings,
 };
 use alloy::primitives::{Address, Bytes};
 use berth_chain::{call, signer::Signer};
 use berth_protocol::{Amount, AssetId, WorkerAddr, domain::Enlistment, ledger::Bond as BondState};
+use core::time::Duration;
 use serde_json::{Value, json};
 
 /// A worker of a pool, and who asks about it.
@@ -58,7 +59,7 @@ impl Subject {
         let mined = self.chain.send(signer, calls).await?.remove(0);
         drop(progress);
         let bond = self.chain.read.bond(self.pool, self.worker).await?;
-        let mut text = vec![("worker", self.worker.to_string()), ("pool", self.pool.to_string())];
+        let mut text = vec![("worker", self.worker.get().to_string()), ("pool", self.pool.to_string())];
         let mut json = bond_json(self.worker, bond.as_ref());
         json["pool"] = self.pool.to_string().into();
         json["token"] = self.chain.token.json();
@@ -66,11 +67,11 @@ impl Subject {
         json["block"] = mined.block.get().into();
         json["gas"] = mined.gas_used.into();
         if let Some(bond) = bond {
-            text.push(("owner", bond.owner.to_string()));
+            text.push(("owner", bond.owner.get().to_string()));
             text.push(("bonded", self.chain.token.show(bond.bonded)));
             if bond.unbonding > Amount::ZERO {
                 let unbonding = self.chain.token.show(bond.unbonding);
-                text.push(("on its way back", format!("{unbonding}, from {} on (chain time)", bond.release_at)));
+                text.push(("on its way back", format!("{unbonding}, from {} on", time(bond.release_at))));
             }
         }
         text.push(("gas", mined.gas_used.to_string()));
@@ -166,9 +167,10 @@ pub(super) async fn withdraw(settings: &Settings, args: &WithdrawBond) -> Result
     }
     let now = subject.chain.read.chain_time().await?;
     if now < bond.release_at {
-        let message = format!("the bond is released at {}, and the chain's time is {now}", bond.release_at);
+        let message = format!("the bond is released at {}, and now it is {}", time(bond.release_at), time(now));
         let left = bond.release_at.seconds().saturating_sub(now.seconds());
-        return Err(Failure::preflight("bond-held", message).hint(format!("try again in {left} s")));
+        return Err(Failure::preflight("bond-held", message)
+            .hint(format!("try again in {}", humantime::format_duration(Duration::from_secs(left)))));
     }
     subject.send(settings, call::withdraw_bond(subject.pool, subject.worker), "withdraw-bond").await
 }

@@ -8,14 +8,14 @@ use crate::{
     hint::Failure,
     intent::units,
     keys,
-    render::{Progress, Report, fields, table},
+    render::{Progress, Report, fields, table, time},
     scheduler,
     settings::Settings,
 };
 use alloy::primitives::B256;
 use berth_chain::signer::Signer;
 use berth_protocol::{
-    AccountAddr, AssetId, AssetKind, OrderHash, domain::Domain, order, order::Order as _, order::UNLIMITED,
+    AccountAddr, AssetId, AssetKind, OrderHash, Timestamp, domain::Domain, order, order::Order as _, order::UNLIMITED,
 };
 use berth_wire::{descriptor::Descriptor, order::AnyOrder, order::SignedOrder};
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) async fn order(settings: &Settings, args: PoolOrder) -> Result<Report
         ("order", hash.to_string()),
         ("pool", pool.to_string()),
         ("price", format!("{} a task", chain.token.show(price))),
-        ("good until", format!("{} (chain time)", order.expiry)),
+        ("good until", time(Timestamp::new(order.expiry))),
     ]);
     let document = berth_wire::order::PoolOrder::from(order);
     Ok(Report::new(

@@ -13,7 +13,7 @@ use crate::{
     hint::Failure,
     intent::TaskName,
     keys,
-    render::{Progress, Report, fields, table},
+    render::{Progress, Report, fields, table, time},
     scheduler,
     settings::Settings,
 };
@@ -178,7 +178,7 @@ pub(super) async fn show(settings: &Settings, args: &TaskShow) -> Result<Report,
         ("app", matched.app.to_string()),
         ("job", matched.job.to_string()),
         ("price", chain.token.show(terms.price())),
-        ("final deadline", format!("{} (chain time)", deadlines.settle)),
+        ("final deadline", time(deadlines.settle)),
     ];
     if let Some(view) = &view {
         text.extend(view.worker.map(|worker| ("worker", worker.to_string())));

@@ -4,7 +4,7 @@ mod progress;
 mod table;
 
 pub(crate) use progress::Progress;
-pub(crate) use table::{fields, table};
+pub(crate) use table::{fields, table, time};
 
 use crate::{exit::Exit, hint::Failure};
 use serde_json::{Value, json};

@@ -120,10 +120,7 @@ async fn a_new_owner_ends_the_old_ones_orders_until_a_reorg_takes_the_transfer_b
     let mine = world.signed(world.app_order(app, 7), &world.other);
     world.book.publish(&berth_wire::market::Publication { order: mine, url: None }).await?;
     ensure!(world.listed(app).await? == 1, "the new owner's order is not");
-    // The chain forgets the transfer, and goes on past where it was.
-    ensure!(world.rpc.provider().anvil_revert(before).await?);
-    world.mine(5).await?;
-    world.caught_up().await?;
+    world.reorg(before).await?;
     let listed = world.book.orders(&Query { asset: Some(app.get()), ..Query::default() }).await?;
     ensure!(listed.orders.len() == 1 && listed.orders[0].signer == world.owner.address(), "{listed:?}");
     Ok(())
@@ -147,9 +144,7 @@ async fn a_match_consumes_its_orders_and_its_reorg_gives_them_back() -> eyre::Re
     world.match_orders(&app_order, &pool_order, 2).await?;
     world.caught_up().await?;
     ensure!(world.book.order(app_hash).await?.remaining == 0 && world.listed(app).await? == 0);
-    ensure!(world.rpc.provider().anvil_revert(before).await?);
-    world.mine(8).await?;
-    world.caught_up().await?;
+    world.reorg(before).await?;
     ensure!(world.book.order(app_hash).await?.remaining == 5 && world.listed(app).await? == 1);
     Ok(())
 }

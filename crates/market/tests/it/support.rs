@@ -26,7 +26,7 @@ use berth_wire::{
     order::{AnyOrder, SignedOrder},
 };
 use core::{net::SocketAddr, time::Duration};
-use eyre::{ContextCompat as _, bail};
+use eyre::{ContextCompat as _, bail, ensure};
 use std::future::Future;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -108,8 +108,13 @@ impl World {
         self.caught_up().await
     }
 
-    pub(crate) async fn mine(&self, blocks: u64) -> eyre::Result<()> {
-        Ok(self.rpc.provider().anvil_mine(Some(blocks), None).await?)
+    /// The chain forgets all since the snapshot, and goes on past where it was; so does the book.
+    pub(crate) async fn reorg(&self, snapshot: U256) -> eyre::Result<()> {
+        let was = self.rpc.head().await?.block.number;
+        ensure!(self.rpc.provider().anvil_revert(snapshot).await?, "no such snapshot");
+        let is = self.rpc.head().await?.block.number;
+        self.rpc.provider().anvil_mine(Some(was.since(is) + 2), None).await?;
+        self.caught_up().await
     }
 
     /// Waits until the book is where the chain is.

@@ -8,10 +8,21 @@ use berth_wire::{
 };
 use eyre::{ContextCompat as _, ensure};
 
-/// Takes back all blocks from `block` on.
+/// Blocks that stay, and that blocks may come by while a reorg is asked for.
+const BETWEEN: u64 = 6;
+
+/// Puts blocks between what stays and what goes.
+async fn stay(market: &Market) -> eyre::Result<()> {
+    for _ in 0..BETWEEN {
+        market.pass(0).await?;
+    }
+    Ok(())
+}
+
+/// Takes back all blocks from `block` on, and some before it: the chain grows while it is asked.
 async fn take_back(market: &Market, block: u64) -> eyre::Result<()> {
     let head = market.rpc.head().await?.block.number.get();
-    let depth = head.checked_sub(block).wrap_err("a block of the chain")? + 1;
+    let depth = head.checked_sub(block).wrap_err("a block of the chain")? + BETWEEN / 2;
     market.rpc.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: vec![] }).await?;
     Ok(())
 }
@@ -27,8 +38,7 @@ async fn a_settlement_whose_block_goes_is_settled_again_and_paid_once() -> eyre:
     requester.put_job(job.to_bytes()).await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
     let terms = market.matched(&job, 1, market.own.address()).await?;
-    // The deal's block stays.
-    market.pass(1).await?;
+    stay(&market).await?;
     worker.work(&terms, "good for ever").await?;
     let settled = service.until_all(terms.id(), "settled").await?;
     let ending = settled.tasks[0].ending.clone().wrap_err("it has ended")?;
@@ -52,6 +62,7 @@ async fn a_deal_whose_block_goes_is_forgotten_and_its_worker_is_told() -> eyre::
     let job = job("never was");
     requester.put_job(job.to_bytes()).await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
+    stay(&market).await?;
     let before = market.rpc.head().await?.block.number.get();
     let terms = market.matched(&job, 1, market.own.address()).await?;
     worker.assignment().await?;

@@ -285,7 +285,8 @@ impl Market {
             store: folder.join("blobs"),
             settle_batch: 100,
             settle_wait: Duration::ZERO,
-            heartbeat: Duration::from_millis(300),
+            // Scripted workers say nothing while the script is about others.
+            heartbeat: Duration::from_secs(2),
             missed_heartbeats: 3,
             reconnect_grace: Duration::from_millis(500),
             job_wait: Duration::from_secs(600),

@@ -4,11 +4,19 @@ use super::ending::{Ending, How};
 use crate::{exit::Exit, hint::Failure};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
-    client::SchedulerClient,
+    client::{ClientError, SchedulerClient},
     manifest::{Content, Manifest},
     scheduler::TaskView,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The chain has settled, so the scheduler will know it as soon as it has read that block, also where it was restarted
+/// meanwhile: this long it is waited for, and asked this often.
+const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Where what the job printed is kept.
 const STDOUT: &str = "stdout.txt";
@@ -41,7 +49,7 @@ pub(crate) async fn fetch(
         return Ok(Outcome::Failed { digest: *digest, detail, stderr });
     }
     // The client compares these bytes' hash with the digest.
-    let bytes = client.manifest(task.get(), digest.get()).await?;
+    let bytes = manifest(client, task, *digest).await?;
     let manifest = Manifest::from_bytes(&bytes).map_err(|error| {
         let message = format!("the result of task {task} has the right hash, but is no manifest");
         Failure::new(Exit::Error, "verification", message)
@@ -86,4 +94,18 @@ fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {
 async fn log(client: &SchedulerClient, task: TaskId, content: Option<Content>, path: &Path) -> Option<PathBuf> {
     let content = content.filter(|content| content.size > 0)?;
     client.fetch_blob(task.get(), content.sha256, path).await.ok().map(|_| path.to_owned())
+}
+
+/// A settled task's manifest, as soon as its scheduler knows what the chain says.
+async fn manifest(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Vec<u8>, ClientError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match client.manifest(task.get(), digest.get()).await {
+            Err(ClientError::Refused(problem)) if problem.code == "not-settled" && waited < SCHEDULER_PATIENCE => {}
+            Err(error) if error.is_transient() && waited < SCHEDULER_PATIENCE => {}
+            done => return done,
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        waited += ASK_EVERY;
+    }
 }
