@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 /// Pauses between connections: the first is short, because most breaks are a scheduler's restart.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The code with which a scheduler refuses the result of a task that is over.
+const TASK_ENDED: &str = "ended";
 /// A worker that is turned away asks again this often: its owner may bond it meanwhile.
 const REJECTED_PAUSE: Duration = Duration::from_secs(2);
 /// So many heartbeats without a sign of life, and the connection is dead.
@@ -320,6 +322,14 @@ impl Session {
                 let about = task.map(TaskId::new);
                 observe::refused(about, &code, &detail);
                 self.board.refusal(about.map(|task| task.to_string()).unwrap_or_default(), &code, &detail);
+                // Whoever lost a task and comes back late with its result gets no mail about it: this is the last word.
+                if code == TASK_ENDED
+                    && let Some(task) = about
+                    && self.journal.end(task, &detail).await?
+                {
+                    observe::stopped(task);
+                    self.tasks.notify_one();
+                }
                 Ok(())
             }
             ToWorker::Rejected { code, detail, hint } => Err(SocketError::Rejected { code, detail, hint }.into()),

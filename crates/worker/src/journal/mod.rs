@@ -285,6 +285,27 @@ impl Journal {
         Ok(moved)
     }
 
+    /// Ends a task of which the scheduler says, on being told its result, that it is over. `false`: there was nothing to
+    /// end, or it was paid.
+    ///
+    /// # Errors
+    /// [`JournalError::Statement`].
+    pub async fn end(&self, task: TaskId, reason: &str) -> Result<bool, JournalError> {
+        let [before, after] = Phase::Ended.kill_points();
+        self.faults.reach(before);
+        let mut tx = self.pool.begin().await?;
+        let received = match row::phase_of(&mut tx, task).await? {
+            Some(Phase::Ended) | None => Received::Nothing,
+            Some(_) => ended(&mut tx, task, reason).await?,
+        };
+        tx.commit().await?;
+        let moved = matches!(received, Received::Stopped(_));
+        if moved {
+            self.faults.reach(after);
+        }
+        Ok(moved)
+    }
+
     /// Declines that the scheduler was not told: task, code, detail.
     ///
     /// # Errors
