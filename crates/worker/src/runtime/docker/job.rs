@@ -25,6 +25,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// An image that takes longer to fetch is left to a worker that has it.
+const FETCH_TAKES: Duration = Duration::from_secs(600);
 /// A killed container is gone within this, or the engine is stuck.
 const KILL_TAKES: Duration = Duration::from_secs(30);
 /// After the container's end, what it said last is here within this.
@@ -54,7 +56,15 @@ impl Docker {
             }
             self.clear_task(request.task, &request.folder).await?;
         }
-        let image = self.image(&request.image).await?;
+        // An image that is not here may have to be fetched.
+        let image = tokio::select! {
+            found = tokio::time::timeout(FETCH_TAKES, self.image(&request.image)) => {
+                found.unwrap_or_else(|_| Err(RuntimeError::NoImage(request.image.reference.clone())))?
+            }
+            () = cancel.cancelled() => {
+                return Ok(outcome(request, Ended::Cancelled, Duration::ZERO, &Heads::default()));
+            }
+        };
         self.disks.reserve(&request.folder)?;
         let wall_ms = u64::try_from(request.wall.as_millis()).unwrap_or(u64::MAX);
         let ends_ms = now_ms().saturating_add(wall_ms);
