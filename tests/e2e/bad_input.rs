@@ -131,14 +131,17 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         world.start_to_fail(SCHEDULER, &[]).await?.require_failure(4, &[&at])?;
         fs::write(&config, &kept)?;
 
-        // A database that is none, and one of another market.
-        let database = world.devnet().join("data/scheduler.db");
-        let displaced = Displaced::by_garbage(&database)?;
-        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &["scheduler.db"])?;
-        displaced.restore()?;
-        let displaced = Displaced::by_foreign(&database, "UPDATE chain_identity SET contract = zeroblob(20)").await?;
-        world.start_to_fail(SCHEDULER, &[]).await?.require_failure(8, &["another"])?;
-        displaced.restore()?;
+        // A database that is none, and one of another market; of the scheduler, and of the order book.
+        for name in ["scheduler.db", "market.db"] {
+            let database = world.devnet().join("data").join(name);
+            let displaced = Displaced::by_garbage(&database)?;
+            world.start_to_fail(SCHEDULER, &[]).await?.require_failure(1, &[name])?;
+            displaced.restore()?;
+            let foreign = "UPDATE chain_identity SET contract = zeroblob(20)";
+            let displaced = Displaced::by_foreign(&database, foreign).await?;
+            world.start_to_fail(SCHEDULER, &[]).await?.require_failure(8, &["another"])?;
+            displaced.restore()?;
+        }
         world.restart(SCHEDULER, &[])?;
         world.ready().await?;
 

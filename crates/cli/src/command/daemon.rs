@@ -9,7 +9,7 @@ use crate::{
     render::{Report, err},
     settings::Settings,
 };
-use berth_chain::{Class, Deployment, signer::Signer};
+use berth_chain::{Class, Deployment, StoreError, signer::Signer};
 use berth_fault::Faults;
 use berth_market::{ConfigError as MarketConfigError, Market};
 use berth_scheduler::{ConfigError as SchedulerConfigError, Scheduler, SchedulerError};
@@ -136,6 +136,10 @@ impl From<SchedulerError> for Failure {
             SchedulerError::Deployment(error) => error.into(),
             SchedulerError::Rpc(error) => error.into(),
             SchedulerError::Listen { .. } => service(Exit::Preflight, "port-taken", &error, error.hint()),
+            // What can't be read may be anything; what is another's is refused.
+            SchedulerError::Database { source: StoreError::Database(_) | StoreError::Migrate(_), .. } => {
+                service(Exit::Error, "database", &error, error.hint())
+            }
             _ => service(exit_of(error.class()), "scheduler", &error, error.hint()),
         }
     }

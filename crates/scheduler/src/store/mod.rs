@@ -26,6 +26,8 @@ use sqlx::{
 };
 use std::{path::Path, time::Duration};
 
+/// Marks a database file as a scheduler's ("BrSc"), so that another program's file is not taken for one.
+const APPLICATION_ID: i64 = 0x4272_5363;
 /// How long a writer waits for another one. Transactions take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers at one time: a few more than there are cores, since most of a read is waiting.
@@ -53,6 +55,7 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
         let writes = pool(1).connect_with(options.clone()).await?;
+        mark(&writes).await?;
         sqlx::migrate!("./migrations").run(&writes).await?;
         berth_chain::migrate(&writes).await?;
         let reads = pool(READERS).connect_with(options.clone()).await?;
@@ -94,6 +97,20 @@ impl Database {
         self.chain.close().await;
         self.writes.close().await;
     }
+}
+
+/// Marks a fresh file as a scheduler's, and refuses, untouched, one that is another program's.
+async fn mark(pool: &SqlitePool) -> Result<(), StoreError> {
+    let (id, tables): (i64, i64) =
+        sqlx::query_as("SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id")
+            .fetch_one(pool)
+            .await?;
+    if id != APPLICATION_ID && (id != 0 || tables != 0) {
+        return Err(foreign("sqlite_master", "another program's tables"));
+    }
+    // A pragma takes no parameters.
+    sqlx::query("PRAGMA application_id = 1114788707").execute(pool).await?;
+    Ok(())
 }
 
 /// When something happened: by the chain, whose time deadlines are compared with, and by the wall clock.

@@ -49,6 +49,19 @@ fn at(time: u64) -> Entry<'static> {
 const END: End = End { tx: B256::repeat_byte(0xbb), block: BlockNumber::new(20) };
 
 #[tokio::test]
+async fn another_programs_database_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("diary.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let diary = sqlx::SqlitePool::connect_with(options).await.expect("opens");
+    sqlx::query("CREATE TABLE days (text TEXT)").execute(&diary).await.expect("creates");
+    assert!(matches!(Database::open(&path).await, Err(StoreError::Foreign { .. })));
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master").fetch_all(&diary).await.expect("reads");
+    assert_eq!(tables, ["days"]);
+}
+
+#[tokio::test]
 async fn a_database_is_made_from_nothing_opened_again_and_belongs_to_one_pool() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("scheduler.db");
