@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256};
 use berth_tests::{
     engine::IMAGE,
     receipt::Receipt,
-    world::{World, within},
+    world::{World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 use serde_json::Value;
@@ -19,7 +19,8 @@ fn text<'a>(document: &'a Value, name: &str) -> eyre::Result<&'a str> {
 async fn an_owner_sets_up_shop_by_commands_alone() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         keys_and_money(world).await?;
-        app_of_ones_own(world).await?;
+        let app = app_of_ones_own(world).await?;
+        second_thoughts(world, &app).await?;
         bonds(world).await
     })
     .await
@@ -54,7 +55,7 @@ async fn keys_and_money(world: &World) -> eyre::Result<()> {
 }
 
 /// An app with its image and its price: people run it by name, and its owner is paid.
-async fn app_of_ones_own(world: &World) -> eyre::Result<()> {
+async fn app_of_ones_own(world: &World) -> eyre::Result<String> {
     let register = ["app", "register", "shop", "--image", IMAGE, "--price", "0.25", "--account", "owner-1"];
     let app: Value = world.berth(register)?.json().await?;
     let again = world.berth(register)?.run().await?;
@@ -71,7 +72,20 @@ async fn app_of_ones_own(world: &World) -> eyre::Result<()> {
     ensure!(task.stdout.as_deref() == Some("sold\n"), "{receipt:?}");
     let owner = task.paid.iter().find(|paid| paid.roles.iter().any(|role| role == "app owner"));
     ensure!(owner.is_some_and(|paid| paid.amount == "250000000000000000"), "{receipt:?}");
-    Ok(())
+    Ok(text(&app, "app")?.to_owned())
+}
+
+/// All that was signed is cancelled at once; what is signed afterwards is good.
+async fn second_thoughts(world: &World, app: &str) -> eyre::Result<()> {
+    let run = world.berth(["run", "app:shop", "--", "echo", "sold"])?;
+    world.berth(["account", "cancel-orders", "--account", "owner-1"])?.must().await?;
+    until("the book drops the offer", async || Ok((run.run().await?.code == Some(3)).then_some(()))).await?;
+    let order = world.berth(["app", "order", app, "--price", "0.5"])?;
+    order.run().await?.require_failure(4, &["--account"])?;
+    order.args(["--account", "owner-1"]).must().await?;
+    let dry: Value = world.berth(["run", "app:shop", "--dry-run", "--", "true"])?.json().await?;
+    ensure!(text(&dry, "total")? == "1500000000000000000", "{dry}");
+    run.must().await.map(drop)
 }
 
 async fn bonds(world: &World) -> eyre::Result<()> {

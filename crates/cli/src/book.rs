@@ -97,6 +97,20 @@ impl Book {
         one("pool", "--pool", text, ids)
     }
 
+    /// The app that is meant: by id, or by its name.
+    pub(crate) async fn app(&self, text: &str) -> Result<AssetId, Failure> {
+        if text.starts_with("0x") {
+            let parsed = text.parse();
+            return parsed.map_err(|error| {
+                Failure::usage("app-id", format!("{error}")).hint("`berth app list` shows those that are on offer")
+            });
+        }
+        let hint = "give its id: `berth app register` or `berth deploy` has told it";
+        self.app_named(text)
+            .await?
+            .ok_or_else(|| Failure::not_found("app-unknown", format!("no app `{text}` is on offer")).hint(hint))
+    }
+
     /// The app of that name, if one is on offer.
     pub(crate) async fn app_named(&self, name: &str) -> Result<Option<AssetId>, Failure> {
         let offers = self.apps(None).await?;

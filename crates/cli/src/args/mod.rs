@@ -1,15 +1,17 @@
 //! The command line as it is typed. Nothing is checked here but its form; [`crate::intent`] makes sense of it.
 
 mod daemon;
+mod deploy;
 mod devnet;
 mod money;
 mod run;
 
 pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
+pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
-    Account, App, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond, Wallet,
-    WalletNew, WalletShow, Withdraw, WithdrawBond,
+    Account, App, AppOrder, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond,
+    Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskList, TaskLogs, TaskResult, TaskShow};
 
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     /// A whole market on this machine, with play money
     #[command(subcommand)]
     Devnet(Devnet),
+    /// Put the contracts on a chain
+    Deploy(Deploy),
     /// Keys of one's own, encrypted
     #[command(subcommand)]
     Wallet(Wallet),

@@ -42,6 +42,10 @@ pub(crate) enum Account {
     Withdraw(Withdraw),
     /// What an account has in the market: free, and locked in deals
     Show(Show),
+    /// Cancel every order that the account has signed so far, whatever it offers or asks for
+    #[command(after_help = "Deals that were matched go on. Orders that are signed afterwards are good.\n\n\
+        Examples:\n  berth account cancel-orders --account alice")]
+    CancelOrders,
 }
 
 /// `berth account deposit`
@@ -154,6 +158,8 @@ pub(crate) struct PoolShow {
 pub(crate) enum App {
     /// Register an app, and publish an offer of it
     Register(AppRegister),
+    /// Publish an offer of an app that is registered
+    Order(AppOrder),
     /// The apps that are on offer
     #[command(after_help = "Examples:\n  berth app list\n  berth --json app list")]
     List,
@@ -172,6 +178,24 @@ pub(crate) struct AppRegister {
     /// Its image, of the local Docker engine or by digest
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// Of a task, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "0")]
+    pub(crate) price: String,
+    /// Tasks in all; without limit if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) volume: Option<u32>,
+    /// How long the offer is good
+    #[arg(long, value_name = "DURATION", default_value = "365d")]
+    pub(crate) expires: String,
+}
+
+/// `berth app order`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth app order 0x9a…01 --price 0.01 --account alice")]
+pub(crate) struct AppOrder {
+    /// The app's id, or its name in the order book
+    #[arg(value_name = "APP")]
+    pub(crate) app: String,
     /// Of a task, in tokens
     #[arg(long, value_name = "TOKENS", default_value = "0")]
     pub(crate) price: String,

@@ -115,6 +115,28 @@ pub(super) async fn show(settings: &Settings, args: &Show) -> Result<Report, Fai
     Ok(Report::new(fields(&text), json))
 }
 
+/// Raises the account's epoch: whatever it signed in an earlier one is void.
+pub(super) async fn cancel_orders(settings: &Settings) -> Result<Report, Failure> {
+    let account = keys::account(settings)?;
+    let chain = Chain::open(settings).await?;
+    let epoch = chain.read.epoch_of(AccountAddr::new(account)).await?.saturating_add(1);
+    let signer = keys::unlock(settings)?;
+    let progress = Progress::new();
+    progress.step("cancelling all orders");
+    let calls = vec![Call { to: chain.deployment.berth, calldata: call::raise_epoch(epoch), note: "raise epoch" }];
+    let Spent { gas, wei, transactions } = Spent::of(&chain.send(&signer, calls).await?);
+    drop(progress);
+    let text = fields(&[
+        ("account", account.to_string()),
+        ("cancelled", "all orders so far".to_owned()),
+        ("epoch", epoch.to_string()),
+        ("gas", gas.to_string()),
+    ]);
+    let json = json!({ "account": account, "epoch": epoch, "gas": gas, "gas_wei": wei.to_string(),
+                       "transactions": transactions });
+    Ok(Report::new(text, json))
+}
+
 fn positive(chain: &Chain, text: &str) -> Result<Amount, Failure> {
     let amount = chain.token.parse("amount", text)?;
     if amount > Amount::ZERO {

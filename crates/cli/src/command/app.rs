@@ -1,20 +1,21 @@
 //! `berth app`.
 
-use super::run::image;
+use super::{pool::owned, run::image};
 use crate::{
-    args::AppRegister,
+    args::{AppOrder, AppRegister},
     book::Book,
     chain::{Call, Chain},
     hint::Failure,
     intent::units,
     keys,
-    render::{Progress, Report, fields, table},
+    render::{Progress, Report, fields, table, time},
     settings::Settings,
 };
 use alloy::primitives::B256;
 use berth_chain::{call, outbox::Mined, signer::Signer};
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, AssetKind, OrderHash, domain::Domain, order, order::Order as _, order::UNLIMITED,
+    AccountAddr, Amount, AssetId, AssetKind, OrderHash, Timestamp, domain::Domain, order, order::Order as _,
+    order::UNLIMITED,
 };
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
@@ -29,37 +30,79 @@ const MAX_DESCRIPTOR_BYTES: usize = 8_192;
 
 pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Result<Report, Failure> {
     let book = Book::of(settings)?;
-    let account = keys::account(settings)?;
     let image = match args.image.as_deref() {
         Some(text) => Some(image::pinned(text).await?),
         None => None,
     };
     let chain = Chain::open(settings).await?;
     book.check(&chain).await?;
-    let price = chain.token.parse("--price", &args.price)?;
-    let good_for = units::duration("--expires", &args.expires)?.as_secs();
+    let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
+    let offer = wish.terms(settings, &chain).await?;
     let descriptor = descriptor(&args.name, image);
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();
     progress.step("registering the app");
     let (id, mined) = register(&chain, &signer, AssetKind::App, &descriptor).await?;
-    let (now, epoch) = tokio::join!(chain.read.chain_time(), chain.read.epoch_of(AccountAddr::new(account)));
-    let offer =
-        Offer { price, volume: args.volume.unwrap_or(UNLIMITED), expiry: now?.plus(good_for).seconds(), epoch: epoch? };
-    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
     progress.step("publishing its order");
+    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
     book.publish(signed, None).await?;
     drop(progress);
+    let price = chain.token.show(offer.price);
     let text = fields(&[
         ("app", id.to_string()),
         ("name", args.name.clone()),
         ("order", hash.to_string()),
-        ("price", format!("{} a task", chain.token.show(price))),
+        ("price", format!("{price} a task")),
         ("gas", mined.gas_used.to_string()),
     ]);
-    let json = json!({ "app": id.to_string(), "name": args.name, "order": hash.to_string(), "price": price.to_string(),
+    let json = json!({ "app": id.to_string(), "name": args.name, "order": hash.to_string(), "price": offer.price.to_string(),
                        "descriptor": descriptor, "transaction": mined.tx, "block": mined.block.get(), "gas": mined.gas_used });
     Ok(Report::new(text, json))
+}
+
+/// Offers an app that is there.
+pub(super) async fn order(settings: &Settings, args: &AppOrder) -> Result<Report, Failure> {
+    let book = Book::of(settings)?;
+    let account = keys::account(settings)?;
+    let chain = Chain::open(settings).await?;
+    book.check(&chain).await?;
+    let app = book.app(&args.app).await?;
+    owned(&chain, app, account).await?;
+    let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
+    let offer = wish.terms(settings, &chain).await?;
+    let signer = keys::unlock(settings)?;
+    let (hash, signed) = sign(&signer, &chain.domain(), app, &offer);
+    let progress = Progress::new();
+    progress.step("publishing the order");
+    book.publish(signed, None).await?;
+    drop(progress);
+    let text = fields(&[
+        ("order", hash.to_string()),
+        ("app", app.to_string()),
+        ("price", format!("{} a task", chain.token.show(offer.price))),
+        ("good until", time(Timestamp::new(offer.expiry))),
+    ]);
+    let json = json!({ "order": hash.to_string(), "app": app.to_string(), "price": offer.price.to_string(),
+                       "expiry": offer.expiry });
+    Ok(Report::new(text, json))
+}
+
+/// The terms of an offer as typed.
+struct Wish<'a> {
+    price: &'a str,
+    volume: Option<u32>,
+    expires: &'a str,
+}
+
+impl Wish<'_> {
+    async fn terms(&self, settings: &Settings, chain: &Chain) -> Result<Offer, Failure> {
+        let account = AccountAddr::new(keys::account(settings)?);
+        let price = chain.token.parse("--price", self.price)?;
+        let good_for = units::duration("--expires", self.expires)?.as_secs();
+        let (now, epoch) = tokio::join!(chain.read.chain_time(), chain.read.epoch_of(account));
+        let volume = self.volume.unwrap_or(UNLIMITED);
+        Ok(Offer { price, volume, expiry: now?.plus(good_for).seconds(), epoch: epoch? })
+    }
 }
 
 /// What an app is: with an image of its own, or under whatever image a job names.

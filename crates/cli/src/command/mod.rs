@@ -4,6 +4,7 @@ mod account;
 mod app;
 mod bond;
 mod daemon;
+mod deploy;
 mod devnet;
 mod pool;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         Command::Devnet(Devnet::Down(args)) => devnet::down(&args).await,
         Command::Devnet(Devnet::Status(args)) => devnet::status(&args).await,
         Command::Devnet(Devnet::Serve(args)) => daemon::serve(&settings?, args).await,
+        Command::Deploy(args) => Box::pin(deploy::deploy(&settings?, &args)).await,
         Command::Wallet(command) => match command {
             args::Wallet::New(args) => wallet::new(&settings?, &args),
             args::Wallet::List => wallet::list(&settings?),
@@ -35,6 +37,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Account::Deposit(args) => account::deposit(&settings?, &args).await,
             args::Account::Withdraw(args) => account::withdraw(&settings?, &args).await,
             args::Account::Show(args) => account::show(&settings?, &args).await,
+            args::Account::CancelOrders => account::cancel_orders(&settings?).await,
         },
         Command::Pool(command) => match command {
             args::Pool::Create(args) => pool::create(&settings?, &args).await,
@@ -51,6 +54,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,
+            args::App::Order(args) => app::order(&settings?, &args).await,
             args::App::List => app::list(&settings?).await,
         },
         // The largest by far: kept off everybody else's stack.

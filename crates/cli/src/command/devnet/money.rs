@@ -8,7 +8,7 @@ use crate::{
     args::Up,
     book::Book,
     chain::{Call, Chain},
-    command::{app, pool},
+    command::{app, deploy, pool},
     exit::Exit,
     hint::Failure,
     intent::units,
@@ -19,8 +19,6 @@ use alloy::primitives::{B256, U256};
 use alloy::providers::ext::AnvilApi as _;
 use berth_chain::{
     Rpc, call,
-    deploy::{DeployConfig, deploy},
-    outbox::SenderConfig,
     signer::{Secret, Signer, keystore::Cost},
 };
 use berth_protocol::{
@@ -29,8 +27,6 @@ use berth_protocol::{
 use berth_wire::descriptor::Descriptor;
 use std::{fs, path::Path};
 
-/// The chain of a devnet.
-const CHAIN_ID: u64 = 31_337;
 /// What everybody can pay gas with, in whole coins.
 const COINS: u64 = 1_000;
 /// What everybody pays into the market, in tokens; as much again stays in the wallet.
@@ -119,21 +115,15 @@ pub(super) async fn found(dir: &Path, args: &Up, rpc: &Rpc) -> Result<Founded, F
     }
     let (min, max, span) = BOUNDS;
     let bounds = Bounds::new(min, max, span).expect("constants in order");
-    let config = DeployConfig { token: None, bounds, sender: SenderConfig::new(CHAIN_ID) };
-    let deployment = deploy(rpc, &people.owner, &config).await?;
-    deployment.save(&dir.join("deployment.json"))?;
-    let chain = Chain::with(rpc.clone(), deployment).await?;
+    let chain = deploy::put(rpc, &people.owner, None, bounds, &dir.join("deployment.json")).await?;
+    let deployment = chain.deployment;
+    let (app, docker) = deploy::shared_app(&chain, &people.owner);
     let descriptor = Descriptor::Pool { version: 1, name: "devnet".to_owned() }.to_bytes();
     let pool = AssetId::derive(AssetKind::Pool, people.owner.address(), &descriptor);
-    let docker = app::descriptor("docker", None).to_bytes();
-    let app = AssetId::derive(AssetKind::App, people.owner.address(), &docker);
     let tokens = |whole: u128| Amount::new(whole * 10_u128.pow(u32::from(chain.token.decimals)));
-    let register = |kind, bytes: Vec<u8>| Call {
-        to: deployment.assets,
-        calldata: call::register(kind, String::from_utf8(bytes).expect("JSON is UTF-8")),
-        note: "register",
-    };
-    let mut calls = vec![register(AssetKind::Pool, descriptor), register(AssetKind::App, docker)];
+    let text = String::from_utf8(descriptor).expect("JSON is UTF-8");
+    let calldata = call::register(AssetKind::Pool, text);
+    let mut calls = vec![Call { to: deployment.assets, calldata, note: "register" }, docker];
     let double = tokens(2 * TOKENS);
     let mints = people.payers().map(|payer| Call {
         to: deployment.token,
