@@ -6,7 +6,7 @@ use berth_chain::{
     anvil::{Anvil, AnvilConfig, Mining},
     tool::tool_path,
 };
-use berth_tests::binary::Call;
+use berth_tests::{binary::Call, folder::Folder};
 use eyre::{ContextCompat as _, ensure};
 use serde_json::Value;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl<'a> Site<'a> {
 
 #[tokio::test]
 async fn contracts_are_put_on_a_chain_by_one_command_and_never_forgotten() -> eyre::Result<()> {
-    let folder = tempfile::Builder::new().prefix("berth-test-").tempdir()?;
+    let folder = Folder::new()?;
     std::fs::write(folder.path().join("secret"), "open sesame\n")?;
     let new = ["wallet", "new", "alice", "--keystore", "keys", "--password-file", "secret"];
     let made: Value = Call::new(folder.path(), "")?.args(new).json().await?;

@@ -3,12 +3,13 @@
 //! It mocks nothing, and knows the programs only from outside: command lines, exit codes, documents, signals, the
 //! chain and the engine. [`world`] is a devnet that leaves nothing behind; [`binary`] runs the program, [`process`] kills
 //! and restarts services, [`engine`] and [`chain`] look at what they did, [`books`] adds up every wei, and [`proxy`] is a
-//! network that can be cut.
+//! network that can be cut. What they make is in a [`folder`] that takes along what is mounted in it.
 
 pub mod binary;
 pub mod books;
 pub mod chain;
 pub mod engine;
+pub mod folder;
 pub mod process;
 pub mod proxy;
 pub mod receipt;

@@ -9,6 +9,7 @@ use crate::{
     books::Books,
     chain::Chain,
     engine::Engine,
+    folder::Folder,
     process::{LOOK_EVERY, Service},
 };
 use alloy::primitives::Address;
@@ -23,9 +24,9 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
-use tempfile::TempDir;
 
 /// What a test waits for comes within seconds, or never.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -37,7 +38,9 @@ const WORKER: &str = "worker-";
 /// A market on this machine.
 #[derive(Debug)]
 pub struct World {
-    folder: TempDir,
+    folder: Folder,
+    /// Whether it was stopped in good order.
+    stopped: bool,
     /// The Docker engine.
     pub engine: Engine,
     /// The chain.
@@ -86,7 +89,7 @@ impl World {
     /// There is no engine, no `berth`, or the devnet does not come up.
     pub async fn up(workers: u16) -> eyre::Result<Self> {
         let engine = Engine::with_image().await?;
-        let folder = tempfile::Builder::new().prefix("berth-test-").tempdir()?;
+        let folder = Folder::new()?;
         let call = Call::new(folder.path(), &engine.host)?;
         let devnet: Devnet = call.args(["devnet", "up", "--workers", &workers.to_string()]).json().await?;
         let deployment = Deployment::load(&deployment_file(&devnet.profile)?)?;
@@ -95,7 +98,8 @@ impl World {
         let scheduler = SchedulerClient::new(&devnet.scheduler);
         let services = devnet.components.into_iter().map(|found| Ok((found.name, Service::of(found.pid)?)));
         let services = services.collect::<eyre::Result<_>>()?;
-        let mut world = Self { folder, engine, chain, scheduler, deployment, services, workers: BTreeMap::new() };
+        let (stopped, addresses) = (false, BTreeMap::new());
+        let mut world = Self { folder, stopped, engine, chain, scheduler, deployment, services, workers: addresses };
         world.workers = (1..=workers).map(|n| world.address_of(n)).collect::<eyre::Result<_>>()?;
         Ok(world)
     }
@@ -308,10 +312,7 @@ impl World {
             let containers = self.containers_of(*worker).await?;
             remains.extend(containers.into_iter().map(|id| format!("container {id}")));
         }
-        let here = self.folder.path().to_string_lossy().into_owned();
-        let mounts = std::fs::read_to_string("/proc/mounts")?;
-        let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&here));
-        remains.extend(mounts.map(|at| format!("mount {at}")));
+        remains.extend(self.folder.mounts()?.iter().map(|at| format!("mount {}", at.display())));
         Ok(remains)
     }
 
@@ -328,6 +329,7 @@ impl World {
         }
         let down = self.berth(["devnet", "down"])?.run().await?;
         ensure!(down.code == Some(0), "{down}");
+        self.stopped = true;
         for (name, service) in &self.services {
             ensure!(!service.is_alive(), "{name} outlives `devnet down`");
         }
@@ -352,10 +354,16 @@ impl World {
 }
 
 impl Drop for World {
-    /// For tests that panic: whatever of the services still runs is killed, by its id.
+    /// For tests that panic, and worlds that can't be stopped: whatever of the services still runs is killed, by its id,
+    /// and what they had in the engine is cleared.
     fn drop(&mut self) {
         for service in self.services.values() {
             service.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+        if let (false, Ok(down)) = (self.stopped, self.berth(["devnet", "down"])) {
+            let mut down = down.command();
+            // Nobody is left to tell of a failure: the test has one of its own.
+            drop(down.as_std_mut().stdout(Stdio::null()).stderr(Stdio::null()).status());
         }
     }
 }
