@@ -147,6 +147,9 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
 
         // The same of a worker, and one without an engine.
         world.service(&worker)?.kill().await?;
+        world.connected(0).await?;
+        let asked = world.run(&["--dry-run"], "true")?.must().await?;
+        ensure!(asked.stderr.contains("no worker of this pool is connected"), "{asked}");
         let journal = world.devnet().join(format!("data/{worker}/journal.db"));
         let displaced = Displaced::by_garbage(&journal)?;
         world.start_to_fail(&worker, &[]).await?.require_failure(1, &["journal.db"])?;

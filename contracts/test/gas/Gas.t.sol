@@ -11,7 +11,7 @@ import {World} from "../support/World.sol";
 /// forge-config: default.isolate = true
 /// forge-config: lite.isolate = true
 contract Gas is World {
-    /// @dev Upper bounds of issue 2 are 1.5 times these; see the design's table of numbers.
+    /// @dev `docs/benchmarks.md` has what each may cost.
     function setUp() public override {
         super.setUp();
         _fund(appOwner.addr, 1);

@@ -11,13 +11,14 @@ use berth_wire::{
 };
 use core::time::Duration;
 
-/// Checks that a scheduler is the pool's, and of this market. Gives what is wrong in words.
+/// Checks that a scheduler is the pool's, and of this market, and gives how many workers are connected to it; or what is
+/// wrong in words.
 pub(crate) async fn check(
     client: &SchedulerClient,
     chain: &Chain,
     pool: B256,
     operator: Address,
-) -> Result<(), String> {
+) -> Result<u32, String> {
     let info = client.pool().await.map_err(|error| format!("its scheduler does not answer: {error}"))?;
     let domain = chain.domain();
     if (info.chain_id, info.berth) != (domain.chain_id, domain.berth) {
@@ -26,7 +27,7 @@ pub(crate) async fn check(
     if (info.pool, info.operator) != (pool, operator) {
         return Err(format!("at {} there is another pool's scheduler", client.url()));
     }
-    Ok(())
+    Ok(info.workers)
 }
 
 /// Signs in: what is private there is then the signer's to see.

@@ -144,6 +144,8 @@ pub(super) fn configure(dir: &Path, market: &Founded, state: &State) -> Result<(
         &json!({
             "listen": listen(&state.scheduler), "database": "data/scheduler.db", "store": "data/store", "rpc": state.rpc,
             "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "20s",
+            // All workers that there will be are there, or back at once: what none of them can do, nobody will.
+            "unable_wait": "5s",
         }),
     )?;
     for number in 1..=market.workers {

@@ -127,7 +127,10 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
         max_span: bounds.max_span_s(),
     };
     progress.step("comparing offers");
-    let (quote, client) = choose(&chain, &wanted, &resolved, &apps, &pools).await?;
+    let (quote, client, workers) = choose(&chain, &wanted, &resolved, &apps, &pools).await?;
+    if workers == 0 {
+        progress.say("no worker of this pool is connected now: the job will wait for one");
+    }
     let total = quote.price.checked_mul(wanted.volume).ok_or_else(|| too_dear(&chain, quote.price))?;
     let balance = chain.balance(account).await?;
     if let Some(missing) = total.checked_sub(balance.free).filter(|missing| *missing > Amount::ZERO) {
@@ -157,14 +160,14 @@ fn short(settings: &Settings, chain: &Chain, total: Amount, free: Amount, missin
         .hint(format!("`berth account deposit {} --account {account}` pays them in", token.plain(missing)))
 }
 
-/// The cheapest fitting offer whose scheduler answers and whose owner can stake.
+/// The cheapest fitting offer whose scheduler answers and whose owner can stake, with how many workers are connected.
 async fn choose(
     chain: &Chain,
     wanted: &Wanted,
     resolved: &Resolved,
     apps: &[AppOffer],
     pools: &[PoolOffer],
-) -> Result<(Quote, SchedulerClient), Failure> {
+) -> Result<(Quote, SchedulerClient, u32), Failure> {
     if apps.is_empty() {
         let message = format!("app {} is not on offer", resolved.app);
         return Err(Failure::not_found("app-unoffered", message)
@@ -182,10 +185,10 @@ async fn choose(
             chain.balance(pool.listed.signer)
         );
         let why = match answer {
-            Ok(()) if owner?.free < stake => {
+            Ok(_) if owner?.free < stake => {
                 Why::Asked(format!("its owner has less free than the stake of {}", chain.token.show(stake)))
             }
-            Ok(()) => return Ok((quote, client)),
+            Ok(workers) => return Ok((quote, client, workers)),
             Err(why) => Why::Asked(why),
         };
         misfits.push(Misfit { order: pool.listed.hash, name: pool.listed.name.clone(), why });
