@@ -2,9 +2,10 @@
 pragma solidity 0.8.37;
 
 import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
-import {AssetId, DealId} from "../types/Ids.sol";
+import {AssetId, DealId, RecordId, RoundId} from "../types/Ids.sol";
 import {Orders, Signatures} from "../types/Orders.sol";
 import {DealSubject, DealTerms, WorkerResults} from "../types/Deals.sol";
+import {ClosedWord, Closing, Contribution, Evidence, Opening, Pair, Reveal, Round} from "../types/Rounds.sol";
 import {Rule} from "../types/Rule.sol";
 import {Deal} from "../types/Storage.sol";
 
@@ -38,6 +39,31 @@ interface IBerthBase {
     /// @notice Whatever was still open after the final deadline ended: the price of these tasks went back to the
     /// payer, their stake was burnt.
     event DealClaimed(DealId indexed deal, uint32 tasks);
+
+    // Rounds
+
+    /// @notice An operator closed a round: from now on these tasks settle by the leaves under `root`, and by no others.
+    /// @param closed the tasks, in the order of the leaves
+    event RoundClosed(RoundId indexed round, address indexed operator, bytes32 root, ClosedWord[] closed);
+    /// @notice Pairs were added to a task's chain.
+    /// @param chain the chain's hash with them
+    /// @param pairs how many it has now, those of the leaf included
+    event PairsAppended(DealId indexed deal, uint32 indexed index, bytes32 chain, uint8 pairs, Pair[] added);
+    /// @notice Replicated tasks ended (ADR 0003, section 5 has the packed forms).
+    /// @param round zero for a task that was never closed
+    /// @param tasks the ones that ended now: `uint32 index, bytes32 digest, uint8 n`, n pairs of one byte: the worker's
+    /// rank in `workers`, plus 0x80 if it was paid
+    /// @param workers `address worker, uint128 paid, uint32 scored` each, netted over the batch
+    /// @param leftOut the record that is kept for `open` and `punish`: 91 bytes for each pair that did not open
+    event TasksSettled(DealId indexed deal, RoundId indexed round, bytes tasks, bytes workers, bytes leftOut);
+    /// @notice A worker's reveal, for anybody to settle with.
+    event RevealPublished(bytes32 indexed root, address indexed worker, bytes32 seed, bytes signature);
+    /// @notice A pair that a settlement left out was opened: `paid` went to the worker's owner.
+    event ShareOpened(DealId indexed deal, uint32 indexed index, address indexed worker, uint128 paid, bool scored);
+    /// @notice A pair that a worker signed was never opened: `slashed` of its bond is burnt, `score` is left to it.
+    event WorkerPunished(
+        DealId indexed deal, uint32 indexed index, address indexed worker, uint128 slashed, uint32 score
+    );
 
     // Bonds
 
@@ -136,6 +162,45 @@ interface IBerthBase {
     /// @notice All tasks of the deal have ended.
     error Berth_NothingOpen(DealId deal);
 
+    // Errors of rounds
+
+    /// @notice A deal of this trust has no rounds: its tasks are settled by lists of single workers.
+    error Berth_NotReplicated(uint32 trust);
+    /// @notice A round is one to 64 words with bits of tasks that the deal has, rising within a deal.
+    error Berth_BadBits(DealId deal, uint32 word, uint104 bits);
+    /// @notice These tasks are closed, or have ended, already.
+    error Berth_AlreadyClosed(DealId deal, uint32 word, uint104 bits);
+    /// @notice This operator has closed no such round.
+    error Berth_UnknownRound(RoundId round);
+    /// @notice The round that is shown did not close this task.
+    error Berth_NotInRound(uint256 index);
+    /// @notice The task was closed, so it settles from its round alone.
+    error Berth_TaskClosed(uint256 index);
+    /// @notice The task has ended.
+    error Berth_TaskEnded(uint256 index);
+    /// @notice The leaves that are shown give another root.
+    error Berth_RootMismatch(bytes32 root, bytes32 shown);
+    /// @notice The pairs that are shown give another chain than the one that is kept.
+    error Berth_ChainMismatch(bytes32 kept, bytes32 shown);
+    /// @notice A task has 1 to 64 pairs, and an append at least one more.
+    error Berth_BadPairCount(uint256 index, uint256 pairs);
+    /// @notice The workers of a leaf, and of a table, must rise.
+    error Berth_WorkerNotAscending(address previous, address worker);
+    /// @notice The packed tasks end in the middle of one, or there is none.
+    error Berth_BadTasksLength(uint256 length);
+    /// @notice A pair's byte names no worker of the table, or does not rise.
+    error Berth_BadRank(uint256 index, uint256 rank);
+    /// @notice The table has no reveal of a worker whose pair is said to open.
+    error Berth_NotRevealed(uint256 index, address worker);
+    /// @notice The pairs that open do not outweigh the others far enough.
+    error Berth_TooLittleWeight(uint256 index, uint256 group, uint256 dissent, uint32 trust);
+    /// @notice No settlement left such pairs out.
+    error Berth_UnknownRecord(RecordId record);
+    /// @notice The record has no such entry.
+    error Berth_BadEntry(uint256 entry, uint256 entries);
+    /// @notice This salt does not open the entry to the settled digest.
+    error Berth_WrongSalt(uint256 entry);
+
     // Errors of bonds
 
     /// @notice The worker of this pool belongs to somebody else, or to nobody.
@@ -219,6 +284,37 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     /// Warning: of two lists that answer one task, the first to arrive is paid. The operator decides, by assigning.
     function settleSingles(DealTerms calldata terms, WorkerResults[] calldata results) external;
 
+    /// @notice Closes a round: fixes what may be paid for its tasks, until the deals' close deadline (start + S + 6T).
+    /// @dev Requires, deal by deal: known; the sender is its operator; trust of at least 2; word by word: rising, some
+    /// bits, all within the size, none closed or ended. Changes: the closed bits; the round's word.
+    /// Emits: RoundClosed. Reverts: Berth_UnknownDeal, Berth_NotOperator, Berth_NotReplicated, Berth_TooLate,
+    /// Berth_BadBits, Berth_AlreadyClosed, Berth_BatchTooLarge.
+    ///
+    /// Warning: the root is not looked at. A worker reveals only after it has found its commitments under it.
+    function close(bytes32 root, Closing[] calldata deals) external returns (RoundId round);
+
+    /// @notice Settles tasks of one deal from one of its rounds, until the final deadline (start + S + 9T). Anyone may.
+    /// @dev Requires: a deal of trust 2 or more; the round that closed the tasks; reveals signed by their workers; all
+    /// that ADR 0003, section 3 says of the packed tasks; the root over the shown leaves and `proof`.
+    ///
+    /// Changes: each task that is open and whose opened pairs outweigh the rest ends; app, dataset and pool owner, the
+    /// owners of workers that opened, and the payer get what ADR 0003, section 4 says; scores rise; a record of the
+    /// pairs that did not open is kept. Emits: TasksSettled, if any task ended.
+    ///
+    /// Reverts: Berth_NotReplicated, Berth_UnknownDeal, Berth_TooLate, Berth_UnknownRound, Berth_BatchTooLarge,
+    /// Berth_WorkerNotAscending, Berth_BadSignature, Berth_BadTasksLength, Berth_IndexOutside, Berth_NotInRound,
+    /// Berth_IndexNotAscending, Berth_NoDigest, Berth_BadPairCount, Berth_BadRank, Berth_NotRevealed,
+    /// Berth_RootMismatch. A task that has ended, or whose pairs do not suffice, is skipped without a word.
+    ///
+    /// Warning: a pair that is not opened here is not paid here. Its worker has until start + S + 10T to open it.
+    function settle(
+        DealTerms calldata terms,
+        Round calldata round,
+        Reveal[] calldata workers,
+        bytes calldata tasks,
+        bytes32[] calldata proof
+    ) external;
+
     /// @notice What an account has: free, and locked in open deals. Bonds are counted in neither.
     function account(address holder) external view returns (uint128 free, uint128 locked);
 
@@ -229,6 +325,12 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     /// @param offset the task's place in the deal, counted from 0: its index less the deal's `first`
     /// @dev Warning: the contract does not know a deal's size, so an offset outside it gets an answer, too.
     function ended(DealId deal, uint256 offset) external view returns (bool);
+
+    /// @notice Whether a round has closed a task, by its place in the deal.
+    function closed(DealId deal, uint256 offset) external view returns (bool);
+
+    /// @notice Whether there is such a round.
+    function isRound(RoundId round) external view returns (bool);
 
     /// @notice How many tasks of an order, named by its digest, are used up. Stays zero for an unlimited order.
     function consumed(bytes32 order) external view returns (uint32);
@@ -289,6 +391,82 @@ interface IRecourse is IBerthBase {
     /// the open tasks, the pool's stake for them is burnt: it stays here for ever, counted nowhere.
     /// Emits: DealClaimed. Reverts: Berth_UnknownDeal, Berth_NothingOpen, Berth_TooEarly.
     function claim(DealTerms calldata terms) external;
+
+    /// @notice Adds pairs to a closed task that falls short, by the operator until the close deadline.
+    /// @dev The first append shows the leaf's pairs and their proof; for later ones, round, leaf and proof are not
+    /// looked at. Requires: a deal of trust 2 or more; its operator; an open task of it; (first) the round that closed
+    /// it; 1 to 64 pairs in all. Changes: the task's chain. Emits: PairsAppended.
+    /// Reverts: Berth_UnknownDeal, Berth_NotOperator, Berth_NotReplicated, Berth_IndexOutside, Berth_TooLate,
+    /// Berth_TaskEnded, Berth_UnknownRound, Berth_NotInRound, Berth_BadPairCount, Berth_WorkerNotAscending,
+    /// Berth_RootMismatch.
+    ///
+    /// Warning: a pair that is appended is paid only where the leaf alone, as opened, falls short.
+    function append(
+        DealTerms calldata terms,
+        uint32 index,
+        Round calldata round,
+        Pair[] calldata leaf,
+        bytes32[] calldata proof,
+        Pair[] calldata added
+    ) external;
+
+    /// @notice Adds an assigned worker's pair to a task that was never closed, in the T after the close deadline. Anyone
+    /// may. For workers whose operator has gone.
+    /// @dev Requires: a deal of trust 2 or more; a task of it that is neither closed nor ended, with fewer than 64
+    /// pairs; the operator's signature over Assignment(task, worker); the worker's over Commitment(task, commitment).
+    /// Changes: the task's chain. Emits: PairsAppended. Reverts: Berth_UnknownDeal, Berth_NotReplicated,
+    /// Berth_IndexOutside, Berth_TooEarly, Berth_TooLate, Berth_TaskEnded, Berth_TaskClosed, Berth_BadPairCount,
+    /// Berth_BadSignature.
+    function appendAssigned(
+        DealTerms calldata terms,
+        uint32 index,
+        address worker,
+        bytes32 commitment,
+        bytes calldata assignment,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Settles one task, with the pairs that were appended to it, until the final deadline. Anyone may.
+    /// @dev A task that was never closed shows an empty round and leaf, and waits for the appends' end. The leaf is
+    /// weighed alone first; appended pairs weigh and are paid only if it falls short. Changes and emits as `settle`.
+    /// Reverts: Berth_NotReplicated, Berth_UnknownDeal, Berth_TooLate, Berth_IndexOutside, Berth_NoDigest,
+    /// Berth_TaskEnded, Berth_TaskClosed, Berth_TooEarly, Berth_UnknownRound, Berth_NotInRound, Berth_BadPairCount,
+    /// Berth_WorkerNotAscending, Berth_BadSignature, Berth_RootMismatch, Berth_ChainMismatch, Berth_TooLittleWeight.
+    function settleOne(
+        DealTerms calldata terms,
+        uint32 index,
+        bytes32 digest,
+        Round calldata round,
+        Contribution[] calldata leaf,
+        bytes32[] calldata proof,
+        Contribution[] calldata appended
+    ) external;
+
+    /// @notice Tells everybody a worker's reveal of a round's root, or of a chain's hash.
+    /// @dev Requires: the worker's signature over Reveal(root, seed). Changes nothing. Emits: RevealPublished.
+    /// Reverts: Berth_BadSignature.
+    function publish(bytes32 root, address worker, bytes32 seed, bytes calldata signature) external;
+
+    /// @notice Opens pairs that a settlement left out, until start + S + 10T. Anyone may.
+    /// @dev Requires: the record `leftOut` of a settlement of this deal; salts that open the entries to the settled
+    /// digests. An entry that was opened before is skipped. Changes: the share that was kept for a pair goes to the
+    /// owner of its worker, and its score rises, if its bond covers the deal. Emits: ShareOpened.
+    /// Reverts: Berth_UnknownRecord, Berth_TooLate, Berth_BadEntry, Berth_WrongSalt.
+    function open(DealTerms calldata terms, bytes calldata leftOut, Opening[] calldata openings) external;
+
+    /// @notice Slashes workers that signed a pair which a settlement weighed and nobody opened, after start + S + 10T
+    /// and until start + S + 12T. Anyone may.
+    /// @dev Requires: the record; the worker's signature over Commitment(task, commitment). An entry that was opened or
+    /// punished before is skipped. Changes: min(bond, workerStake) is burnt, a third of the score lost.
+    /// Emits: WorkerPunished.
+    /// Reverts: Berth_UnknownRecord, Berth_TooEarly, Berth_TooLate, Berth_BadEntry, Berth_BadSignature.
+    function punish(DealTerms calldata terms, bytes calldata leftOut, Evidence[] calldata evidence) external;
+
+    /// @notice The chain of a task that pairs were appended to, and how many it has; zero if there were none.
+    function appendsOf(DealId deal, uint32 index) external view returns (bytes32 chain, uint8 pairs);
+
+    /// @notice Which entries of a record were opened or punished, from the lowest bit on; bit 255: there is a record.
+    function recordOf(RecordId record) external view returns (uint256);
 
     /// @notice What is kept of a worker of a pool.
     function bondOf(AssetId pool, address worker)

@@ -11,6 +11,12 @@ type DealId is bytes32;
 /// @dev keccak256(DealId, uint256 index).
 type TaskId is bytes32;
 
+/// @dev keccak256(abi.encode(operator, root, ClosedWord[])). Zero: no round.
+type RoundId is bytes32;
+
+/// @dev keccak256(DealId, leftOut).
+type RecordId is bytes32;
+
 using AssetIds for AssetId global;
 using DealIds for DealId global;
 using {sameAsset as ==} for AssetId global;

@@ -11,14 +11,34 @@ struct Account {
 }
 
 /// @notice What is kept of a deal. A known deal's word is never zero.
-/// @dev slot 0: open (4 bytes), claimed (1), ended (24), 3 unused
+/// @dev slot 0: open (4 bytes), claimed (1), ended (13), closed (13), 1 unused
 /// @param open how many tasks have not ended
 /// @param claimed whether what was open at the final deadline was claimed
-/// @param ended bit i: task first + i has ended, for the first 192 tasks
+/// @param ended bit i: task first + i has ended, for the first 104 tasks
+/// @param closed bit i: a round has closed task first + i, for the first 104 tasks
 struct Deal {
     uint32 open;
     bool claimed;
-    uint192 ended;
+    uint104 ended;
+    uint104 closed;
+}
+
+/// @notice What is kept of 104 further tasks of a deal.
+/// @dev slot 0: ended (13 bytes), closed (13), 6 unused
+/// @param ended bit b of word w: task first + 104 * w + b has ended
+/// @param closed the same: a round has closed it
+struct Word {
+    uint104 ended;
+    uint104 closed;
+}
+
+/// @notice What was appended to a task.
+/// @dev slot 0: chain; slot 1: pairs (1 byte), 31 unused
+/// @param chain the hash of its pairs' chain, those of the leaf included
+/// @param pairs how many these are
+struct Appends {
+    bytes32 chain;
+    uint8 pairs;
 }
 
 /// @notice One worker's bond in one pool.

@@ -10,7 +10,7 @@ use crate::{
     job::Image,
     units::{Decimal, OciDigest},
 };
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, FixedBytes};
 use berth_protocol::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,18 @@ pub enum Mail {
         /// Why.
         reason: String,
     },
+    /// A round is on chain that holds the worker's commitments (ADR 0003). It checks that, and reveals.
+    Closed(Box<Closed>),
+    /// The worker's pair was appended to a task on chain. It checks that, and reveals.
+    Appended(Box<Appended>),
+    /// Nobody agrees, or everybody fails: the pool asks for commitments to this failure instead. Whoever computed the
+    /// task commits to it anew, unless its commitment is closed.
+    Agree {
+        /// Which.
+        task: B256,
+        /// A failure's digest.
+        digest: B256,
+    },
     /// The chain has it: paid.
     Settled {
         /// Which.
@@ -107,6 +119,65 @@ pub enum Mail {
         /// How.
         reason: String,
     },
+}
+
+/// A closed round, as one worker is shown it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Closed {
+    /// What the leaves hash to.
+    pub root: B256,
+    /// The tasks that it closes, in the order of its leaves.
+    pub closed: Vec<ClosedWord>,
+    /// The transaction that closed it.
+    pub transaction: B256,
+    /// The leaves with the worker's pairs.
+    pub leaves: Vec<Leaf>,
+}
+
+/// Some of a deal's tasks: bit b of word w is the task `first + 104 * w + b`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedWord {
+    /// The deal.
+    pub deal: B256,
+    /// Which 104 tasks.
+    pub word: u32,
+    /// Which of these, as 13 bytes, the highest first.
+    pub bits: FixedBytes<13>,
+}
+
+/// A worker's hidden answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Whose it is.
+    pub worker: Address,
+    /// The commitment.
+    pub commitment: B256,
+}
+
+/// One task of a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaf {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// Its pairs, by rising worker.
+    pub pairs: Vec<Pair>,
+    /// Its path to the root (ADR 0003, section 2).
+    pub proof: Vec<B256>,
+}
+
+/// A worker's pair in a task's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// The transaction that appended it.
+    pub transaction: B256,
+    /// All pairs of the chain up to the worker's own, those of the leaf first.
+    pub pairs: Vec<Pair>,
 }
 
 /// All that a worker needs to run a task.
@@ -166,8 +237,74 @@ pub enum ToScheduler {
         /// For the operator.
         detail: String,
     },
-    /// A result. Its blobs are in the store already.
+    /// A result of a single-worker task. Its blobs are in the store already.
     Report(Box<Report>),
+    /// A hidden answer to a replicated task. Said again until the task is closed or over; another one takes its place.
+    Commit(Commit),
+    /// Opens a closed round, or a chain. Said again until its tasks are over.
+    Reveal(Reveal),
+    /// The result of a revealed task. Its blobs are in the store already.
+    Deliver(Box<Deliver>),
+}
+
+/// A hidden answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// `keccak(task, worker, digest, keccak(seed, task))`.
+    pub commitment: B256,
+    /// `keccak(task, digest)`, for the operator alone: it shows who agrees, and nothing else.
+    pub tag: B256,
+    /// keccak of the seed: commitments with the same one open by the same reveal.
+    pub seed_hash: B256,
+    /// The worker's, over `Commitment(task, commitment)`.
+    pub signature: Bytes,
+}
+
+/// What opens commitments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// The round's root, or the chain hash that ends in the worker's appended pair.
+    pub root: B256,
+    /// What the commitments are salted with.
+    pub seed: B256,
+    /// The worker's, over `Reveal(root, seed)`.
+    pub signature: Bytes,
+    /// What it answered.
+    pub results: Vec<Answer>,
+}
+
+/// A worker's answer to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// The result's digest: the manifest's sha256, or a failure.
+    pub digest: B256,
+}
+
+/// The result of a revealed task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deliver {
+    /// The deal.
+    pub deal: B256,
+    /// The task's index.
+    pub index: u32,
+    /// The result's digest, as revealed.
+    pub digest: B256,
+    /// Standard output, in the store.
+    pub stdout: Option<crate::manifest::Content>,
+    /// Standard error, in the store.
+    pub stderr: Option<crate::manifest::Content>,
+    /// How long the job ran.
+    pub wall_ms: u64,
+    /// Why it failed, in words, for a failure digest.
+    pub failure: Option<String>,
 }
 
 /// Signing in.
