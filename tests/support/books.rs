@@ -16,7 +16,7 @@ use berth_protocol::{
     payout::{self, Payout},
     single::SingleList,
 };
-use eyre::{ContextCompat as _, ensure};
+use eyre::{ContextCompat as _, bail, ensure};
 use std::collections::BTreeMap;
 
 /// What an account has.
@@ -158,6 +158,10 @@ impl Books {
                 let owner = bond.owner;
                 self.gain(owner, e.amount);
             }
+            Event::TasksSettled(_) | Event::ShareOpened(_) | Event::WorkerPunished(_) => {
+                bail!("the books don't know replicated tasks yet")
+            }
+            Event::RoundClosed(_) | Event::PairsAppended(_) | Event::RevealPublished(_) => {}
             Event::EpochRaised(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
         }
         Ok(())

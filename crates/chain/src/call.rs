@@ -5,10 +5,14 @@ use crate::{
     convert,
 };
 use alloy::{
-    primitives::{Address, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256},
     sol_types::SolCall as _,
 };
-use berth_protocol::{AccountAddr, Amount, AssetId, AssetKind, DealTerms, Timestamp, WorkerAddr, ledger::Orders};
+use berth_protocol::{
+    AccountAddr, Amount, AssetId, AssetKind, DealTerms, ResultDigest, Timestamp, WorkerAddr,
+    ledger::Orders,
+    round::{BatchTask, ClosedRound, Closing, LeftOut, Pair},
+};
 
 /// The signatures of four orders, 65 bytes each; the dataset's is empty where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +38,58 @@ pub struct WorkerResults {
     pub signature: Bytes,
     /// The operator's signatures over the assignments, one for each entry; empty if the operator itself sends.
     pub assignments: Bytes,
+}
+
+/// A worker in the table of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// The worker.
+    pub worker: WorkerAddr,
+    /// What its commitments of this round are salted with; not looked at without a signature.
+    pub seed: B256,
+    /// The worker's, over `Reveal(root, seed)`; empty if it opens nothing.
+    pub signature: Bytes,
+}
+
+/// A pair in the settlement of one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contribution {
+    /// Whose it is.
+    pub worker: WorkerAddr,
+    /// Looked at only if the pair does not open.
+    pub commitment: B256,
+    /// What the commitment is salted with; not looked at without a signature.
+    pub seed: B256,
+    /// The worker's, over `Reveal(root, seed)` for a pair of the leaf, over `Reveal(chain, seed)` for an appended one,
+    /// with the hash of the chain that ends in it; empty if it does not open.
+    pub signature: Bytes,
+}
+
+/// What opens a pair that a settlement left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Its place in the record.
+    pub entry: u8,
+    /// Its salt ([`berth_protocol::round::salt`]).
+    pub salt: B256,
+}
+
+/// What shows that a worker made a pair that nobody opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Its place in the record.
+    pub entry: u8,
+    /// The worker's, over `Commitment(task, commitment)`.
+    pub signature: Bytes,
+}
+
+/// A closed round with the proof of some of its leaves ([`berth_protocol::round::multiproof`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The round.
+    pub round: &'a ClosedRound,
+    /// The siblings that are missing.
+    pub proof: &'a [B256],
 }
 
 /// `IERC20.approve`, on the token.
@@ -141,4 +197,90 @@ pub fn unbond(pool: AssetId, worker: WorkerAddr, amount: Amount) -> Bytes {
 /// `Berth.withdrawBond`.
 pub fn withdraw_bond(pool: AssetId, worker: WorkerAddr) -> Bytes {
     IBerth::withdrawBondCall { pool: pool.get(), worker: worker.get() }.abi_encode().into()
+}
+
+/// `Berth.close`.
+pub fn close(root: B256, deals: &[Closing]) -> Bytes {
+    IBerth::closeCall { root, deals: deals.iter().map(convert::closing).collect() }.abi_encode().into()
+}
+
+/// `Berth.append`. After the first append of a task, nothing of round, leaf and proof is looked at.
+pub fn append(terms: &DealTerms, index: u32, shown: Shown<'_>, leaf: &[Pair], added: &[Pair]) -> Bytes {
+    let call = IBerth::appendCall {
+        terms: convert::terms(terms),
+        index,
+        round: convert::round(shown.round),
+        leaf: convert::pairs(leaf),
+        proof: shown.proof.to_vec(),
+        added: convert::pairs(added),
+    };
+    call.abi_encode().into()
+}
+
+/// `Berth.appendAssigned`, with the operator's signature over the assignment and the worker's over its commitment.
+pub fn append_assigned(terms: &DealTerms, index: u32, pair: Pair, assignment: Bytes, signature: Bytes) -> Bytes {
+    let (worker, commitment) = (pair.worker.get(), pair.commitment);
+    let terms = convert::terms(terms);
+    IBerth::appendAssignedCall { terms, index, worker, commitment, assignment, signature }.abi_encode().into()
+}
+
+/// `Berth.settle`: tasks of one deal and round, with the table of their workers by rising address.
+pub fn settle(terms: &DealTerms, shown: Shown<'_>, workers: &[TableRow], tasks: &[BatchTask]) -> Bytes {
+    let row =
+        |of: &TableRow| IBerth::Reveal { worker: of.worker.get(), seed: of.seed, signature: of.signature.clone() };
+    let call = IBerth::settleCall {
+        terms: convert::terms(terms),
+        round: convert::round(shown.round),
+        workers: workers.iter().map(row).collect(),
+        tasks: BatchTask::pack(tasks).into(),
+        proof: shown.proof.to_vec(),
+    };
+    call.abi_encode().into()
+}
+
+/// `Berth.settleOne`: one task, with the pairs that were appended to it. One that was never closed shows an empty round
+/// and leaf.
+pub fn settle_one(
+    terms: &DealTerms,
+    (index, digest): (u32, ResultDigest),
+    shown: Shown<'_>,
+    leaf: &[Contribution],
+    appended: &[Contribution],
+) -> Bytes {
+    let one = |of: &Contribution| IBerth::Contribution {
+        worker: of.worker.get(),
+        commitment: of.commitment,
+        seed: of.seed,
+        signature: of.signature.clone(),
+    };
+    let call = IBerth::settleOneCall {
+        terms: convert::terms(terms),
+        index,
+        digest: digest.get(),
+        round: convert::round(shown.round),
+        leaf: leaf.iter().map(one).collect(),
+        proof: shown.proof.to_vec(),
+        appended: appended.iter().map(one).collect(),
+    };
+    call.abi_encode().into()
+}
+
+/// `Berth.publish`: a worker's reveal of a round's root, or of a chain's hash.
+pub fn publish(root: B256, worker: WorkerAddr, seed: B256, signature: Bytes) -> Bytes {
+    IBerth::publishCall { root, worker: worker.get(), seed, signature }.abi_encode().into()
+}
+
+/// `Berth.open`, with the record of a settlement.
+pub fn open(terms: &DealTerms, left_out: &[LeftOut], openings: &[Opening]) -> Bytes {
+    let openings = openings.iter().map(|of| IBerth::Opening { entry: of.entry, salt: of.salt }).collect();
+    let left_out = LeftOut::pack(left_out).into();
+    IBerth::openCall { terms: convert::terms(terms), leftOut: left_out, openings }.abi_encode().into()
+}
+
+/// `Berth.punish`, with the record of a settlement.
+pub fn punish(terms: &DealTerms, left_out: &[LeftOut], evidence: &[Evidence]) -> Bytes {
+    let one = |of: &Evidence| IBerth::Evidence { entry: of.entry, signature: of.signature.clone() };
+    let left_out = LeftOut::pack(left_out).into();
+    let evidence = evidence.iter().map(one).collect();
+    IBerth::punishCall { terms: convert::terms(terms), leftOut: left_out, evidence }.abi_encode().into()
 }

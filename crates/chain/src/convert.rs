@@ -6,12 +6,13 @@ use crate::bindings::{
     berth::IBerth::{self, IBerthEvents},
 };
 use alloy::{
-    primitives::{Address, B256, Log, U256},
+    primitives::{Address, B256, Log, U256, aliases::U104},
     sol_types::{SolEventInterface as _, SolValue},
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, ResultDigest, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, ResultDigest, RoundId, Timestamp, WorkerAddr,
     ledger::{Event, Orders, event::DealSubject},
+    round::{ClosedRound, ClosedWord, Closing, EndedTask, LeftOut, PackedError, Pair, Payee},
     single::ENTRY_BYTES,
 };
 use thiserror::Error;
@@ -22,6 +23,9 @@ pub enum DecodeError {
     /// Its bytes don't fit its event.
     #[error("the log does not fit its event")]
     Abi(#[from] alloy::sol_types::Error),
+    /// Its packed bytes are none that the contract emits.
+    #[error("the log's packed bytes are not what its event says")]
+    Packed(#[from] PackedError),
     /// A value in it is none that the contract can emit.
     #[error("{what} can't be {value}")]
     Value {
@@ -74,6 +78,42 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
             Event::TasksDeclined { deal: deal(e.deal), indexes: e.indexes, stake_returned: e.stakeReturned }
         }
         IBerthEvents::DealClaimed(e) => Event::DealClaimed { deal: deal(e.deal), tasks: e.tasks },
+        IBerthEvents::RoundClosed(e) => Event::RoundClosed {
+            id: RoundId::new(e.round),
+            operator: OperatorAddr::new(e.operator),
+            round: ClosedRound { root: e.root, closed: e.closed.iter().map(closed_word).collect() },
+        },
+        IBerthEvents::PairsAppended(e) => Event::PairsAppended {
+            deal: deal(e.deal),
+            index: e.index,
+            chain: e.chain,
+            pairs: e.pairs,
+            added: e.added.iter().map(pair).collect(),
+        },
+        IBerthEvents::TasksSettled(e) => Event::TasksSettled {
+            deal: deal(e.deal),
+            round: RoundId::new(e.round),
+            tasks: EndedTask::parse(&e.tasks)?,
+            workers: Payee::parse(&e.workers)?,
+            left_out: LeftOut::parse(&e.leftOut)?,
+        },
+        IBerthEvents::RevealPublished(e) => {
+            Event::RevealPublished { root: e.root, worker: worker(e.worker), seed: e.seed, signature: e.signature }
+        }
+        IBerthEvents::ShareOpened(e) => Event::ShareOpened {
+            deal: deal(e.deal),
+            index: e.index,
+            worker: worker(e.worker),
+            paid: Amount::new(e.paid),
+            scored: e.scored,
+        },
+        IBerthEvents::WorkerPunished(e) => Event::WorkerPunished {
+            deal: deal(e.deal),
+            index: e.index,
+            worker: worker(e.worker),
+            slashed: Amount::new(e.slashed),
+            score: e.score,
+        },
         IBerthEvents::WorkerEnlisted(e) => {
             Event::WorkerEnlisted { pool: asset(e.pool)?, worker: worker(e.worker), owner: account(e.owner) }
         }
@@ -127,6 +167,37 @@ pub fn entries(packed: &[u8]) -> Result<Vec<(u32, ResultDigest)>, DecodeError> {
             Ok((u32::from_be_bytes(*index), digest))
         })
         .collect()
+}
+
+fn closed_word(word: &IBerth::ClosedWord) -> ClosedWord {
+    ClosedWord { deal: DealId::new(word.deal), word: word.word, bits: word.bits.to() }
+}
+
+const fn pair(pair: &IBerth::Pair) -> Pair {
+    Pair { worker: WorkerAddr::new(pair.worker), commitment: pair.commitment }
+}
+
+/// A word's bits, as calls take them. Bits past the 104th name no task, so none of a round has them.
+fn bits(bits: u128) -> U104 {
+    U104::from(bits & (u128::MAX >> 24))
+}
+
+/// A round, as calls show it.
+pub(crate) fn round(round: &ClosedRound) -> IBerth::Round {
+    let closed = round.closed.iter();
+    let word = |of: &ClosedWord| IBerth::ClosedWord { deal: of.deal.get(), word: of.word, bits: bits(of.bits) };
+    IBerth::Round { root: round.root, closed: closed.map(word).collect() }
+}
+
+/// What a round closes of one deal, as `close` takes it.
+pub(crate) fn closing(closing: &Closing) -> IBerth::Closing {
+    let words = closing.words.iter().map(|of| IBerth::WordBits { word: of.word, bits: bits(of.bits) });
+    IBerth::Closing { terms: terms(&closing.terms), words: words.collect() }
+}
+
+/// Pairs, as calls take them.
+pub(crate) fn pairs(pairs: &[Pair]) -> Vec<IBerth::Pair> {
+    pairs.iter().map(|pair| IBerth::Pair { worker: pair.worker.get(), commitment: pair.commitment }).collect()
 }
 
 pub(crate) fn amount(units: U256) -> Result<Amount, DecodeError> {

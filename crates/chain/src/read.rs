@@ -14,8 +14,8 @@ use alloy::{
     sol_types::{SolCall, SolError as _, SolStruct as _, eip712_domain},
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, Timestamp, WorkerAddr,
-    ledger::{Account, Bond, Bounds},
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
+    ledger::{Account, Appends, Bond, Bounds},
 };
 
 alloy::sol! {
@@ -31,8 +31,10 @@ pub struct DealState {
     pub open: u32,
     /// Whether what was open at the final deadline was claimed.
     pub claimed: bool,
-    /// Which of the first 192 tasks were settled or declined, by their place in the deal, from the lowest bit on.
-    pub head: U256,
+    /// Which of the first 104 tasks were settled or declined, by their place in the deal, from the lowest bit on.
+    pub ended: u128,
+    /// Which of them a round has closed, likewise.
+    pub closed: u128,
 }
 
 /// The settlement token, as people write its amounts.
@@ -89,6 +91,7 @@ impl Reader {
             bonded: Amount::new(found.bonded),
             unbonding: Amount::new(found.unbonding),
             release_at: Timestamp::new(found.releaseAt),
+            score: found.score,
         }))
     }
 
@@ -107,9 +110,10 @@ impl Reader {
     /// [`RpcError`], as every call.
     pub async fn deal(&self, deal: DealId) -> Result<Option<DealState>, RpcError> {
         let found = self.view(self.deployment.berth, IBerth::dealStateCall { deal: deal.get() }).await?;
-        let state = DealState { open: found.open, claimed: found.claimed, head: U256::from(found.ended) };
+        let (ended, closed) = (found.ended.to(), found.closed.to());
+        let state = DealState { open: found.open, claimed: found.claimed, ended, closed };
         // A known deal's word is never zero.
-        Ok((state.open > 0 || state.claimed || !state.head.is_zero()).then_some(state))
+        Ok((state.open > 0 || state.claimed || state.ended > 0).then_some(state))
     }
 
     /// Whether the task in a deal's place `offset` (from 0) has ended.
@@ -119,6 +123,41 @@ impl Reader {
     pub async fn has_ended(&self, deal: DealId, offset: u32) -> Result<bool, RpcError> {
         let call = IBerth::endedCall { deal: deal.get(), offset: U256::from(offset) };
         self.view(self.deployment.berth, call).await
+    }
+
+    /// Whether a round has closed the task in a deal's place `offset` (from 0).
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn is_closed(&self, deal: DealId, offset: u32) -> Result<bool, RpcError> {
+        let call = IBerth::closedCall { deal: deal.get(), offset: U256::from(offset) };
+        self.view(self.deployment.berth, call).await
+    }
+
+    /// Whether there is such a round.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn is_round(&self, round: RoundId) -> Result<bool, RpcError> {
+        self.view(self.deployment.berth, IBerth::isRoundCall { round: round.get() }).await
+    }
+
+    /// What was appended to a task, by its index; `None` if nothing was.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn appends_of(&self, deal: DealId, index: u32) -> Result<Option<Appends>, RpcError> {
+        let found = self.view(self.deployment.berth, IBerth::appendsOfCall { deal: deal.get(), index }).await?;
+        Ok((found.pairs > 0).then_some(Appends { chain: found.chain, pairs: found.pairs }))
+    }
+
+    /// Which entries of a record were opened or punished, from the lowest bit on; `None` if there is no such record.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn record_of(&self, record: RecordId) -> Result<Option<U256>, RpcError> {
+        let found = self.view(self.deployment.berth, IBerth::recordOfCall { record: record.get() }).await?;
+        Ok(found.bit(255).then_some(found))
     }
 
     /// How many tasks of an order are used up.

@@ -128,10 +128,10 @@ impl Revert {
             Self::TokenAllowance { spender, needed, .. } => {
                 Some(format!("approve {needed} base units of the token for {spender}"))
             }
+            Self::Contract(refusal) => of_round(refusal).map(str::to_owned),
             Self::NotLocal { .. } => Some("give the address of a token of that chain".to_owned()),
             Self::Silent => Some("check that the contracts' addresses are those of this chain".to_owned()),
-            Self::Contract(_)
-            | Self::PermitExpired { .. }
+            Self::PermitExpired { .. }
             | Self::NoAsset { .. }
             | Self::Standard(_)
             | Self::Message(_)
@@ -139,6 +139,32 @@ impl Revert {
             | Self::Unknown(_) => None,
         }
     }
+}
+
+/// What whoever closes, settles, opens or punishes can do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the refusals of accounts, orders and bonds say it themselves")]
+const fn of_round(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::NotReplicated { .. } => "settle its tasks by their workers' lists of results",
+        Refusal::BadBits { .. } => "close 1 to 64 words, rising within a deal, with bits of tasks that the deal has",
+        Refusal::AlreadyClosed { .. } => "read the deal's state again, and close only what is open",
+        Refusal::UnknownRound { .. } => "show root and words as the round's event tells them, once it is in the chain",
+        Refusal::NotInRound { .. } => "show the round that closed the task, and its tasks in the order of their leaves",
+        Refusal::TaskClosed { .. } => "show the round that closed the task",
+        Refusal::TaskEnded { .. } => "nothing is left to do for this task",
+        Refusal::RootMismatch { .. } => "check digest, pairs and seeds of each task, and the proof of their leaves",
+        Refusal::ChainMismatch { .. } => "show all appended pairs, in the order of their events",
+        Refusal::BadPairCount { .. } => "show 1 to 64 pairs, and append at least one",
+        Refusal::WorkerNotAscending { .. } => "sort the workers by address, each once",
+        Refusal::BadTasksLength { .. } => "pack 1 to 256 tasks, each with the commitments of its pairs that don't open",
+        Refusal::BadRank { .. } => "number the pairs' workers by their places in the table, rising",
+        Refusal::NotRevealed { .. } => "show the worker's reveal in the table, or its commitment in the task",
+        Refusal::TooLittleWeight { .. } => "wait for more reveals, or append further workers' pairs",
+        Refusal::UnknownRecord { .. } => "show the left-out pairs exactly as the settlement's event tells them",
+        Refusal::BadEntry { .. } => "count the entries from 0",
+        Refusal::WrongSalt { .. } => "open it with keccak(seed, task), if its answer is the settled digest at all",
+        _ => return None,
+    })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the standard library's errors are all alike to us")]
@@ -165,8 +191,8 @@ mod tests {
     #[test]
     fn every_error_of_the_contracts_is_in_the_protocol_or_the_token() {
         for selector in IBerthErrors::SELECTORS {
-            let data = [&selector[..], &[0; 96]].concat();
-            let known = (0..=3).any(|words| Refusal::decode(&data[..4 + 32 * words]).is_some());
+            let data = [&selector[..], &[0; 128]].concat();
+            let known = (0..=4).any(|words| Refusal::decode(&data[..4 + 32 * words]).is_some());
             assert!(known, "{} is no refusal of the protocol", alloy::primitives::hex::encode(selector));
         }
     }

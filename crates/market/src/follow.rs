@@ -53,6 +53,12 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
         | Event::ListSkipped { .. }
         | Event::TasksDeclined { .. }
         | Event::DealClaimed { .. }
+        | Event::RoundClosed { .. }
+        | Event::PairsAppended { .. }
+        | Event::TasksSettled { .. }
+        | Event::RevealPublished { .. }
+        | Event::ShareOpened { .. }
+        | Event::WorkerPunished { .. }
         | Event::WorkerEnlisted { .. }
         | Event::Bonded { .. }
         | Event::Unbonded { .. }

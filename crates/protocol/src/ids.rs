@@ -67,6 +67,14 @@ id!(
     TaskId, B256, "a task id"
 );
 id!(
+    /// A closed round: `keccak(abi(operator, root, closed))` (see [`crate::round`]).
+    RoundId, B256, "a round id"
+);
+id!(
+    /// What a settlement keeps of the pairs that it left out: `keccak(deal ‖ leftOut)`.
+    RecordId, B256, "a record id"
+);
+id!(
     /// The EIP-712 digest of a signed order.
     OrderHash, B256, "an order hash"
 );

@@ -29,5 +29,7 @@ pub use amount::Amount;
 pub use class::Class;
 pub use deal::{Deadlines, DealTerms};
 pub use digest::{Failure, ResultDigest};
-pub use ids::{AccountAddr, AssetId, AssetKind, DealId, JobHash, OperatorAddr, OrderHash, TaskId, WorkerAddr};
+pub use ids::{
+    AccountAddr, AssetId, AssetKind, DealId, JobHash, OperatorAddr, OrderHash, RecordId, RoundId, TaskId, WorkerAddr,
+};
 pub use time::Timestamp;

@@ -57,7 +57,8 @@ impl Ledger {
         }
         let owner = AccountAddr::new(sender);
         events.push(Event::WorkerEnlisted { pool: id, worker, owner });
-        let fresh = Bond { owner, bonded: Amount::ZERO, unbonding: Amount::ZERO, release_at: Timestamp::new(0) };
+        let (none, release_at) = (Amount::ZERO, Timestamp::new(0));
+        let fresh = Bond { owner, bonded: none, unbonding: none, release_at, score: 0 };
         Ok((id, fresh))
     }
 

@@ -1,7 +1,10 @@
 //! What the contracts tell.
 
-use crate::{AccountAddr, Amount, AssetId, DealId, DealTerms, Timestamp, WorkerAddr};
-use alloy_primitives::Address;
+use crate::{
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, RoundId, Timestamp, WorkerAddr,
+    round::{ClosedRound, EndedTask, LeftOut, Pair, Payee},
+};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::sol;
 
 sol! {
@@ -89,6 +92,78 @@ pub enum Event {
         deal: DealId,
         /// How many tasks.
         tasks: u32,
+    },
+    /// An operator closed a round.
+    RoundClosed {
+        /// The round.
+        id: RoundId,
+        /// Who closed it.
+        operator: OperatorAddr,
+        /// Its root, and the tasks that settle from it alone.
+        round: ClosedRound,
+    },
+    /// Pairs were added to a task's chain.
+    PairsAppended {
+        /// The deal.
+        deal: DealId,
+        /// The task.
+        index: u32,
+        /// The hash of its pairs' chain, with these.
+        chain: B256,
+        /// How many pairs it has now, those of the leaf included.
+        pairs: u8,
+        /// The new ones.
+        added: Vec<Pair>,
+    },
+    /// Replicated tasks ended.
+    TasksSettled {
+        /// The deal.
+        deal: DealId,
+        /// The round that they settled from; zero for a task that was never closed.
+        round: RoundId,
+        /// The tasks that ended.
+        tasks: Vec<EndedTask>,
+        /// What their workers got, by rank.
+        workers: Vec<Payee>,
+        /// The pairs that did not open: the record that is kept of them is [`crate::round::packed::record_id`]'s.
+        left_out: Vec<LeftOut>,
+    },
+    /// A worker's reveal is there for anybody to settle with.
+    RevealPublished {
+        /// The round's root, or the hash of the chain that ends in the worker's pair.
+        root: B256,
+        /// The worker.
+        worker: WorkerAddr,
+        /// The seed.
+        seed: B256,
+        /// The worker's signature over both.
+        signature: Bytes,
+    },
+    /// A pair that a settlement had left out was opened.
+    ShareOpened {
+        /// The deal.
+        deal: DealId,
+        /// The task.
+        index: u32,
+        /// Whose pair it is.
+        worker: WorkerAddr,
+        /// What its worker's owner got.
+        paid: Amount,
+        /// Whether its score rose.
+        scored: bool,
+    },
+    /// A pair that its worker had signed was never opened.
+    WorkerPunished {
+        /// The deal.
+        deal: DealId,
+        /// The task.
+        index: u32,
+        /// The worker.
+        worker: WorkerAddr,
+        /// What was burnt of its bond.
+        slashed: Amount,
+        /// What is left of its score.
+        score: u32,
     },
     /// A worker has an owner in a pool, for ever.
     WorkerEnlisted {

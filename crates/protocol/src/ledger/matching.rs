@@ -58,7 +58,7 @@ impl Ledger {
         self.lock(AccountAddr::new(terms.poolOwner), stake)?;
 
         let deal = terms.id();
-        let fresh = Deal { open: terms.size, claimed: false, ended: BTreeSet::new() };
+        let fresh = Deal { open: terms.size, claimed: false, ended: BTreeSet::new(), closed: BTreeSet::new() };
         assert!(
             self.deals.insert(deal, fresh).is_none(),
             "no two matches have the same terms: the first index rises with each deal of a request"

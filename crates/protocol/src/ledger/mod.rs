@@ -23,7 +23,7 @@ mod matching;
 pub use call::{Assignments, Call, List, Orders, Signers};
 pub use event::Event;
 pub use refusal::Refusal;
-pub use state::{Account, Bond, Bounds, Deal, Ledger};
+pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger};
 
 use crate::Timestamp;
 use alloy_primitives::Address;

@@ -1,6 +1,6 @@
 //! Why the contracts refuse: one variant for each of their custom errors, with the same values.
 
-use crate::{AccountAddr, Class, DealId, OperatorAddr, OrderHash, Timestamp, WorkerAddr};
+use crate::{AccountAddr, Class, DealId, OperatorAddr, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ macro_rules! word_of_id {
         }
     )*};
 }
-word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, OrderHash);
+word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, OrderHash, RoundId, RecordId);
 
 macro_rules! refusals {
     ($(
@@ -275,6 +275,64 @@ refusals! {
     /// All tasks of the deal have ended.
     #[error("no task of deal {deal} is open")]
     NothingOpen { deal: DealId } = "Berth_NothingOpen(bytes32)";
+
+    // Rounds.
+
+    /// One worker's word settles the deal.
+    #[error("a deal of trust {trust} has no rounds: it is settled by one worker's word")]
+    NotReplicated { trust: u32 } = "Berth_NotReplicated(uint32)";
+    /// A round has 1 to 64 words, rising within a deal, each with some bits of tasks that the deal has.
+    #[error("word {word} of deal {deal} can't be closed with the bits {bits:#x}")]
+    BadBits { deal: DealId, word: u32, bits: u128 } = "Berth_BadBits(bytes32,uint32,uint104)";
+    /// A task is closed once, and not after its end.
+    #[error("of word {word} of deal {deal} the tasks {bits:#x} are closed, or have ended, already")]
+    AlreadyClosed { deal: DealId, word: u32, bits: u128 } = "Berth_AlreadyClosed(bytes32,uint32,uint104)";
+    /// No such round was closed by the deal's operator.
+    #[error("there is no round {round}")]
+    UnknownRound { round: RoundId } = "Berth_UnknownRound(bytes32)";
+    /// The round that is shown closed other tasks.
+    #[error("the round that is shown did not close task {index}")]
+    NotInRound { index: u32 } = "Berth_NotInRound(uint256)";
+    /// A closed task settles from its round alone.
+    #[error("task {index} was closed: it settles from its round alone")]
+    TaskClosed { index: u32 } = "Berth_TaskClosed(uint256)";
+    /// It has ended.
+    #[error("task {index} has ended")]
+    TaskEnded { index: u32 } = "Berth_TaskEnded(uint256)";
+    /// The leaves that are shown are not the round's.
+    #[error("the leaves that are shown give the root {shown}, not {root}")]
+    RootMismatch { root: B256, shown: B256 } = "Berth_RootMismatch(bytes32,bytes32)";
+    /// The pairs that are shown are not the task's.
+    #[error("the pairs that are shown give the chain {shown}, not {kept}")]
+    ChainMismatch { kept: B256, shown: B256 } = "Berth_ChainMismatch(bytes32,bytes32)";
+    /// A task has 1 to 64 pairs, and an append at least one more.
+    #[error("{pairs} pairs are none or too many for task {index}")]
+    BadPairCount { index: u32, pairs: U256 } = "Berth_BadPairCount(uint256,uint256)";
+    /// Workers of a leaf, and of a table, rise.
+    #[error("worker {worker} does not come after {previous}")]
+    WorkerNotAscending { previous: Address, worker: Address } = "Berth_WorkerNotAscending(address,address)";
+    /// The packed tasks end in the middle of one, or there is none.
+    #[error("{length} bytes are no packed tasks")]
+    BadTasksLength { length: U256 } = "Berth_BadTasksLength(uint256)";
+    /// Ranks rise, and name workers of the table.
+    #[error("rank {rank} of task {index} is not in the table, or does not rise")]
+    BadRank { index: u32, rank: U256 } = "Berth_BadRank(uint256,uint256)";
+    /// A pair opens only by a reveal.
+    #[error("the table has no reveal of {worker} for task {index}")]
+    NotRevealed { index: u32, worker: WorkerAddr } = "Berth_NotRevealed(uint256,address)";
+    /// Those that opened don't outweigh the others far enough.
+    #[error("task {index} needs more: {group} against {dissent} does not reach trust {trust}")]
+    TooLittleWeight { index: u32, group: U256, dissent: U256, trust: u32 } =
+        "Berth_TooLittleWeight(uint256,uint256,uint256,uint32)";
+    /// No settlement of this deal left these pairs out.
+    #[error("there is no record {record}")]
+    UnknownRecord { record: RecordId } = "Berth_UnknownRecord(bytes32)";
+    /// The record is shorter.
+    #[error("the record has {entries} entries, so none in place {entry}")]
+    BadEntry { entry: U256, entries: U256 } = "Berth_BadEntry(uint256,uint256)";
+    /// The pair answers otherwise, or the salt is another's.
+    #[error("the salt does not open entry {entry} to the settled digest")]
+    WrongSalt { entry: U256 } = "Berth_WrongSalt(uint256)";
 
     // Bonds.
 

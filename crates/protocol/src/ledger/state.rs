@@ -1,12 +1,14 @@
 //! What is kept.
 
 use super::Refusal;
-use crate::{AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, Timestamp, WorkerAddr, domain::Domain};
+use crate::{
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
+    domain::Domain,
+    round::{WORD_TASKS, WordBits},
+};
 use alloy_primitives::{Address, B256, U256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many tasks have their bit in the deal's own word.
-pub const HEAD_TASKS: u32 = 192;
 /// The longest span that a contract can be built for: a hundred years.
 pub const MAX_SPAN_CEILING_S: u64 = 3_155_760_000;
 
@@ -30,6 +32,8 @@ pub struct Bond {
     pub unbonding: Amount,
     /// When that may be withdrawn.
     pub release_at: Timestamp,
+    /// The worker's record in the pool.
+    pub score: u32,
 }
 
 impl Bond {
@@ -49,6 +53,8 @@ pub struct Deal {
     pub claimed: bool,
     /// Which tasks were settled or declined, by their place in the deal, from 0.
     pub ended: BTreeSet<u32>,
+    /// Which tasks a round has closed, likewise.
+    pub closed: BTreeSet<u32>,
 }
 
 impl Deal {
@@ -57,10 +63,23 @@ impl Deal {
         self.claimed || self.ended.contains(&offset)
     }
 
-    /// The bits of the first tasks, as the contract keeps them in the deal's word.
-    pub fn head(&self) -> U256 {
-        self.ended.range(..HEAD_TASKS).fold(U256::ZERO, |bits, offset| bits | (U256::ONE << offset))
+    /// Which tasks of a word have ended and which are closed, as the contract keeps them: a claim sets no bits.
+    pub fn word(&self, word: u32) -> (u128, u128) {
+        let of = |set: &BTreeSet<u32>| {
+            let tasks = WordBits { word, bits: u128::MAX >> (u128::BITS - WORD_TASKS) };
+            tasks.offsets().zip(0..).fold(0, |bits, (offset, bit)| bits | u128::from(set.contains(&offset)) << bit)
+        };
+        (of(&self.ended), of(&self.closed))
     }
+}
+
+/// What was appended to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appends {
+    /// The hash of all its pairs' chain, those of the leaf included.
+    pub chain: B256,
+    /// How many these are.
+    pub pairs: u8,
 }
 
 /// The bounds that a contract is built with.
@@ -121,7 +140,11 @@ pub struct Ledger {
     pub(super) epochs: BTreeMap<AccountAddr, u64>,
     pub(super) assets: BTreeMap<AssetId, AccountAddr>,
     pub(super) gates: BTreeMap<Address, BTreeSet<(B256, Address)>>,
+    pub(super) rounds: BTreeSet<RoundId>,
+    pub(super) appends: BTreeMap<(DealId, u32), Appends>,
+    pub(super) records: BTreeMap<RecordId, U256>,
     pub(super) held: Amount,
+    pub(super) kept_back: Amount,
     pub(super) burnt: Amount,
 }
 
@@ -138,7 +161,11 @@ impl Ledger {
             epochs: BTreeMap::new(),
             assets: BTreeMap::new(),
             gates: BTreeMap::new(),
+            rounds: BTreeSet::new(),
+            appends: BTreeMap::new(),
+            records: BTreeMap::new(),
             held: Amount::ZERO,
+            kept_back: Amount::ZERO,
             burnt: Amount::ZERO,
         }
     }
@@ -209,9 +236,45 @@ impl Ledger {
         self.assets.iter().map(|(asset, owner)| (*asset, *owner))
     }
 
-    /// What the contract holds of the token: all free, locked, bonded and unbonding money, and what was burnt.
+    /// Whether there is such a round.
+    pub fn is_round(&self, round: RoundId) -> bool {
+        self.rounds.contains(&round)
+    }
+
+    /// All rounds.
+    pub fn rounds(&self) -> impl Iterator<Item = RoundId> + '_ {
+        self.rounds.iter().copied()
+    }
+
+    /// What was appended to a task, by its index.
+    pub fn appends_of(&self, deal: DealId, index: u32) -> Option<Appends> {
+        self.appends.get(&(deal, index)).copied()
+    }
+
+    /// All tasks to which something was appended.
+    pub fn appends(&self) -> impl Iterator<Item = ((DealId, u32), Appends)> + '_ {
+        self.appends.iter().map(|(task, appends)| (*task, *appends))
+    }
+
+    /// Which entries of a record were opened or punished, from the lowest bit on; bit 255 is set. `None`: no such record.
+    pub fn record_of(&self, record: RecordId) -> Option<U256> {
+        self.records.get(&record).copied()
+    }
+
+    /// All records.
+    pub fn records(&self) -> impl Iterator<Item = (RecordId, U256)> + '_ {
+        self.records.iter().map(|(record, bits)| (*record, *bits))
+    }
+
+    /// What the contract holds of the token: all free, locked, bonded and unbonding money, what is kept back for pairs
+    /// that were left out, and what was burnt.
     pub const fn held(&self) -> Amount {
         self.held
+    }
+
+    /// What is kept back for pairs that were left out: whoever opens them has it, and what nobody opens is burnt.
+    pub const fn kept_back(&self) -> Amount {
+        self.kept_back
     }
 
     /// What the contract keeps for ever.

@@ -111,6 +111,12 @@ impl Ledger {
             // What a settlement left out stays `Settling` until its transaction is seen to be in the chain; the plan
             // takes it from there.
             Event::ListSkipped { .. }
+            | Event::RoundClosed { .. }
+            | Event::PairsAppended { .. }
+            | Event::TasksSettled { .. }
+            | Event::RevealPublished { .. }
+            | Event::ShareOpened { .. }
+            | Event::WorkerPunished { .. }
             | Event::AssetRegistered { .. }
             | Event::DealMatched { .. }
             | Event::WorkerEnlisted { .. }

@@ -210,8 +210,9 @@ fn able<'a>(
 /// Whether a worker's bond covers a deal.
 pub(super) fn covers(worker: &Worker, terms: &berth_protocol::DealTerms) -> bool {
     let bond = &worker.bond;
-    LedgerBond { owner: bond.owner, bonded: bond.bonded, unbonding: bond.unbonding, release_at: bond.release_at }
-        .covers(terms)
+    // Cover does not depend on the score.
+    let (owner, bonded, unbonding, release_at) = (bond.owner, bond.bonded, bond.unbonding, bond.release_at);
+    LedgerBond { owner, bonded, unbonding, release_at, score: 0 }.covers(terms)
 }
 
 /// What an earlier try says against another one by the same worker.

@@ -1,4 +1,18 @@
-//! Hidden answers and the rounds that close them (ADR 0001, section 4).
+//! Hidden answers and the rounds that close them (ADR 0001, section 4, and ADR 0003).
+//!
+//! Here is what a worker hides and what of it makes a leaf and a root; [`closed`] says which tasks a round closes and
+//! where their leaves stand, [`proof`] shows some of them, [`packed`] is what a settlement is told and tells, and
+//! [`verdict`] weighs what opens against what does not.
+
+pub mod closed;
+pub mod packed;
+pub mod proof;
+pub mod verdict;
+
+pub use closed::{ClosedRound, ClosedWord, Closing, WORD_TASKS, WordBits};
+pub use packed::{BatchPair, BatchTask, EndedPair, EndedTask, LeftOut, PackedError, Payee};
+pub use proof::{multiproof, proven_root};
+pub use verdict::{Standing, Verdict, Voice, weigh};
 
 use crate::{DealId, ResultDigest, TaskId, WorkerAddr};
 use alloy_primitives::{B256, keccak256};
@@ -35,6 +49,18 @@ pub struct Pair {
     pub commitment: B256,
 }
 
+impl Pair {
+    /// Whether the answer is `digest`, under this round's seed of its worker.
+    pub fn opens(self, task: TaskId, digest: ResultDigest, seed: B256) -> bool {
+        self.opens_by_salt(task, digest, salt(seed, task))
+    }
+
+    /// Whether the answer is `digest`, under this salt.
+    pub fn opens_by_salt(self, task: TaskId, digest: ResultDigest, salt: B256) -> bool {
+        self.commitment == commitment(task, self.worker, digest, salt)
+    }
+}
+
 /// A task's chain, extended by one pair. The empty chain is zero.
 pub fn extend(chain: B256, pair: Pair) -> B256 {
     hash(&[chain.as_slice(), pair.worker.get().as_slice(), pair.commitment.as_slice()])
@@ -69,7 +95,20 @@ pub fn leaf(deal: DealId, index: u32, pairs: &[Pair]) -> Result<B256, LeafError>
         return Err(LeafError::Order(pair[1].worker));
     }
     let chain = pairs.iter().copied().fold(B256::ZERO, extend);
-    Ok(hash(&[&[0], deal.get().as_slice(), &index.to_be_bytes(), chain.as_slice()]))
+    Ok(leaf_of_chain(deal, index, chain))
+}
+
+/// A task's leaf, from the hash of its pairs' chain.
+pub fn leaf_of_chain(deal: DealId, index: u32, chain: B256) -> B256 {
+    hash(&[&[0], deal.get().as_slice(), &index.to_be_bytes(), chain.as_slice()])
+}
+
+fn node(left: B256, right: B256) -> B256 {
+    hash(&[&[1], left.as_slice(), right.as_slice()])
+}
+
+fn root_of_top(leaves: u32, top: B256) -> B256 {
+    hash(&[&[2], &leaves.to_be_bytes(), top.as_slice()])
 }
 
 /// A round's root over its leaves, in their order; `None` if there are none or too many to count.
@@ -80,11 +119,11 @@ pub fn root(leaves: &[B256]) -> Option<B256> {
         level = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => hash(&[&[1], left.as_slice(), right.as_slice()]),
+                [left, right] => node(*left, *right),
                 [last] => *last,
                 _ => unreachable!("chunks of two hold one or two"),
             })
             .collect();
     }
-    level.first().map(|top| hash(&[&[2], &count.to_be_bytes(), top.as_slice()]))
+    level.first().map(|top| root_of_top(count, *top))
 }
