@@ -64,9 +64,8 @@ impl TryFrom<Row> for Pair {
             (Some(tx), Some(block)) => Some((hash(TABLE, &tx)?, BlockNumber::new(unsigned(TABLE, block)?))),
             _ => None,
         };
-        let digest = |bytes: Vec<u8>| {
-            ResultDigest::new(hash(TABLE, &bytes)?).ok_or_else(|| foreign(TABLE, "no digest"))
-        };
+        let digest =
+            |bytes: Vec<u8>| ResultDigest::new(hash(TABLE, &bytes)?).ok_or_else(|| foreign(TABLE, "no digest"));
         Ok(Self {
             task: TaskId::new(hash(TABLE, &row.task)?),
             nth: small(TABLE, row.nth)?,

@@ -105,3 +105,19 @@ pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result
     .await?;
     rows.into_iter().map(|row| Ok((super::small(TABLE, row.idx)?, row.try_into()?))).collect()
 }
+
+/// Results of replicated tasks that have not ended.
+pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<(TaskId, ResultDigest)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT DISTINCT report.task, report.digest FROM report JOIN task ON task.id = report.task
+         WHERE task.replicated = 1 AND task.end_block IS NULL ORDER BY report.task, report.digest",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, digest)| {
+            let digest = ResultDigest::new(hash(TABLE, &digest)?).ok_or_else(|| foreign(TABLE, "no digest"))?;
+            Ok((TaskId::new(hash(TABLE, &task)?), digest))
+        })
+        .collect()
+}
