@@ -2,7 +2,7 @@
 //! What is not right is refused by a code of its own, and changes nothing.
 
 use super::{
-    ActError, Actor, is_going,
+    Actor, is_going,
     report::{ReportFailure, refused},
     stamp,
 };

@@ -15,10 +15,12 @@ const PATIENCE_DURATIONS: u64 = 3;
 /// How often a worker may be lost with one task before the task is taken to be the reason.
 const MAX_LOSSES: usize = 3;
 
-/// Until when a result must be here, so that its settlement has a whole duration to be mined.
+/// Until when a result must be here, so that its settlement has a whole duration to be mined; of a replicated task, its
+/// hidden answer, so that its close has.
 pub(crate) fn report_by(terms: &berth_protocol::DealTerms) -> Timestamp {
-    let settle = terms.deadlines().settle.seconds();
-    Timestamp::new(settle.saturating_sub(u64::from(terms.duration)))
+    let deadlines = terms.deadlines();
+    let last = if terms.is_single() { deadlines.settle } else { deadlines.close };
+    Timestamp::new(last.seconds().saturating_sub(u64::from(terms.duration)))
 }
 
 /// What a worker has taken on.

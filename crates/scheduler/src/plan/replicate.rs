@@ -4,7 +4,7 @@
 use super::{
     Action, Obstacle, Plan, Policy,
     assign::{Load, Loads, Prospect, able, untimely},
-    tally::{self, Tally, voice},
+    tally::{self, Tally},
 };
 use crate::{
     presence::Seen,
@@ -256,11 +256,4 @@ pub(super) fn why(
 /// Whether a task still gathers answers.
 pub(super) fn is_gathering(deal: &Deal, task: &TaskState) -> bool {
     !deal.terms.is_single() && matches!(task.task.phase(), Phase::Open | Phase::Assigned)
-}
-
-/// What a worker weighs for a deal; nothing if its bond does not cover it.
-#[cfg(test)]
-pub(super) fn weight_of(view: &View, deal: &Deal, worker: WorkerAddr) -> Option<u32> {
-    let (weight, covered) = voice(view, &deal.terms, worker);
-    covered.then_some(weight)
 }

@@ -136,7 +136,7 @@ fn verdict(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Optio
         (!task.replicas.pairs.iter().any(waits)).then(|| tally::opened(view, deal, task, true)).flatten()
     })?;
     // A result that nobody brings is settled at the last moment, for those who have worked.
-    let is_last_moment = view.now > super::report_by(&deal.terms);
+    let is_last_moment = view.now.plus(u64::from(deal.terms.duration)) > deal.terms.deadlines().settle;
     (digest.is_failure() || task.replicas.delivered.contains(&digest) || is_last_moment).then_some(digest)
 }
 

@@ -201,3 +201,23 @@ pub(crate) async fn delete(conn: &mut SqliteConnection, key: &str) -> Result<(),
     sqlx::query("DELETE FROM round WHERE key = $1").bind(key).execute(conn).await?;
     Ok(())
 }
+
+/// Where each task of a deal was closed.
+pub(crate) async fn closes(
+    conn: &mut SqliteConnection,
+    deal: DealId,
+) -> Result<Vec<(TaskId, B256, BlockNumber)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT leaf.task, round.tx, round.block FROM leaf JOIN round ON round.key = leaf.round
+         JOIN task ON task.id = leaf.task WHERE task.deal = $1 AND round.block IS NOT NULL",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, tx, block)| {
+            let block = BlockNumber::new(unsigned(TABLE, block)?);
+            Ok((TaskId::new(hash(TABLE, &task)?), hash(TABLE, &tx)?, block))
+        })
+        .collect()
+}
