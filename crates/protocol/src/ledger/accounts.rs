@@ -121,4 +121,14 @@ impl Ledger {
     pub(super) fn burn(&mut self, more: Amount) {
         self.burnt = plus(self.burnt, more);
     }
+
+    /// Keeps money back for pairs that did not open.
+    pub(super) fn keep_back(&mut self, more: Amount) {
+        self.kept_back = plus(self.kept_back, more);
+    }
+
+    /// Gives back what was kept, to whoever calls this.
+    pub(super) fn take_back(&mut self, less: Amount) {
+        self.kept_back = minus(self.kept_back, less);
+    }
 }

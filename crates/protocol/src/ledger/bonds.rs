@@ -1,7 +1,10 @@
 //! What stands behind workers.
 
 use super::{Bond, Event, Ledger, Refusal, accounts::amount};
-use crate::{AccountAddr, Amount, AssetId, AssetKind, Timestamp, WorkerAddr, domain::Enlistment};
+use crate::{
+    AccountAddr, Amount, AssetId, AssetKind, DealTerms, Timestamp, WorkerAddr, consensus::slashed_score,
+    domain::Enlistment,
+};
 use alloy_primitives::{Address, B256, U256};
 
 /// One worker's bond holds at most 2^96 - 1, bonded and unbonding together.
@@ -98,6 +101,38 @@ impl Ledger {
         self.bonds.insert((pool, worker), kept);
         self.credit(kept.owner, amount);
         Ok(vec![Event::BondWithdrawn { pool, worker, amount }])
+    }
+
+    /// The owner of a worker whose bond covers the deal, if it does, and the worker's score.
+    pub(super) fn standing_of(&self, terms: &DealTerms, worker: WorkerAddr) -> (Option<AccountAddr>, u32) {
+        let bond = AssetId::new(terms.pool).and_then(|pool| self.bond_of(pool, worker));
+        let owner = bond.filter(|bond| bond.covers(terms)).map(|bond| bond.owner);
+        (owner, bond.map_or(0, |bond| bond.score))
+    }
+
+    /// A worker's score rises, up to the highest that there is.
+    pub(super) fn raise_score(&mut self, pool: B256, worker: WorkerAddr, by: u32) {
+        let kept = AssetId::new(pool).and_then(|pool| self.bonds.get_mut(&(pool, worker)));
+        if let Some(bond) = kept {
+            bond.score = bond.score.saturating_add(by);
+        }
+    }
+
+    /// Burns a worker's stake, from what covers deals first, and a third of its score; gives what was burnt, and what
+    /// is left of the score.
+    pub(super) fn slash(&mut self, terms: &DealTerms, worker: WorkerAddr) -> (Amount, u32) {
+        let kept = AssetId::new(terms.pool).and_then(|pool| self.bonds.get_mut(&(pool, worker)));
+        let Some(bond) = kept else {
+            return (Amount::ZERO, 0);
+        };
+        let (bonded, unbonding) = (bond.bonded.units(), bond.unbonding.units());
+        let slashed = (bonded + unbonding).min(terms.workerStake);
+        let first = slashed.min(bonded);
+        (bond.bonded, bond.unbonding) = (Amount::new(bonded - first), Amount::new(unbonding - (slashed - first)));
+        bond.score = slashed_score(bond.score);
+        let score = bond.score;
+        self.burn(Amount::new(slashed));
+        (Amount::new(slashed), score)
     }
 
     /// The sender's own bond for a worker.

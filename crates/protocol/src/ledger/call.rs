@@ -3,6 +3,7 @@
 use crate::{
     DealTerms, WorkerAddr,
     order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder},
+    round::{ClosedRound, Closing, Pair},
 };
 use alloy_primitives::{Address, B256, U256};
 
@@ -59,6 +60,49 @@ pub struct List {
     pub signer: Option<Address>,
     /// Looked at only when the sender is not the operator.
     pub assignments: Assignments,
+}
+
+/// The signature that stands where one may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// No bytes at all.
+    Empty,
+    /// This account's, over what it should be over.
+    Of(Address),
+    /// Bytes that are nobody's.
+    Nobodys,
+}
+
+impl Signature {
+    /// Whether it is this account's.
+    pub fn is_of(self, account: Address) -> bool {
+        self == Self::Of(account)
+    }
+}
+
+/// A worker in the table of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableRow {
+    /// The worker.
+    pub worker: WorkerAddr,
+    /// What its commitments are salted with; not looked at without a signature.
+    pub seed: B256,
+    /// Over the round's root and the seed; empty if the worker opens nothing.
+    pub signature: Signature,
+}
+
+/// A pair in the settlement of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contribution {
+    /// Its worker.
+    pub worker: WorkerAddr,
+    /// Looked at only if the pair does not open.
+    pub commitment: B256,
+    /// What the commitment is salted with; not looked at without a signature.
+    pub seed: B256,
+    /// Over the round's root, or the hash of the chain that ends in an appended pair, and the seed; empty if the pair
+    /// does not open.
+    pub signature: Signature,
 }
 
 /// One call of `Berth` or `Assets`.
@@ -149,5 +193,99 @@ pub enum Call {
     Claim {
         /// The deal.
         terms: Box<DealTerms>,
+    },
+    /// `close`.
+    Close {
+        /// The round's root.
+        root: B256,
+        /// What it closes, deal by deal.
+        deals: Vec<Closing>,
+    },
+    /// `append`.
+    Append {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The task.
+        index: u32,
+        /// The round that closed it. As leaf and proof, looked at only at the first append.
+        round: ClosedRound,
+        /// The pairs of its leaf.
+        leaf: Vec<Pair>,
+        /// The siblings on the way from its leaf to the root.
+        proof: Vec<B256>,
+        /// The new pairs.
+        added: Vec<Pair>,
+    },
+    /// `appendAssigned`.
+    AppendAssigned {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The task.
+        index: u32,
+        /// The new pair.
+        pair: Pair,
+        /// Who signed the assignment of the task to the pair's worker.
+        assignment: Option<Address>,
+        /// Who signed the task and the commitment.
+        signer: Option<Address>,
+    },
+    /// `settle`.
+    Settle {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The round that closed the tasks.
+        round: ClosedRound,
+        /// The table of workers.
+        workers: Vec<TableRow>,
+        /// The packed tasks, as they come (see [`crate::round::BatchTask`]).
+        tasks: Vec<u8>,
+        /// The siblings that are missing to the root.
+        proof: Vec<B256>,
+    },
+    /// `settleOne`.
+    SettleOne {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The task.
+        index: u32,
+        /// What it settles to.
+        digest: B256,
+        /// The round that closed it, without words if none did.
+        round: ClosedRound,
+        /// The pairs of its leaf.
+        leaf: Vec<Contribution>,
+        /// The siblings on the way from its leaf to the root.
+        proof: Vec<B256>,
+        /// The appended pairs.
+        appended: Vec<Contribution>,
+    },
+    /// `publish`.
+    Publish {
+        /// The round's root, or the hash of a chain.
+        root: B256,
+        /// The worker.
+        worker: WorkerAddr,
+        /// The seed.
+        seed: B256,
+        /// Who signed both.
+        signer: Option<Address>,
+    },
+    /// `open`.
+    Open {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The packed record, as it comes (see [`crate::round::LeftOut`]).
+        left_out: Vec<u8>,
+        /// Entries, each with its salt.
+        openings: Vec<(u8, B256)>,
+    },
+    /// `punish`.
+    Punish {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The packed record, as it comes.
+        left_out: Vec<u8>,
+        /// Entries, each with who signed its task and commitment.
+        evidence: Vec<(u8, Option<Address>)>,
     },
 }

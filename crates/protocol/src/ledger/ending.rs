@@ -110,7 +110,9 @@ impl Ledger {
         let mut declined = Vec::new();
         for index in indexes.iter().copied() {
             require_inside(terms, index)?;
-            if self.end(deal, index - terms.first) {
+            let offset = index - terms.first;
+            // What is closed waits for its settlement, or for the claim.
+            if !self.known(deal)?.closed.contains(&offset) && self.end(deal, offset) {
                 self.pay(terms, &payout, 1);
                 declined.push(index);
             }
@@ -138,12 +140,12 @@ impl Ledger {
         Ok(vec![Event::DealClaimed { deal, tasks }])
     }
 
-    fn known(&self, deal: DealId) -> Result<&Deal, Refusal> {
+    pub(super) fn known(&self, deal: DealId) -> Result<&Deal, Refusal> {
         self.deals.get(&deal).ok_or(Refusal::UnknownDeal { deal })
     }
 
     /// Ends a task; false if it had ended before.
-    fn end(&mut self, deal: DealId, offset: u32) -> bool {
+    pub(super) fn end(&mut self, deal: DealId, offset: u32) -> bool {
         let kept = self.deals.get_mut(&deal).expect("it is known");
         let now = !kept.has_ended(offset) && kept.ended.insert(offset);
         kept.open -= u32::from(now);
@@ -151,7 +153,7 @@ impl Ledger {
     }
 
     /// Moves what so many tasks had locked, which all ended in this way.
-    fn pay(&mut self, terms: &DealTerms, payout: &Payout, tasks: u32) {
+    pub(super) fn pay(&mut self, terms: &DealTerms, payout: &Payout, tasks: u32) {
         let all = |one: Amount| one.checked_mul(tasks).expect("the deal locked as much for all its tasks");
         let pool_owner = AccountAddr::new(terms.poolOwner);
         self.unlock(AccountAddr::new(terms.payer), all(terms.price()));
@@ -160,8 +162,11 @@ impl Ledger {
             self.credit(*account, all(*amount));
         }
         self.credit(pool_owner, all(payout.stake_returned));
+        self.keep_back(all(payout.kept_back));
+        self.burn(all(payout.burnt));
         self.burn(all(payout.stake_burnt));
-        let out = payout.credits.iter().map(|(_, amount)| U256::from(amount.units())).sum::<U256>();
+        let credited = payout.credits.iter().map(|(_, amount)| *amount);
+        let out: U256 = credited.chain([payout.kept_back, payout.burnt]).map(|part| U256::from(part.units())).sum();
         assert_eq!(amount(out), terms.price(), "what a task locked leaves it, no more and no less");
     }
 }
@@ -173,14 +178,14 @@ fn require_few(items: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn require_until(now: Timestamp, deadline: Timestamp) -> Result<(), Refusal> {
+pub(super) fn require_until(now: Timestamp, deadline: Timestamp) -> Result<(), Refusal> {
     if now > deadline {
         return Err(Refusal::TooLate { deadline });
     }
     Ok(())
 }
 
-fn require_inside(terms: &DealTerms, index: u32) -> Result<(), Refusal> {
+pub(super) fn require_inside(terms: &DealTerms, index: u32) -> Result<(), Refusal> {
     if terms.has(index) {
         return Ok(());
     }

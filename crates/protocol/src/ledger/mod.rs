@@ -8,7 +8,7 @@
 //! that stand in orders as rules answer ([`Ledger::set_gate`]).
 //!
 //! In the order of a task's life: [`state`] is what is kept, [`call`] what can be asked, `accounts`, `bonds`,
-//! `matching` and `ending` answer it with [`event`] or [`refusal`].
+//! `matching`, `closing`, `settling`, `recourse` and `ending` answer it with [`event`] or [`refusal`].
 
 pub mod call;
 pub mod event;
@@ -17,16 +17,19 @@ pub mod state;
 
 mod accounts;
 mod bonds;
+mod closing;
 mod ending;
 mod matching;
+mod recourse;
+mod settling;
 
-pub use call::{Assignments, Call, List, Orders, Signers};
+pub use call::{Assignments, Call, Contribution, List, Orders, Signature, Signers, TableRow};
 pub use event::Event;
 pub use refusal::Refusal;
 pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger};
 
-use crate::Timestamp;
-use alloy_primitives::Address;
+use crate::{DealTerms, Timestamp, round::ClosedRound};
+use alloy_primitives::{Address, B256};
 
 impl Ledger {
     /// What `sender`'s call does in a block of time `now`.
@@ -36,7 +39,15 @@ impl Ledger {
     pub fn apply(&mut self, call: &Call, sender: Address, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         // Some checks come after the first effects, as in the contract, whose revert takes these back.
         let before = self.clone();
-        let result = match call {
+        let result = self.answer(call, sender, now);
+        if result.is_err() {
+            *self = before;
+        }
+        result
+    }
+
+    fn answer(&mut self, call: &Call, sender: Address, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        match call {
             Call::Deposit { account, amount } => self.deposit(sender, *account, *amount),
             Call::Withdraw { to, amount } => self.withdraw(sender, *to, *amount),
             Call::Register { kind, descriptor } => self.register(sender, *kind, descriptor),
@@ -51,10 +62,32 @@ impl Ledger {
             Call::SettleSingles { terms, lists } => self.settle_singles(terms, lists, sender, now),
             Call::Decline { terms, indexes } => self.decline(terms, indexes, sender, now),
             Call::Claim { terms } => self.claim(terms, now),
-        };
-        if result.is_err() {
-            *self = before;
+            Call::Close { root, deals } => self.close(*root, deals, sender, now),
+            Call::Append { terms, index, round, leaf, proof, added } => {
+                let shown = Shown { terms, round, proof };
+                self.append(shown, *index, (leaf, added), sender, now)
+            }
+            Call::AppendAssigned { terms, index, pair, assignment, signer } => {
+                self.append_assigned(terms, *index, *pair, (*assignment, *signer), now)
+            }
+            Call::Settle { terms, round, workers, tasks, proof } => {
+                self.settle(Shown { terms, round, proof }, workers, tasks, now)
+            }
+            Call::SettleOne { terms, index, digest, round, leaf, proof, appended } => {
+                let shown = Shown { terms, round, proof };
+                self.settle_one(shown, (*index, *digest), (leaf, appended), now)
+            }
+            Call::Publish { root, worker, seed, signer } => self.publish(*root, *worker, *seed, *signer),
+            Call::Open { terms, left_out, openings } => self.open(terms, left_out, openings, now),
+            Call::Punish { terms, left_out, evidence } => self.punish(terms, left_out, evidence, now),
         }
-        result
     }
+}
+
+/// A closed round, as a call shows it for tasks of one deal.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    terms: &'a DealTerms,
+    round: &'a ClosedRound,
+    proof: &'a [B256],
 }
