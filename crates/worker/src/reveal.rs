@@ -175,3 +175,152 @@ pub(crate) fn check_appended(
         seed: hidden.seed,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::{Address, FixedBytes};
+    use berth_protocol::round::{Pair, WordBits, leaf, multiproof, root};
+
+    const ME: WorkerAddr = WorkerAddr::new(Address::repeat_byte(5));
+
+    fn seed(id: i64) -> Seed {
+        Seed { id, seed: B256::repeat_byte(u8::try_from(id).expect("small")), revealed_at: None }
+    }
+
+    fn terms() -> DealTerms {
+        let who = Address::repeat_byte;
+        DealTerms {
+            request: B256::repeat_byte(9),
+            pool: B256::repeat_byte(3),
+            appOwner: who(2),
+            datasetOwner: Address::ZERO,
+            poolOwner: who(3),
+            operator: who(7),
+            payer: who(4),
+            callback: Address::ZERO,
+            appPrice: 0,
+            datasetPrice: 0,
+            poolPrice: 1_000,
+            poolStake: 0,
+            workerStake: 10,
+            operatorShareBps: 500,
+            parallel: 2,
+            duration: 60,
+            trust: 5,
+            first: 10,
+            size: 200,
+            start: 1_000,
+        }
+    }
+
+    fn digest() -> ResultDigest {
+        ResultDigest::new(B256::repeat_byte(1)).expect("not zero")
+    }
+
+    fn known(index: u32, of: Seed) -> Known {
+        let (terms, deal) = (terms(), terms().id());
+        let task = deal.task(index);
+        let commitment = round::commitment(task, ME, digest(), round::salt(of.seed, task));
+        let given = vec![Hidden { task, deal, index, commitment, digest: digest(), seed: of }];
+        Known { terms, task, given }
+    }
+
+    fn pairs(known: &Known) -> Vec<wire::Pair> {
+        let other = |byte| wire::Pair { worker: Address::repeat_byte(byte), commitment: B256::repeat_byte(byte) };
+        vec![other(1), wire::Pair { worker: ME.get(), commitment: known.given[0].commitment }, other(9)]
+    }
+
+    /// A round of tasks 10, 11, 12, ... of which the worker is shown its own two.
+    fn shown(of: [Seed; 2]) -> (Closed, Vec<Option<Known>>) {
+        let deal = terms().id();
+        let mine = [known(11, of[0]), known(115, of[1])];
+        let offsets = [0, 1, 2, 105];
+        let leaves: Vec<B256> = offsets
+            .into_iter()
+            .map(|offset| {
+                let index = terms().first + offset;
+                let found = mine.iter().find(|known| known.given[0].index == index);
+                let pairs: Vec<Pair> = found.map_or_else(
+                    || vec![Pair { worker: ME, commitment: B256::repeat_byte(8) }],
+                    |known| pairs(known).iter().map(own).collect(),
+                );
+                leaf(deal, index, &pairs).expect("a leaf")
+            })
+            .collect();
+        let closed = WordBits::of(offsets).into_iter().map(|word| wire::ClosedWord {
+            deal: deal.get(),
+            word: word.word,
+            bits: FixedBytes::from_slice(&word.bits.to_be_bytes()[3..]),
+        });
+        let own_leaves = [(1, &mine[0]), (3, &mine[1])].map(|(place, known)| Leaf {
+            deal: deal.get(),
+            index: known.given[0].index,
+            pairs: pairs(known),
+            proof: multiproof(&leaves, &[place]),
+        });
+        let closed = Closed {
+            root: root(&leaves).expect("four leaves"),
+            closed: closed.collect(),
+            transaction: B256::repeat_byte(2),
+            leaves: own_leaves.to_vec(),
+        };
+        (closed, mine.into_iter().map(Some).collect())
+    }
+
+    fn checked(change: impl FnOnce(&mut Closed, &mut Vec<Option<Known>>)) -> Result<Checked, Mismatch> {
+        let (mut closed, mut known) = shown([seed(1), seed(1)]);
+        change(&mut closed, &mut known);
+        check_closed(&closed, ME, &known)
+    }
+
+    #[test]
+    fn a_round_that_holds_the_workers_pairs_may_be_opened() {
+        let checked = checked(|_, _| {}).expect("sound");
+        assert_eq!(checked.seed, seed(1));
+        assert_eq!(checked.answers.len(), 2);
+        assert!(checked.answers.iter().all(|(_, answer)| *answer == digest()));
+        let (closed, _) = shown([seed(1), seed(1)]);
+        assert_eq!(checked.trace, Trace::Round(OperatorAddr::new(terms().operator), round_of(&closed)));
+    }
+
+    #[test]
+    fn a_round_that_does_not_hold_is_never_opened() {
+        let task = |index| terms().id().task(index);
+        assert_eq!(checked(|closed, _| closed.leaves.clear()), Err(Mismatch::Empty));
+        assert!(matches!(checked(|_, known| known[1] = None), Err(Mismatch::Unknown { index: 115, .. })));
+        assert_eq!(checked(|closed, _| _ = closed.leaves[0].pairs.remove(1)), Err(Mismatch::NotOwn(task(11))));
+        let forged = checked(|closed, _| closed.leaves[0].pairs[1].commitment = B256::repeat_byte(6));
+        assert_eq!(forged, Err(Mismatch::NotOwn(task(11))), "a pair in its name that it did not make");
+        let fewer = checked(|closed, _| _ = closed.leaves[0].pairs.pop());
+        assert_eq!(fewer, Err(Mismatch::Root(task(11))));
+        assert!(matches!(checked(|closed, _| closed.leaves[0].pairs.reverse()), Err(Mismatch::Leaf { .. })));
+        assert_eq!(checked(|closed, _| closed.root = B256::ZERO), Err(Mismatch::Root(task(11))));
+        assert_eq!(checked(|closed, _| _ = closed.leaves[1].proof.pop()), Err(Mismatch::Root(task(115))));
+        assert_eq!(checked(|closed, _| _ = closed.closed.pop()), Err(Mismatch::Root(task(11))), "of another size");
+        let elsewhere = checked(|closed, _| closed.closed[0].bits = FixedBytes::with_last_byte(0b101));
+        assert_eq!(elsewhere, Err(Mismatch::NotClosed(task(11))));
+        let (closed, known) = shown([seed(1), seed(2)]);
+        assert_eq!(check_closed(&closed, ME, &known), Err(Mismatch::Seeds));
+    }
+
+    #[test]
+    fn an_appended_pair_ends_its_chain_and_is_the_only_one_of_its_worker() {
+        let known = known(11, seed(1));
+        let mut appended = Appended {
+            deal: terms().id().get(),
+            index: 11,
+            transaction: B256::repeat_byte(2),
+            pairs: pairs(&known)[..2].to_vec(),
+        };
+        let checked = check_appended(&appended, ME, Some(&known)).expect("sound");
+        assert_eq!(checked.root, chain_of(&appended.pairs));
+        assert!(matches!(check_appended(&appended, ME, None), Err(Mismatch::Unknown { .. })));
+        appended.pairs.push(wire::Pair { worker: Address::repeat_byte(9), commitment: B256::ZERO });
+        assert_eq!(check_appended(&appended, ME, Some(&known)), Err(Mismatch::NotOwn(known.task)));
+        appended.pairs = vec![pairs(&known)[1], pairs(&known)[1]];
+        assert_eq!(check_appended(&appended, ME, Some(&known)), Err(Mismatch::NotOwn(known.task)));
+        appended.pairs.clear();
+        assert_eq!(check_appended(&appended, ME, Some(&known)), Err(Mismatch::Empty));
+    }
+}

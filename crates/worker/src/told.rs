@@ -28,11 +28,7 @@ impl Told {
     }
 
     /// What there is to say now.
-    pub(crate) async fn news(
-        &mut self,
-        journal: &Journal,
-        caller: &Caller,
-    ) -> Result<Vec<ToScheduler>, JournalError> {
+    pub(crate) async fn news(&mut self, journal: &Journal, caller: &Caller) -> Result<Vec<ToScheduler>, JournalError> {
         let mut news = Vec::new();
         let answers = journal.answers().await?;
         // What no longer stands need not be remembered.

@@ -84,11 +84,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Statement`].
-    pub async fn learn(
-        &self,
-        facts: &[(BlockNumber, Fact)],
-        cursor: (BlockNumber, B256),
-    ) -> Result<(), JournalError> {
+    pub async fn learn(&self, facts: &[(BlockNumber, Fact)], cursor: (BlockNumber, B256)) -> Result<(), JournalError> {
         let mut tx = self.pool.begin().await?;
         for (block, fact) in facts {
             keep(&mut tx, *block, fact).await?;
@@ -123,14 +119,13 @@ impl Journal {
     pub async fn settlement(&self, task: TaskId) -> Result<Option<Settlement>, JournalError> {
         type Columns = (i64, String, String, bool, String, Option<Vec<u8>>, Option<i64>);
         let about = task.to_string();
-        let found: Option<Columns> =
-            sqlx::query_as(
-                "SELECT coalesce(opening_block, block), tx, digest, opened OR opening_block IS NOT NULL, \
+        let found: Option<Columns> = sqlx::query_as(
+            "SELECT coalesce(opening_block, block), tx, digest, opened OR opening_block IS NOT NULL, \
                  coalesce(opening_paid, paid), left_out, entry FROM settlements WHERE task = $1",
-            )
-            .bind(&about)
-            .fetch_optional(&self.pool)
-            .await?;
+        )
+        .bind(&about)
+        .fetch_optional(&self.pool)
+        .await?;
         let Some((block, tx, digest, paid, amount, record, entry)) = found else { return Ok(None) };
         let entry = entry.map(|entry| u8::try_from(entry).map_err(wrong(&about))).transpose()?;
         Ok(Some(Settlement {
@@ -291,10 +286,7 @@ async fn keep(tx: &mut Transaction<'_, Sqlite>, block: BlockNumber, fact: &Fact)
     Ok(())
 }
 
-async fn move_cursor(
-    tx: &mut Transaction<'_, Sqlite>,
-    to: Option<(BlockNumber, B256)>,
-) -> Result<(), JournalError> {
+async fn move_cursor(tx: &mut Transaction<'_, Sqlite>, to: Option<(BlockNumber, B256)>) -> Result<(), JournalError> {
     sqlx::query("DELETE FROM watch_cursor").execute(&mut **tx).await?;
     if let Some((number, hash)) = to {
         sqlx::query("INSERT INTO watch_cursor (one, number, hash) VALUES (1, $1, $2)")

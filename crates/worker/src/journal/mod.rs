@@ -6,8 +6,8 @@
 
 mod facts;
 mod phase;
-mod rounds;
 mod round;
+mod rounds;
 mod row;
 
 use crate::assignment::task_of;
@@ -16,10 +16,10 @@ use berth_chain::Class;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, DealId, ResultDigest, TaskId, WorkerAddr, domain::Domain, single::MAX_ENTRIES};
 use berth_wire::worker::{Assign, Mail};
-pub(crate) use rounds::{chain_of, own};
-pub use phase::{KILL_POINTS, Phase, UnknownPhase};
 pub use facts::{Append, Fact, Published, Settlement};
+pub use phase::{KILL_POINTS, Phase, UnknownPhase};
 pub use round::{Hidden, Opened, Seed, Shown};
+pub(crate) use rounds::{chain_of, own};
 pub use row::{Computed, Row, Totals};
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -433,11 +433,7 @@ impl Journal {
     }
 }
 
-async fn apply(
-    tx: &mut Transaction<'_, Sqlite>,
-    worker: WorkerAddr,
-    mail: &Mail,
-) -> Result<Received, JournalError> {
+async fn apply(tx: &mut Transaction<'_, Sqlite>, worker: WorkerAddr, mail: &Mail) -> Result<Received, JournalError> {
     match mail {
         Mail::Assign(assign) => assigned(tx, assign).await,
         Mail::Cancel { task, reason } => {
@@ -507,10 +503,10 @@ async fn ended(tx: &mut Transaction<'_, Sqlite>, task: TaskId, reason: &str) -> 
         "UPDATE tasks SET reason = $2, decline = NULL, manifest = NULL, \
          assign = CASE watched WHEN 1 THEN assign ELSE '' END WHERE task = $1",
     )
-        .bind(task.to_string())
-        .bind(reason)
-        .execute(&mut **tx)
-        .await?;
+    .bind(task.to_string())
+    .bind(reason)
+    .execute(&mut **tx)
+    .await?;
     Ok(Received::Stopped(task))
 }
 

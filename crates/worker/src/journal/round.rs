@@ -120,13 +120,15 @@ pub(super) async fn hide(
 ) -> Result<B256, JournalError> {
     assert!(seed.revealed_at.is_none(), "nothing is hidden under a seed that is known");
     let commitment = round::commitment(task, worker, digest, round::salt(seed.seed, task));
-    sqlx::query("INSERT INTO commitments (commitment, task, digest, seed) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-        .bind(commitment.to_string())
-        .bind(task.to_string())
-        .bind(digest.to_string())
-        .bind(seed.id)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO commitments (commitment, task, digest, seed) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(commitment.to_string())
+    .bind(task.to_string())
+    .bind(digest.to_string())
+    .bind(seed.id)
+    .execute(&mut **tx)
+    .await?;
     Ok(commitment)
 }
 
@@ -256,11 +258,12 @@ fn read_shown((root, mail): (String, String)) -> Result<Shown, JournalError> {
 
 /// Notes that a round holds a task.
 pub(super) async fn close(tx: &mut Transaction<'_, Sqlite>, task: TaskId, root: B256) -> Result<bool, JournalError> {
-    let known: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM tasks WHERE task = $1 AND phase = 'closed' AND root = $2")
-        .bind(task.to_string())
-        .bind(root.to_string())
-        .fetch_optional(&mut **tx)
-        .await?;
+    let known: Option<(i64,)> =
+        sqlx::query_as("SELECT 1 FROM tasks WHERE task = $1 AND phase = 'closed' AND root = $2")
+            .bind(task.to_string())
+            .bind(root.to_string())
+            .fetch_optional(&mut **tx)
+            .await?;
     if known.is_some() {
         return Ok(false);
     }

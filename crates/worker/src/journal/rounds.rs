@@ -3,7 +3,7 @@
 use super::{Hidden, Journal, JournalError, Opened, Phase, Received, Seed, Shown, round, row};
 use alloy::primitives::B256;
 use berth_chain::BlockNumber;
-use berth_protocol::{ResultDigest, TaskId, WorkerAddr, round::extend, round::Pair};
+use berth_protocol::{ResultDigest, TaskId, WorkerAddr, round::Pair, round::extend};
 use berth_wire::worker::Mail;
 use sqlx::{Sqlite, Transaction};
 
@@ -142,11 +142,7 @@ pub(crate) fn own(pair: &berth_wire::worker::Pair) -> Pair {
     Pair { worker: WorkerAddr::new(pair.worker), commitment: pair.commitment }
 }
 
-pub(super) async fn shown(
-    tx: &mut Transaction<'_, Sqlite>,
-    root: B256,
-    mail: &Mail,
-) -> Result<Received, JournalError> {
+pub(super) async fn shown(tx: &mut Transaction<'_, Sqlite>, root: B256, mail: &Mail) -> Result<Received, JournalError> {
     let news = round::show(tx, root, mail).await?;
     Ok(if news { Received::Shown(root) } else { Received::Nothing })
 }
@@ -161,10 +157,7 @@ pub(super) async fn agreed(
     let Some(digest) = ResultDigest::new(digest).filter(|digest| digest.is_failure()) else {
         return Ok(Received::Nothing);
     };
-    let closable = matches!(
-        row::phase_of(tx, task).await?,
-        Some(Phase::Computed | Phase::Committed | Phase::Closed)
-    );
+    let closable = matches!(row::phase_of(tx, task).await?, Some(Phase::Computed | Phase::Committed | Phase::Closed));
     if closable && row::is_replicated(tx, task).await? && round::commit(tx, worker, task, digest).await? {
         return Ok(Received::Agreed(task));
     }

@@ -53,10 +53,7 @@ impl Watching {
     }
 
     /// The round that holds a task, and the task's leaf in it, as the scheduler showed them.
-    pub(super) async fn leaf_of(
-        &self,
-        row: &Row,
-    ) -> Result<Option<(Closed, Leaf)>, WatchError> {
+    pub(super) async fn leaf_of(&self, row: &Row) -> Result<Option<(Closed, Leaf)>, WatchError> {
         let Some(root) = row.root else { return Ok(None) };
         let Some(Mail::Closed(closed)) = self.journal.shown_at(root).await?.map(|shown| shown.mail) else {
             return Ok(None);

@@ -55,11 +55,7 @@ pub(super) enum Action {
     /// It is over, unpaid.
     Over(&'static str),
     /// Open the pair that the settlement left out.
-    Open {
-        record: Vec<u8>,
-        entry: u8,
-        salt: B256,
-    },
+    Open { record: Vec<u8>, entry: u8, salt: B256 },
     /// Put this worker's reveal on chain.
     Publish(B256),
     /// Append this worker's pair.
@@ -89,7 +85,9 @@ impl Case {
             Place::Added(root) if !self.is_published => vec![Action::Publish(root)],
             Place::Added(_) | Place::Unshown => vec![Action::Wait],
             Place::Nowhere if now.time <= append => vec![Action::Append],
-            Place::Nowhere => vec![Action::Over("no round closed it, and nobody appended this worker's answer in time")],
+            Place::Nowhere => {
+                vec![Action::Over("no round closed it, and nobody appended this worker's answer in time")]
+            }
             // Nothing opens before the time to append is over: who comes after could copy.
             Place::Appended(_) if now.time <= append => vec![Action::Wait],
             Place::Appended(chain) => self.show(chain),
@@ -118,5 +116,104 @@ impl Case {
             (Some(_), _) => Action::Over("it was settled to another result than this worker's"),
             (None, _) => Action::Over("it was settled without this worker's answer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Seed;
+    use berth_protocol::{Amount, DealId, ResultDigest, TaskId};
+
+    const TASK: TaskId = TaskId::new(B256::repeat_byte(4));
+    const ROOT: B256 = B256::repeat_byte(6);
+
+    fn digest(byte: u8) -> ResultDigest {
+        ResultDigest::new(B256::repeat_byte(byte)).expect("not zero")
+    }
+
+    fn hidden() -> Hidden {
+        let seed = Seed { id: 1, seed: B256::repeat_byte(7), revealed_at: None };
+        let (deal, commitment) = (DealId::new(B256::ZERO), B256::repeat_byte(8));
+        Hidden { task: TASK, deal, index: 0, commitment, digest: digest(1), seed }
+    }
+
+    fn case(place: Place) -> Case {
+        let at = Timestamp::new;
+        let deadlines = Deadlines { close: at(60), append: at(70), settle: at(90), open: at(100), punish: at(120) };
+        Case {
+            deadlines,
+            own: Some(hidden()),
+            settlement: None,
+            left_out: None,
+            has_ended: false,
+            place,
+            is_published: false,
+        }
+    }
+
+    fn settled(to: u8, paid: bool, is_left_out: bool) -> Case {
+        let settlement = Settlement {
+            block: BlockNumber::new(10),
+            tx: B256::ZERO,
+            digest: digest(to),
+            paid,
+            amount: Amount::ZERO,
+            left_out: is_left_out.then(|| (vec![1], 2)),
+        };
+        let left_out = is_left_out.then(hidden);
+        Case { settlement: Some(settlement), left_out, ..case(Place::Unshown) }
+    }
+
+    fn at(time: u64, head: u64) -> Now {
+        Now { time: Timestamp::new(time), head: BlockNumber::new(head), confirmations: 2 }
+    }
+
+    #[test]
+    fn nothing_is_done_while_the_operator_has_time() {
+        for place in [Place::Opened(ROOT), Place::Added(ROOT), Place::Unshown, Place::Nowhere, Place::Appended(ROOT)] {
+            assert_eq!(case(place).decide(at(60, 50)), [Action::Wait], "{place:?}");
+        }
+    }
+
+    #[test]
+    fn an_opened_round_is_published_once_and_settled() {
+        assert_eq!(case(Place::Opened(ROOT)).decide(at(61, 50)), [Action::Publish(ROOT), Action::Settle]);
+        let published = Case { is_published: true, ..case(Place::Opened(ROOT)) };
+        assert_eq!(published.decide(at(90, 50)), [Action::Settle]);
+        assert_eq!(published.decide(at(91, 50)), [Action::Over("nobody settled it in time")]);
+        assert_eq!(case(Place::Added(ROOT)).decide(at(61, 50)), [Action::Publish(ROOT)]);
+        assert_eq!(case(Place::Unshown).decide(at(61, 50)), [Action::Wait], "it does not know its leaf");
+    }
+
+    #[test]
+    fn a_task_never_closed_is_appended_to_and_opened_only_after_that() {
+        assert_eq!(case(Place::Nowhere).decide(at(61, 50)), [Action::Append]);
+        assert_eq!(case(Place::Nowhere).decide(at(70, 50)), [Action::Append]);
+        assert!(matches!(case(Place::Nowhere).decide(at(71, 50))[..], [Action::Over(_)]));
+        assert_eq!(case(Place::Appended(ROOT)).decide(at(70, 50)), [Action::Wait]);
+        assert_eq!(case(Place::Appended(ROOT)).decide(at(71, 50)), [Action::Publish(ROOT), Action::Settle]);
+        let given_back = Case { has_ended: true, ..case(Place::Nowhere) };
+        assert!(matches!(given_back.decide(at(61, 50))[..], [Action::Over(_)]));
+    }
+
+    #[test]
+    fn what_was_paid_is_over_once_it_is_deep_enough() {
+        assert_eq!(settled(1, true, false).decide(at(10, 10)), [Action::Wait]);
+        assert_eq!(settled(1, true, false).decide(at(10, 11)), [Action::Paid]);
+    }
+
+    #[test]
+    fn a_share_that_was_left_out_is_opened_until_its_deadline() {
+        let salt = round::salt(hidden().seed.seed, TASK);
+        let open = Action::Open { record: vec![1], entry: 2, salt };
+        assert_eq!(settled(1, false, true).decide(at(10, 10)), [open.clone()]);
+        assert_eq!(settled(1, false, true).decide(at(100, 10)), [open]);
+        assert_eq!(settled(1, false, true).decide(at(101, 10)), [Action::Over("its share was not opened in time")]);
+        assert_eq!(settled(2, false, true).decide(at(10, 10)), [Action::Wait], "a reorg may undo it");
+        let other = Action::Over("it was settled to another result than this worker's");
+        assert_eq!(settled(2, false, true).decide(at(10, 11)), [other]);
+        let without = Action::Over("it was settled without this worker's answer");
+        assert_eq!(settled(1, false, false).decide(at(10, 11)), [without]);
     }
 }

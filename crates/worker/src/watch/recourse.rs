@@ -123,11 +123,7 @@ impl Watching {
     }
 
     /// What the pair hides that ends a chain.
-    async fn added(
-        &self,
-        chain: B256,
-        of: impl Fn(Pair) -> Option<Hidden>,
-    ) -> Result<Option<Hidden>, WatchError> {
+    async fn added(&self, chain: B256, of: impl Fn(Pair) -> Option<Hidden>) -> Result<Option<Hidden>, WatchError> {
         let Some(Mail::Appended(appended)) = self.journal.shown_at(chain).await?.map(|shown| shown.mail) else {
             return Ok(None);
         };
