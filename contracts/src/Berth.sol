@@ -14,10 +14,14 @@ import {IBerthDirect, IRecourse} from "./interfaces/IBerth.sol";
 import {Hashing} from "./libraries/Hashing.sol";
 import {Offers} from "./libraries/Offers.sol";
 import {Ownership} from "./libraries/Ownership.sol";
+import {Packing} from "./libraries/Packing.sol";
+import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
-import {AssetId, DealId} from "./types/Ids.sol";
+import {Scales, Seat, Weighing} from "./libraries/Weighing.sol";
+import {AssetId, DealId, RoundId} from "./types/Ids.sol";
 import {Orders, PoolOrder, RequestOrder, Signatures, UNLIMITED} from "./types/Orders.sol";
 import {DealSubject, DealTerms, WorkerResults} from "./types/Deals.sol";
+import {ClosedWord, Closing, Reveal, Round, WordBits} from "./types/Rounds.sol";
 import {Account, Deal} from "./types/Storage.sol";
 import {Deadlines} from "./libraries/Deadlines.sol";
 import {Payouts} from "./libraries/Payouts.sol";
@@ -62,15 +66,96 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         uint256 failurePot;
     }
 
+    /// @notice What a settlement of a round has in hand.
+    /// @param deal the deal's id
+    /// @param round the round's id
+    /// @param progress the deal's tasks
+    /// @param trust the deal's, as it was matched
+    /// @param first the index of the deal's first task
+    /// @param size how many tasks the deal has
+    /// @param poolPrice what a task pays its pool
+    /// @param pot the workers' part of it
+    /// @param fee what a failed task pays its pool
+    /// @param failurePot the workers' part of it
+    /// @param table the workers
+    /// @param pad where answers and leaves are hashed
+    /// @param task the task in hand
+    /// @param bits of the word of the round in hand: the tasks that it closed
+    /// @param start the offset of its first task
+    /// @param before how many leaves the round has before it
+    /// @param places where the leaves shown so far stand
+    /// @param leaves these leaves
+    /// @param shown how many these are
+    /// @param unopened how many pairs did not open, so far
+    /// @param done how many tasks ended with a result
+    /// @param failed how many ended with a failure
+    /// @param poolPart what the pool's owner gets
+    /// @param ended the tasks that ended, as the event tells them
+    /// @param leftOut the pairs of these that did not open
+    struct Batch {
+        DealId deal;
+        RoundId round;
+        Progress progress;
+        uint256 trust;
+        uint256 first;
+        uint256 size;
+        uint256 poolPrice;
+        uint256 pot;
+        uint256 fee;
+        uint256 failurePot;
+        Seat[] table;
+        bytes pad;
+        Task task;
+        uint256 bits;
+        uint256 start;
+        uint256 before;
+        uint256[] places;
+        bytes32[] leaves;
+        uint256 shown;
+        uint256 unopened;
+        uint256 done;
+        uint256 failed;
+        uint256 poolPart;
+        bytes ended;
+        bytes leftOut;
+    }
+
+    /// @notice One task of a batch.
+    /// @param index the task's index
+    /// @param digest what its pairs open to
+    /// @param pairs how many it has
+    /// @param at where its pairs' bytes begin
+    /// @param next where what comes after them begins
+    /// @param scales its pairs' weights
+    /// @param pot what its pairs share
+    struct Task {
+        uint256 index;
+        bytes32 digest;
+        uint256 pairs;
+        uint256 at;
+        uint256 next;
+        Scales scales;
+        uint256 pot;
+    }
+
+    uint256 private constant MAX_WORDS = 64;
+    uint256 private constant MAX_TABLE = 128;
+    uint256 private constant MAX_TASKS = 256;
+    uint256 private constant MAX_LEFT_OUT = 255;
+
+    /// @dev `uint32 index, bytes32 digest, uint8 n`.
+    uint256 private constant TASK_BYTES = 37;
+    uint256 private constant COMMITMENT_BYTES = 32;
+
+    /// @dev In a pair's byte: it opens, or, in the event, it was paid. The rest is its worker's rank.
+    uint256 private constant OPENS = 0x80;
+
     uint256 private constant MAX_LISTS = 256;
     uint256 private constant MAX_ENTRIES = 256;
 
     /// @dev `uint32 index, bytes32 digest`.
     uint256 private constant ENTRY_BYTES = 36;
     uint256 private constant INDEX_BYTES = 4;
-
-    /// @dev Digests below are failures.
-    uint256 private constant FAILURES = 1 << 8;
 
     IERC20 private immutable TOKEN;
     address private immutable RECOURSE;
@@ -153,7 +238,7 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         }
         // No two matches have the same terms: `first` rises with each deal of a request.
         deal = DealId.wrap(keccak256(abi.encode(terms)));
-        _deals[deal] = Deal({open: size, claimed: false, ended: 0});
+        _deals[deal] = Deal({open: size, claimed: false, ended: 0, closed: 0});
 
         emit DealMatched(deal, terms.pool, request.requester, terms, _subjectOf(orders, digests));
     }
@@ -164,7 +249,7 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         require(terms.trust <= 1, Berth_NotSingle(terms.trust));
         require(results.length <= MAX_LISTS, Berth_BatchTooLarge(results.length, MAX_LISTS));
         Settlement memory settlement;
-        settlement.deal = _calledDeal();
+        settlement.deal = terms.id();
         Progress memory progress = _progressOf(settlement.deal);
         uint256 settling = terms.settling();
         require(block.timestamp <= settling, Berth_TooLate(settling));
@@ -185,8 +270,60 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
             uint256 endedNow = open - progress.open;
             if (endedNow == 0) return;
             _store(settlement.deal, progress);
-            _pay(terms, settlement, endedNow - failed, failed);
+            uint256 done = endedNow - failed;
+            // A pot is a part of its price.
+            uint256 poolPart =
+                (terms.poolPrice - settlement.pot) * done + (settlement.fee - settlement.failurePot) * failed;
+            _pay(terms, done, failed, poolPart);
         }
+    }
+
+    /// @inheritdoc IBerthDirect
+    function close(bytes32 root, Closing[] calldata deals) external returns (RoundId round) {
+        uint256 words = 0;
+        for (uint256 i = 0; i < deals.length; ++i) {
+            words += deals[i].words.length;
+        }
+        require(words > 0, Berth_BadBits(DealId.wrap(0), 0, 0));
+        require(words <= MAX_WORDS, Berth_BatchTooLarge(words, MAX_WORDS));
+
+        ClosedWord[] memory list = new ClosedWord[](words);
+        uint256 listed = 0;
+        for (uint256 i = 0; i < deals.length; ++i) {
+            listed = _closeIn(deals[i].terms, deals[i].words, list, listed);
+        }
+        round = RoundId.wrap(keccak256(abi.encode(msg.sender, root, list)));
+        _rounds[round] = true;
+        emit RoundClosed(round, msg.sender, root, list);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function settle(
+        DealTerms calldata terms,
+        Round calldata round,
+        Reveal[] calldata workers,
+        bytes calldata tasks,
+        bytes32[] calldata proof
+    ) external {
+        // Check:
+        Batch memory batch;
+        _beginBatch(batch, terms, round);
+        batch.table = _seat(terms, round.root, workers);
+        _reserve(batch, tasks.length);
+
+        // Effect: in memory, task by task, while its leaf is checked.
+        uint256 at = 0;
+        do {
+            at = _settleTask(batch, round.closed, tasks, at);
+        } while (at < tasks.length);
+
+        // Check:
+        require(batch.unopened <= MAX_LEFT_OUT, Berth_BatchTooLarge(batch.unopened, MAX_LEFT_OUT));
+        bytes32 shown = Rounds.rootOf(Rounds.leavesOf(round.closed), batch.shown, batch.places, batch.leaves, proof);
+        require(shown == round.root, Berth_RootMismatch(round.root, shown));
+
+        // Effect:
+        if (batch.done + batch.failed > 0) _finish(batch, terms);
     }
 
     /// @inheritdoc IBerthDirect
@@ -202,7 +339,19 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
 
     /// @inheritdoc IBerthDirect
     function ended(DealId deal, uint256 offset) external view returns (bool) {
-        return _hasEnded(deal, offset);
+        (bool ended_,) = _standing(deal, offset);
+        return ended_;
+    }
+
+    /// @inheritdoc IBerthDirect
+    function closed(DealId deal, uint256 offset) external view returns (bool) {
+        (, bool closed_) = _standing(deal, offset);
+        return closed_;
+    }
+
+    /// @inheritdoc IBerthDirect
+    function isRound(RoundId round) external view returns (bool) {
+        return _rounds[round];
     }
 
     /// @inheritdoc IBerthDirect
@@ -459,18 +608,251 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         if (runStart < entries.length) kept = bytes.concat(kept, entries[runStart:]);
     }
 
-    /// @dev Pays everybody but the workers, and gives the payer what failures leave.
-    function _pay(DealTerms calldata terms, Settlement memory settlement, uint256 done, uint256 failed) private {
-        // Prices are below 2^130, counts below 2^32; a pot is a part of its price, and the fee of the pool's.
-        unchecked {
-            uint256 price = terms.price();
-            uint256 stake = uint256(terms.poolStake) * (done + failed);
-            uint256 poolPart =
-                (terms.poolPrice - settlement.pot) * done + (settlement.fee - settlement.failurePot) * failed;
-            _release(terms.payer, price * (done + failed), (price - settlement.fee) * failed);
-            _credit(terms.appOwner, uint256(terms.appPrice) * done);
-            _credit(terms.datasetOwner, uint256(terms.datasetPrice) * done);
-            _release(terms.poolOwner, stake, stake + poolPart);
+    // Rounds.
+
+    /// @dev Closes tasks of one deal, and adds its words to the round's from `listed` on; gives how many it has then.
+    function _closeIn(DealTerms calldata terms, WordBits[] calldata words, ClosedWord[] memory list, uint256 listed)
+        private
+        returns (uint256)
+    {
+        DealId deal = terms.id();
+        Progress memory progress = _progressOf(deal);
+        require(msg.sender == terms.operator, Berth_NotOperator(msg.sender, terms.operator));
+        require(terms.trust > 1, Berth_NotReplicated(terms.trust));
+        uint256 closing = terms.closing();
+        require(block.timestamp <= closing, Berth_TooLate(closing));
+
+        uint256 least = 0;
+        for (uint256 i = 0; i < words.length; ++i) {
+            (uint32 word, uint104 bits) = (words[i].word, words[i].bits);
+            require(word >= least && bits != 0 && _isWithin(word, bits, terms.size), Berth_BadBits(deal, word, bits));
+            least = uint256(word) + 1;
+            _closeWord(deal, progress, word, bits);
+            list[listed++] = ClosedWord(deal, word, bits);
         }
+        _store(deal, progress);
+        return listed;
+    }
+
+    /// @dev Whether a deal of `size` tasks has all of a word's.
+    function _isWithin(uint256 word, uint256 bits, uint256 size) private pure returns (bool) {
+        // A word number has 32 bits.
+        unchecked {
+            uint256 start = word * WORD_TASKS;
+            if (start >= size) return false;
+            return size - start >= WORD_TASKS || bits >> (size - start) == 0;
+        }
+    }
+
+    function _closeWord(DealId deal, Progress memory progress, uint32 word, uint104 bits) private {
+        (uint256 ended_, uint256 closed_) = _wordOf(deal, progress, word);
+        // Bits of `bits`.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint104 taken = uint104((ended_ | closed_) & bits);
+        require(taken == 0, Berth_AlreadyClosed(deal, word, taken));
+        _shut(deal, progress, word, bits);
+    }
+
+    /// @dev Checks all that concerns the batch as a whole, and reads what its tasks need of the terms.
+    function _beginBatch(Batch memory batch, DealTerms calldata terms, Round calldata round) private view {
+        batch.trust = terms.trust;
+        require(batch.trust > 1, Berth_NotReplicated(terms.trust));
+        DealId deal = terms.id();
+        batch.deal = deal;
+        batch.progress = _progressOf(deal);
+        uint256 settling = terms.settling();
+        require(block.timestamp <= settling, Berth_TooLate(settling));
+        batch.round = _requireRound(terms.operator, round);
+        batch.first = terms.first;
+        batch.size = terms.size;
+        batch.poolPrice = terms.poolPrice;
+        batch.pot = terms.workersPot(batch.poolPrice);
+        batch.fee = terms.failureFee();
+        batch.failurePot = terms.workersPot(batch.fee);
+    }
+
+    /// @dev Seats the workers: each by its reveal, if it has one, its bond and its score.
+    function _seat(DealTerms calldata terms, bytes32 root, Reveal[] calldata workers)
+        private
+        view
+        returns (Seat[] memory table)
+    {
+        require(workers.length <= MAX_TABLE, Berth_BatchTooLarge(workers.length, MAX_TABLE));
+        table = new Seat[](workers.length);
+        bytes32 domain = Hashing.domainSeparator();
+        uint256 punishing = terms.punishing();
+        address previous = address(0);
+        for (uint256 i = 0; i < workers.length; ++i) {
+            Reveal calldata reveal = workers[i];
+            address worker = reveal.worker;
+            require(worker > previous, Berth_WorkerNotAscending(previous, worker));
+            previous = worker;
+            Seat memory seat = table[i];
+            if (reveal.signature.length > 0) {
+                bytes32 structHash = Hashing.reveal(root, reveal.seed);
+                _requireSigned(worker, MessageHashUtils.toTypedDataHash(domain, structHash), reveal.signature);
+                (seat.seed, seat.opens) = (reveal.seed, true);
+            }
+            _weighIn(seat, terms, worker, punishing);
+        }
+    }
+
+    /// @dev Makes room for what `length` bytes of tasks may give. `leftOut` is last, and trimmed in the end.
+    function _reserve(Batch memory batch, uint256 length) private pure {
+        batch.pad = Rounds.pad(batch.deal);
+        // At least one, for a list too short for any is refused by its length.
+        uint256 most = length / TASK_BYTES + 1;
+        if (most > MAX_TASKS) most = MAX_TASKS;
+        batch.places = new uint256[](most);
+        batch.leaves = new bytes32[](most);
+        batch.ended = Packing.reserve(length);
+        // A pair that does not open has 33 bytes of the tasks, and 91 there.
+        unchecked {
+            batch.leftOut = Packing.reserve(3 * length);
+        }
+    }
+
+    /// @dev Checks and hashes the task at `at`; ends it in memory, and pays for it there, if it can. Gives where the
+    /// next begins.
+    function _settleTask(Batch memory batch, ClosedWord[] calldata list, bytes calldata tasks, uint256 at)
+        private
+        returns (uint256)
+    {
+        // Places within calldata, and counts of what it holds.
+        unchecked {
+            Task memory task = batch.task;
+            require(tasks.length >= at + TASK_BYTES, Berth_BadTasksLength(tasks.length));
+            uint256 shown = batch.shown;
+            require(shown < MAX_TASKS, Berth_BatchTooLarge(MAX_TASKS + 1, MAX_TASKS));
+            uint256 index = uint256(Packing.wordAt(tasks, at)) >> 224;
+            batch.places[shown] = _placeOf(batch, list, index);
+            task.index = index;
+            task.digest = Packing.wordAt(tasks, at + INDEX_BYTES);
+            require(task.digest != 0, Berth_NoDigest(index));
+            task.pairs = Packing.byteAt(tasks, at + TASK_BYTES - 1);
+            // None wraps around.
+            require(task.pairs - 1 < MAX_PAIRS, Berth_BadPairCount(index, task.pairs));
+            task.at = at + TASK_BYTES;
+            task.next = task.at + task.pairs;
+            require(tasks.length >= task.next, Berth_BadTasksLength(tasks.length));
+
+            Rounds.begin(batch.pad, batch.deal, index, task.digest);
+            _weighPairs(batch, task, tasks);
+            batch.leaves[shown] = Rounds.leafOf(batch.pad, index);
+            batch.shown = shown + 1;
+            if (Weighing.suffices(task.scales, batch.trust) && _end(batch.deal, batch.progress, index - batch.first)) {
+                _payTask(batch, task, tasks, at);
+            }
+            return task.next;
+        }
+    }
+
+    /// @dev The place of a task's leaf among the round's, which comes after the one before.
+    function _placeOf(Batch memory batch, ClosedWord[] calldata list, uint256 index)
+        private
+        pure
+        returns (uint256 place)
+    {
+        // An index below the first wraps around, to an offset beyond every size.
+        unchecked {
+            uint256 offset = index - batch.first;
+            require(offset < batch.size, Berth_IndexOutside(index, batch.first, batch.size));
+            uint256 inWord = offset - batch.start;
+            if (inWord >= WORD_TASKS || batch.bits >> inWord & 1 == 0) {
+                uint256 word = offset / WORD_TASKS;
+                inWord = offset % WORD_TASKS;
+                (uint256 found, uint256 before) = Rounds.find(list, batch.deal, word, 1 << inWord);
+                require(found < list.length, Berth_NotInRound(index));
+                (batch.start, batch.before, batch.bits) = (offset - inWord, before, list[found].bits);
+            }
+            place = batch.before + Rounds.count(batch.bits & ((1 << inWord) - 1));
+            uint256 shown = batch.shown;
+            require(shown == 0 || place > batch.places[shown - 1], Berth_IndexNotAscending(batch.task.index, index));
+        }
+    }
+
+    /// @dev Hashes the pairs of a task into its chain, and puts them on the scales.
+    function _weighPairs(Batch memory batch, Task memory task, bytes calldata tasks) private pure {
+        Scales memory scales = task.scales;
+        (scales.group, scales.dissent, scales.total, scales.opened) = (0, 0, 0, 0);
+        uint256 least = 0;
+        // Places within calldata, and counts of what it holds.
+        unchecked {
+            uint256 until = task.next;
+            for (uint256 at = task.at; at < until; ++at) {
+                uint256 marked = Packing.byteAt(tasks, at);
+                uint256 rank = marked & ~OPENS;
+                require(rank >= least && rank < batch.table.length, Berth_BadRank(task.index, rank));
+                least = rank + 1;
+                Seat memory seat = Weighing.at(batch.table, rank);
+                bytes32 commitment;
+                if (marked & OPENS != 0) {
+                    require(seat.opens, Berth_NotRevealed(task.index, seat.worker));
+                    commitment = Rounds.seal(batch.pad, seat.worker, seat.seed);
+                    Weighing.add(scales, seat, seat.owner != address(0));
+                } else {
+                    commitment = Packing.wordAt(tasks, task.next);
+                    task.next += COMMITMENT_BYTES;
+                    require(tasks.length >= task.next, Berth_BadTasksLength(tasks.length));
+                    ++batch.unopened;
+                    Weighing.add(scales, seat, false);
+                }
+                Rounds.extend(batch.pad, seat.worker, commitment);
+            }
+        }
+    }
+
+    /// @dev Pays in memory for a task that ended; keeps its pairs' bytes for the event, and what did not open.
+    function _payTask(Batch memory batch, Task memory task, bytes calldata tasks, uint256 at) private pure {
+        // Parts are rounded down, so all of a task's are at most its pot, and that is at most its price. What all tasks
+        // pay is at most what the deal has locked.
+        unchecked {
+            bool failed = uint256(task.digest) < FAILURES;
+            uint256 price;
+            if (failed) {
+                ++batch.failed;
+                (price, task.pot) = (batch.fee, batch.failurePot);
+            } else {
+                ++batch.done;
+                (price, task.pot) = (batch.poolPrice, batch.pot);
+            }
+            uint256 scored = !failed && task.scales.opened > 1 ? 1 : 0;
+            uint256 place = Packing.pushCalldata(batch.ended, tasks, at, TASK_BYTES + task.pairs) + TASK_BYTES;
+            task.next = task.at + task.pairs;
+            for (uint256 i = 0; i < task.pairs; ++i) {
+                uint256 marked = Packing.byteAt(tasks, task.at + i);
+                Seat memory seat = Weighing.at(batch.table, marked & ~OPENS);
+                uint256 part = task.pot * seat.share / task.scales.total;
+                price -= part;
+                if (marked & OPENS == 0) {
+                    _leaveOut(batch, task, seat, tasks);
+                } else if (seat.owner != address(0)) {
+                    seat.paid += part;
+                    seat.scored += scored;
+                } else {
+                    Packing.put(place + i, marked & ~OPENS);
+                }
+            }
+            batch.poolPart += price;
+        }
+    }
+
+    function _leaveOut(Batch memory batch, Task memory task, Seat memory seat, bytes calldata tasks) private pure {
+        bytes32 commitment = Packing.wordAt(tasks, task.next);
+        Packing.pushLeftOut(batch.leftOut, task.index, task.digest, seat, commitment, task.scales.total);
+        // Within calldata.
+        unchecked {
+            task.next += COMMITMENT_BYTES;
+        }
+    }
+
+    /// @dev Stores and pays out what a batch has come to.
+    function _finish(Batch memory batch, DealTerms calldata terms) private {
+        Packing.trim(batch.leftOut);
+        _store(batch.deal, batch.progress);
+        _record(batch.deal, batch.leftOut);
+        bytes memory workers = _payWorkers(terms.pool, batch.table, batch.table.length);
+        _pay(terms, batch.done, batch.failed, batch.poolPart);
+        emit TasksSettled(batch.deal, batch.round, batch.ended, workers, batch.leftOut);
     }
 }

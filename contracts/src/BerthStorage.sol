@@ -3,10 +3,14 @@ pragma solidity 0.8.37;
 
 import {IAssets} from "./interfaces/IAssets.sol";
 import {IBerthBase} from "./interfaces/IBerth.sol";
+import {Packing} from "./libraries/Packing.sol";
+import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
-import {AssetId, DealId} from "./types/Ids.sol";
-import {Account, Bond, Deal} from "./types/Storage.sol";
+import {Seat, Weighing} from "./libraries/Weighing.sol";
+import {AssetId, DealId, RecordId, RoundId} from "./types/Ids.sol";
+import {Account, Appends, Bond, Deal, Word} from "./types/Storage.sol";
 import {DealTerms} from "./types/Deals.sol";
+import {Round} from "./types/Rounds.sol";
 
 /// @notice What Berth and Recourse share: the layout of Berth's storage, and the steps that both take on it.
 /// @dev Recourse runs on Berth's storage, so both must see one layout: neither declares a variable of its own, and a
@@ -15,22 +19,32 @@ abstract contract BerthStorage is IBerthBase {
     /// @notice What of a deal a call has in hand: read once, changed in memory, stored once.
     /// @param open how many tasks have not ended
     /// @param claimed whether the deal was claimed
-    /// @param head which of the first 192 tasks have ended
-    /// @param word which further word `tail` is
-    /// @param tail which of that word's 256 tasks have ended
-    /// @param loaded whether there is a word in `tail`
+    /// @param headEnded which of the first 104 tasks have ended
+    /// @param headClosed which of these a round has closed
+    /// @param word which further word is in hand; zero: none
+    /// @param ended which of its 104 tasks have ended
+    /// @param closed which of these a round has closed
     struct Progress {
         uint256 open;
         bool claimed;
-        uint256 head;
+        uint256 headEnded;
+        uint256 headClosed;
         uint256 word;
-        uint256 tail;
-        bool loaded;
+        uint256 ended;
+        uint256 closed;
     }
 
-    /// @dev How many tasks fit into the deal's own word, and into each further one.
-    uint256 private constant HEAD_TASKS = 192;
-    uint256 private constant WORD_TASKS = 256;
+    /// @dev How many tasks a word keeps: the deal's own, and each further one.
+    uint256 internal constant WORD_TASKS = 104;
+
+    /// @dev The most pairs that one task has, leaf and appended ones together.
+    uint256 internal constant MAX_PAIRS = 64;
+
+    /// @dev Digests below are failures.
+    uint256 internal constant FAILURES = 1 << 8;
+
+    /// @dev In the word of a record: it is there.
+    uint256 internal constant RECORDED = 1 << 255;
 
     /// @dev The longest span: a hundred years. It keeps every time that this contract computes below 2^40.
     uint64 private constant MAX_SPAN_CEILING = 3_155_760_000;
@@ -44,14 +58,20 @@ abstract contract BerthStorage is IBerthBase {
     mapping(address account => Account) internal _accounts;
     /// @dev slot 1
     mapping(DealId deal => Deal) internal _deals;
-    /// @dev slot 2; word w, bit b: task first + 192 + 256 * w + b has ended
-    mapping(DealId deal => mapping(uint256 word => uint256 bits)) internal _ended;
+    /// @dev slot 2; from word 1 on: word 0 is in the deal's own slot
+    mapping(DealId deal => mapping(uint256 word => Word)) internal _words;
     /// @dev slot 3
     mapping(bytes32 order => uint32) internal _consumed;
     /// @dev slot 4
     mapping(address signer => uint64) internal _epochs;
     /// @dev slot 5
     mapping(AssetId pool => mapping(address worker => Bond)) internal _bonds;
+    /// @dev slot 6
+    mapping(RoundId round => bool) internal _rounds;
+    /// @dev slot 7
+    mapping(DealId deal => mapping(uint256 index => Appends)) internal _appends;
+    /// @dev slot 8; bit 255: there is such a record; bit i: its entry i was opened or punished
+    mapping(RecordId record => uint256) internal _records;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan) {
         require(
@@ -107,40 +127,27 @@ abstract contract BerthStorage is IBerthBase {
 
     // Deals.
 
-    /// @dev The id of the deal whose terms are the first argument of the present call. All members of the terms are
-    /// static, so their encoding is the 20 words after the selector, and hashing these is hashing abi.encode(terms), at
-    /// a fifth of the gas. Bits that do not belong there give an id that no deal has.
-    function _calledDeal() internal pure returns (DealId) {
-        return DealId.wrap(keccak256(msg.data[4:4 + 20 * 32]));
-    }
-
     /// @dev What is kept of a known deal; its terms are then the ones that were matched.
     function _progressOf(DealId deal) internal view returns (Progress memory progress) {
         Deal memory kept = _deals[deal];
         require(kept.open != 0 || kept.ended != 0 || kept.claimed, Berth_UnknownDeal(deal));
         progress.open = kept.open;
         progress.claimed = kept.claimed;
-        progress.head = kept.ended;
+        progress.headEnded = kept.ended;
+        progress.headClosed = kept.closed;
     }
 
     /// @dev Ends a task in memory, by its offset in the deal; false if it had ended before.
     function _end(DealId deal, Progress memory progress, uint256 offset) internal returns (bool) {
-        if (offset < HEAD_TASKS) {
-            uint256 bit = 1 << offset;
-            if (progress.head & bit != 0) return false;
-            progress.head |= bit;
+        uint256 word = offset / WORD_TASKS;
+        uint256 bit = 1 << (offset % WORD_TASKS);
+        if (word == 0) {
+            if (progress.headEnded & bit != 0) return false;
+            progress.headEnded |= bit;
         } else {
-            uint256 word = (offset - HEAD_TASKS) / WORD_TASKS;
-            if (!progress.loaded || word != progress.word) {
-                if (progress.loaded) _ended[deal][progress.word] = progress.tail;
-                progress.word = word;
-                progress.tail = _ended[deal][word];
-                progress.loaded = true;
-            }
-            uint256 place = (offset - HEAD_TASKS) % WORD_TASKS;
-            uint256 bit = 1 << place;
-            if (progress.tail & bit != 0) return false;
-            progress.tail |= bit;
+            _take(deal, progress, word);
+            if (progress.ended & bit != 0) return false;
+            progress.ended |= bit;
         }
         // Each task of the deal ends once and `open` began as their number.
         unchecked {
@@ -149,21 +156,125 @@ abstract contract BerthStorage is IBerthBase {
         return true;
     }
 
-    /// @dev Stores what a call has changed of a deal.
-    function _store(DealId deal, Progress memory progress) internal {
-        if (progress.loaded) _ended[deal][progress.word] = progress.tail;
-        // `open` only fell since it was read from 32 bits, and `head` has 192. From the stack, it is one write.
-        // forge-lint: disable-next-item(unsafe-typecast)
-        (uint32 open, bool claimed, uint192 head) = (uint32(progress.open), progress.claimed, uint192(progress.head));
-        _deals[deal] = Deal({open: open, claimed: claimed, ended: head});
+    /// @dev Which tasks of a word have ended, and which a round has closed, as of this call.
+    function _wordOf(DealId deal, Progress memory progress, uint256 word)
+        internal
+        returns (uint256 ended_, uint256 closed_)
+    {
+        if (word == 0) return (progress.headEnded, progress.headClosed);
+        _take(deal, progress, word);
+        return (progress.ended, progress.closed);
     }
 
-    function _hasEnded(DealId deal, uint256 offset) internal view returns (bool) {
+    /// @dev Closes tasks of a word in memory.
+    function _shut(DealId deal, Progress memory progress, uint256 word, uint256 bits) internal {
+        if (word == 0) {
+            progress.headClosed |= bits;
+        } else {
+            _take(deal, progress, word);
+            progress.closed |= bits;
+        }
+    }
+
+    /// @dev Puts away the further word in hand, and takes another.
+    function _take(DealId deal, Progress memory progress, uint256 word) private {
+        if (progress.word == word) return;
+        _putAway(deal, progress);
+        Word memory kept = _words[deal][word];
+        (progress.word, progress.ended, progress.closed) = (word, kept.ended, kept.closed);
+    }
+
+    function _putAway(DealId deal, Progress memory progress) private {
+        if (progress.word == 0) return;
+        // Both were read from 104 bits, and got only bits of such.
+        // forge-lint: disable-next-item(unsafe-typecast)
+        (uint104 ended_, uint104 closed_) = (uint104(progress.ended), uint104(progress.closed));
+        _words[deal][progress.word] = Word({ended: ended_, closed: closed_});
+    }
+
+    /// @dev Stores what a call has changed of a deal.
+    function _store(DealId deal, Progress memory progress) internal {
+        _putAway(deal, progress);
+        // `open` only fell since it was read from 32 bits; the bits are as in a further word.
+        // forge-lint: disable-next-item(unsafe-typecast)
+        (uint32 open_, bool claimed, uint104 ended_, uint104 closed_) =
+            (uint32(progress.open), progress.claimed, uint104(progress.headEnded), uint104(progress.headClosed));
+        // From the stack, it is one write.
+        _deals[deal] = Deal({open: open_, claimed: claimed, ended: ended_, closed: closed_});
+    }
+
+    /// @dev Whether a task is settled, declined or claimed, and whether a round has closed it.
+    function _standing(DealId deal, uint256 offset) internal view returns (bool ended_, bool closed_) {
         Deal memory kept = _deals[deal];
-        if (kept.claimed) return true;
-        if (offset < HEAD_TASKS) return kept.ended >> offset & 1 != 0;
-        uint256 beyond = offset - HEAD_TASKS;
-        return _ended[deal][beyond / WORD_TASKS] >> (beyond % WORD_TASKS) & 1 != 0;
+        (uint256 endedBits, uint256 closedBits) = (kept.ended, kept.closed);
+        if (offset >= WORD_TASKS) {
+            Word memory further = _words[deal][offset / WORD_TASKS];
+            (endedBits, closedBits) = (further.ended, further.closed);
+        }
+        uint256 bit = 1 << (offset % WORD_TASKS);
+        return (kept.claimed || endedBits & bit != 0, closedBits & bit != 0);
+    }
+
+    /// @dev Pays for tasks that ended, `done` of them with a result and `failed` with a failure: everybody but the
+    /// workers, who have had what is missing in `poolPart`.
+    function _pay(DealTerms calldata terms, uint256 done, uint256 failed, uint256 poolPart) internal {
+        // Prices are below 2^130, counts below 2^32; the fee is a part of the pool's price.
+        unchecked {
+            uint256 price = terms.price();
+            uint256 stake = uint256(terms.poolStake) * (done + failed);
+            _release(terms.payer, price * (done + failed), (price - terms.failureFee()) * failed);
+            _credit(terms.appOwner, uint256(terms.appPrice) * done);
+            _credit(terms.datasetOwner, uint256(terms.datasetPrice) * done);
+            _release(terms.poolOwner, stake, stake + poolPart);
+        }
+    }
+
+    // Rounds.
+
+    /// @dev The id of a round that its operator has closed.
+    function _requireRound(address operator, Round calldata round) internal view returns (RoundId id) {
+        id = Rounds.idOf(operator, round);
+        require(_rounds[id], Berth_UnknownRound(id));
+    }
+
+    /// @dev Fills a worker's seat with what counts of its bond now: weight and share by its score, and its owner if the
+    /// bond covers the deal. `by` is the deal's last punish time.
+    function _weighIn(Seat memory seat, DealTerms calldata terms, address worker, uint256 by) internal view {
+        Bond memory kept = _bonds[terms.pool][worker];
+        seat.worker = worker;
+        seat.weight = Weighing.weightOf(kept.score);
+        seat.share = Weighing.shareOf(seat.weight);
+        uint256 counted = kept.bonded;
+        // Two bonds of 96 bits.
+        unchecked {
+            if (kept.releaseAt > by) counted += kept.unbonding;
+        }
+        if (counted >= terms.workerStake) seat.owner = kept.owner;
+    }
+
+    /// @dev Pays the first `count` seats' owners what their workers have earned, and raises the scores; packs both as
+    /// the event tells it.
+    function _payWorkers(AssetId pool, Seat[] memory seats, uint256 count) internal returns (bytes memory workers) {
+        workers = Packing.reserve(count * Packing.WORKER_BYTES);
+        for (uint256 i = 0; i < count; ++i) {
+            Seat memory seat = seats[i];
+            _credit(seat.owner, seat.paid);
+            if (seat.scored > 0) _raise(_bonds[pool][seat.worker], seat.scored);
+            Packing.pushWorker(workers, seat);
+        }
+    }
+
+    /// @dev Raises a score, up to the highest there is.
+    function _raise(Bond storage kept, uint256 by) internal {
+        uint256 score = kept.score + by;
+        // The larger is cut off.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        kept.score = score > type(uint32).max ? type(uint32).max : uint32(score);
+    }
+
+    /// @dev Keeps word of the pairs that a settlement left out, if there are any.
+    function _record(DealId deal, bytes memory leftOut) internal {
+        if (leftOut.length > 0) _records[Packing.recordOf(deal, leftOut)] = RECORDED;
     }
 
     // Bonds.

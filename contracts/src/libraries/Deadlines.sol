@@ -27,9 +27,19 @@ library Deadlines {
         return _after(terms, 6);
     }
 
+    /// @notice Until when assigned workers append to tasks that were never closed.
+    function appending(DealTerms calldata terms) internal pure returns (uint256) {
+        return _after(terms, 7);
+    }
+
     /// @notice Until when anyone settles; afterwards anyone claims.
     function settling(DealTerms calldata terms) internal pure returns (uint256) {
         return _after(terms, 9);
+    }
+
+    /// @notice Until when shares that were left out are opened.
+    function opening(DealTerms calldata terms) internal pure returns (uint256) {
+        return _after(terms, 10);
     }
 
     /// @notice Until when lies and silence are punished, so until when a bond must stay.

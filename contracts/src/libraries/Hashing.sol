@@ -30,6 +30,8 @@ library Hashing {
     bytes32 internal constant ENLISTMENT_TYPE = keccak256("Enlistment(bytes32 pool,address owner)");
     bytes32 internal constant ASSIGNMENT_TYPE = keccak256("Assignment(bytes32 task,address worker)");
     bytes32 internal constant SINGLE_RESULTS_TYPE = keccak256("SingleResults(bytes32 deal,bytes32 root)");
+    bytes32 internal constant COMMITMENT_TYPE = keccak256("Commitment(bytes32 task,bytes32 commitment)");
+    bytes32 internal constant REVEAL_TYPE = keccak256("Reveal(bytes32 root,bytes32 seed)");
 
     /// @notice The separator of the contract in whose name this runs: the same for Berth and, under its delegatecall,
     /// for Recourse. Computed each time, so that it follows a chain that splits.
@@ -63,5 +65,15 @@ library Hashing {
 
     function singleResults(DealId deal, bytes32 root) internal pure returns (bytes32) {
         return keccak256(abi.encode(SINGLE_RESULTS_TYPE, deal, root));
+    }
+
+    /// @notice What a worker signs for its hidden answer.
+    function commitment(TaskId task, bytes32 hidden) internal pure returns (bytes32) {
+        return keccak256(abi.encode(COMMITMENT_TYPE, task, hidden));
+    }
+
+    /// @notice What a worker signs to open all of its answers in a round, or the one at the end of a chain.
+    function reveal(bytes32 root, bytes32 seed) internal pure returns (bytes32) {
+        return keccak256(abi.encode(REVEAL_TYPE, root, seed));
     }
 }

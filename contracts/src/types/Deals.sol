@@ -34,9 +34,15 @@ using Deadlines for DealTerms global;
 using Payouts for DealTerms global;
 using {id, holds} for DealTerms global;
 
-/// @notice The id of the deal with these terms.
-function id(DealTerms calldata terms) pure returns (DealId) {
-    return DealId.wrap(keccak256(abi.encode(terms)));
+/// @notice The id of the deal with these terms: keccak256(abi.encode(terms)).
+/// @dev All members are static, so their encoding is the 20 words as they stand in calldata, and hashing these costs a
+/// fifth. Bits that do not belong there give an id that no deal has.
+function id(DealTerms calldata terms) pure returns (DealId deal) {
+    assembly ("memory-safe") {
+        let free := mload(0x40)
+        calldatacopy(free, terms, 640)
+        deal := keccak256(free, 640)
+    }
 }
 
 /// @notice Whether the deal has a task of this index.

@@ -300,10 +300,10 @@ contract Settle is World {
     }
 
     function test_WhenADealIsLongEveryTaskEndsOnce() public {
-        // 192 tasks fit into the deal's word, 256 into each further one.
+        // 104 tasks fit into the deal's word, and into each further one.
         DealTerms memory terms = _deal(800);
         DealId deal = _dealId(terms);
-        uint32[7] memory indexes = [uint32(0), 191, 192, 447, 448, 703, 704];
+        uint32[7] memory indexes = [uint32(0), 103, 104, 207, 208, 311, 312];
         bytes memory entries;
         for (uint256 i = 0; i < indexes.length; i++) {
             entries = bytes.concat(entries, _entry(indexes[i]));
@@ -317,19 +317,19 @@ contract Settle is World {
         }
         Deal memory kept = berth.dealState(deal);
         assertEq(kept.open, 800 - 7);
-        assertEq(kept.ended, uint192(1) | uint192(1) << 191);
+        assertEq(kept.ended, uint104(1) | uint104(1) << 103);
 
         // Two lists of one batch, back and forth over the words, one of them settled already.
         vm.stopPrank();
         lists = new WorkerResults[](2);
         lists[0] = _list(worker, terms, _entries(600, 200));
-        lists[1] = _list(worker, terms, _entries(100, 256));
+        lists[1] = _list(worker, terms, _entries(150, 256));
         vm.prank(operator.addr);
         berth.settleSingles(terms, lists);
-        assertEq(berth.dealState(deal).open, 800 - 7 - 198 - 254);
-        assertEq(_free(appOwner.addr), (7 + 198 + 254) * APP_PRICE);
+        assertEq(berth.dealState(deal).open, 800 - 7 - 200 - 252);
+        assertEq(_free(appOwner.addr), (7 + 200 + 252) * APP_PRICE);
         for (uint32 i = 0; i < 800; i++) {
-            bool listed = i == 0 || i == 447 || i == 448 || (i >= 600) || (i >= 100 && i < 356);
+            bool listed = i == 0 || i == 103 || i == 104 || (i >= 600) || (i >= 150 && i < 406);
             assertEq(berth.ended(deal, i), listed);
         }
     }

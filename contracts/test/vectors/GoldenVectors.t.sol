@@ -308,7 +308,7 @@ contract GoldenVectors is Artifacts {
         assertGe(poolFree, returned);
     }
 
-    /// @dev Puts a deal into the contract, as if it had been matched and all but `open` of its first 192 tasks had
+    /// @dev Puts a deal into the contract, as if it had been matched and all but `open` of its first 104 tasks had
     /// ended; its parties have nothing else, and the worker is bonded.
     function _put(DealTerms memory terms, uint256 open, address worker, address workerOwner) private {
         bytes32 deal = keccak256(abi.encode(terms));

@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | Open | Gather | Gathering |
 //! | Open, Gathering | Agree | Committed |
-//! | Committed | Disagree | Gathering |
+//! | Committed, Closed | Disagree | Gathering |
 //! | Committed | Send | Closing |
 //! | Closing | Recall | Committed |
 //! | any that has not ended and is not closed | Close | Closed |
@@ -187,7 +187,7 @@ pub enum Event {
     Gather,
     /// Enough hidden answers agree.
     Agree,
-    /// They do no longer.
+    /// They do no longer; or it turns out that no round ever closed it.
     Disagree,
     /// The chain says: closed.
     Close,
@@ -303,7 +303,7 @@ impl Replicated {
     const fn apply(self, event: Event) -> Option<Self> {
         Some(match (self, event) {
             (Self::Gathering, Event::Agree) | (Self::Closing, Event::Recall) => Self::Committed,
-            (Self::Committed, Event::Disagree) => Self::Gathering,
+            (Self::Committed | Self::Closed, Event::Disagree) => Self::Gathering,
             (Self::Committed, Event::Send) | (Self::Closed | Self::Revealed(_) | Self::Paying(_), Event::Reopen) => {
                 Self::Closing
             }
@@ -387,6 +387,7 @@ mod tests {
             (Task::Open, Event::Agree, committed),
             (gathering, Event::Agree, committed),
             (committed, Event::Disagree, gathering),
+            (closed, Event::Disagree, gathering),
             (committed, Event::Send, closing),
             (closing, Event::Recall, committed),
             (closed, Event::Weigh(d), revealed),

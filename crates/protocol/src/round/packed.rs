@@ -244,6 +244,9 @@ fn pack_head(packed: &mut Vec<u8>, index: u32, digest: ResultDigest, pairs: impl
     packed.extend(pairs.map(|(rank, marked)| if marked { rank | MARK } else { rank }));
 }
 
+/// Ranks, and whether they are marked.
+type Marks = Vec<(u8, bool)>;
+
 /// What is left to read.
 struct Bytes<'a> {
     all: usize,
@@ -277,13 +280,13 @@ impl<'a> Bytes<'a> {
     }
 
     /// A task with its pairs' ranks and marks.
-    fn head(&mut self) -> Result<(u32, ResultDigest, Vec<(u8, bool)>), PackedError> {
+    fn head(&mut self) -> Result<(u32, ResultDigest, Marks), PackedError> {
         let (index, digest) = self.answer()?;
         let [pairs] = self.take()?;
         if !(1..=MAX_PAIRS).contains(&usize::from(pairs)) {
             return Err(PackedError::Pairs { index, pairs });
         }
-        let mut marks: Vec<(u8, bool)> = Vec::with_capacity(usize::from(pairs));
+        let mut marks: Marks = Vec::with_capacity(usize::from(pairs));
         for _ in 0..pairs {
             let [byte] = self.take()?;
             let rank = byte & !MARK;

@@ -30,6 +30,7 @@ fn total(amounts: impl Iterator<Item = Amount>) -> U256 {
 fn counted(ledger: &Ledger) -> U256 {
     total(ledger.accounts().flat_map(|(_, a)| [a.free, a.locked]))
         + total(ledger.bonds().flat_map(|(_, b)| [b.bonded, b.unbonding]))
+        + U256::from(ledger.kept_back().units())
         + U256::from(ledger.burnt().units())
 }
 
@@ -61,6 +62,7 @@ impl Ended {
                 (*deal, entries.iter().map(index).collect())
             }
             Event::TasksDeclined { deal, indexes, .. } => (*deal, indexes.clone()),
+            Event::TasksSettled { deal, tasks, .. } => (*deal, tasks.iter().map(|task| task.index).collect()),
             Event::DealClaimed { deal, tasks } => {
                 assert_eq!(self.claimed.insert(*deal, *tasks), None, "claimed twice");
                 return;
@@ -74,6 +76,11 @@ impl Ended {
             | Event::Bonded { .. }
             | Event::Unbonded { .. }
             | Event::BondWithdrawn { .. }
+            | Event::RoundClosed { .. }
+            | Event::PairsAppended { .. }
+            | Event::RevealPublished { .. }
+            | Event::ShareOpened { .. }
+            | Event::WorkerPunished { .. }
             | Event::AssetRegistered { .. }
             | Event::AssetGiven { .. } => return,
         };
@@ -148,7 +155,8 @@ fn wind_up(world: &mut World) {
         let amount = U256::from(world.ledger.account(account).free.units());
         go(&mut world.ledger, Call::Withdraw { to: account.get(), amount }, account.get(), later);
     }
-    assert_eq!(world.ledger.held(), world.ledger.burnt());
+    let rest = U256::from(world.ledger.burnt().units()) + U256::from(world.ledger.kept_back().units());
+    assert_eq!(U256::from(world.ledger.held().units()), rest);
 }
 
 proptest! {
@@ -161,7 +169,7 @@ proptest! {
 
     #[test]
     fn money_is_conserved_tasks_end_once_and_all_of_it_leaves(seed: u64, steps in 150_usize..400) {
-        let mut world = world(seed);
+        let mut world = world(seed).without_scenes();
         let mut ended = Ended::default();
         for _ in 0..steps {
             // What a refusal must leave alone is checked inside.
@@ -179,10 +187,10 @@ proptest! {
 fn every_refusal_is_met_and_survives_its_encoding() {
     let mut met = BTreeSet::new();
     let mut accepted = 0;
-    for seed in 0..4 {
+    for seed in 0..3 {
         let mut world = world(seed);
         let mut ended = Ended::default();
-        for _ in 0..600 {
+        for _ in 0..800 {
             match take(&mut world, &mut ended) {
                 Ok(()) => accepted += 1,
                 Err(refusal) => {

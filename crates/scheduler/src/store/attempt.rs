@@ -167,6 +167,23 @@ pub(crate) async fn counts(conn: &mut SqliteConnection, deal: DealId) -> Result<
     rows.into_iter().map(|(task, count)| Ok((TaskId::new(hash(TABLE, &task)?), small(TABLE, count)?))).collect()
 }
 
+/// Everybody whose try at a task of the deal goes on, by task.
+pub(crate) async fn running_of_deal(
+    conn: &mut SqliteConnection,
+    deal: DealId,
+) -> Result<Vec<(TaskId, WorkerAddr)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT attempt.task, attempt.worker FROM attempt JOIN task ON task.id = attempt.task
+         WHERE task.deal = $1 AND outcome IS NULL ORDER BY attempt.task, attempt.worker",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, worker)| Ok((TaskId::new(hash(TABLE, &task)?), WorkerAddr::new(address(TABLE, &worker)?))))
+        .collect()
+}
+
 /// All tries at tasks that have not ended, by task and turn.
 pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(

@@ -3,7 +3,7 @@
 use super::{address, hash, signed, unsigned};
 use alloy::primitives::B256;
 use berth_chain::StoreError;
-use berth_protocol::{TaskId, WorkerAddr};
+use berth_protocol::{DealId, TaskId, WorkerAddr};
 use sqlx::{FromRow, SqliteConnection};
 
 const TABLE: &str = "commitment";
@@ -110,4 +110,21 @@ pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<Commitment>
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Everybody who has answered a task of the deal, by task.
+pub(crate) async fn workers_of_deal(
+    conn: &mut SqliteConnection,
+    deal: DealId,
+) -> Result<Vec<(TaskId, WorkerAddr)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT commitment.task, commitment.worker FROM commitment JOIN task ON task.id = commitment.task
+         WHERE task.deal = $1 ORDER BY commitment.task, commitment.worker",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, worker)| Ok((TaskId::new(hash(TABLE, &task)?), WorkerAddr::new(address(TABLE, &worker)?))))
+        .collect()
 }

@@ -81,12 +81,12 @@ pub(crate) async fn open(conn: &mut SqliteConnection) -> Result<Vec<Entry>, Stor
 }
 
 /// Forgets evidence that is of no use any more.
-pub(crate) async fn forget(conn: &mut SqliteConnection, deal: DealId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE left_out SET signature = NULL WHERE deal = $1")
+pub(crate) async fn forget(conn: &mut SqliteConnection, deal: DealId) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE left_out SET signature = NULL WHERE deal = $1 AND signature IS NOT NULL")
         .bind(deal.get().to_vec())
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Takes back what blocks above `block` said.

@@ -3,7 +3,7 @@
 use super::{address, foreign, hash, signed, small, unsigned};
 use alloy::primitives::B256;
 use berth_chain::{BlockNumber, StoreError};
-use berth_protocol::{ResultDigest, TaskId, WorkerAddr};
+use berth_protocol::{DealId, ResultDigest, TaskId, WorkerAddr};
 use sqlx::{FromRow, SqliteConnection};
 
 const TABLE: &str = "pair";
@@ -64,9 +64,8 @@ impl TryFrom<Row> for Pair {
             (Some(tx), Some(block)) => Some((hash(TABLE, &tx)?, BlockNumber::new(unsigned(TABLE, block)?))),
             _ => None,
         };
-        let digest = |bytes: Vec<u8>| {
-            ResultDigest::new(hash(TABLE, &bytes)?).ok_or_else(|| foreign(TABLE, "no digest"))
-        };
+        let digest =
+            |bytes: Vec<u8>| ResultDigest::new(hash(TABLE, &bytes)?).ok_or_else(|| foreign(TABLE, "no digest"));
         Ok(Self {
             task: TaskId::new(hash(TABLE, &row.task)?),
             nth: small(TABLE, row.nth)?,
@@ -118,6 +117,16 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, new: &Pair) -> Result<()
 pub(crate) async fn of_task(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<Pair>, StoreError> {
     let rows: Vec<Row> =
         sqlx::query_as(select!("WHERE task = $1 ORDER BY nth")).bind(task.get().to_vec()).fetch_all(conn).await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// All pairs of a deal's tasks, by task and place.
+pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<Pair>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as(select!("JOIN task ON task.id = pair.task WHERE task.deal = $1 ORDER BY pair.task, pair.nth"))
+            .bind(deal.get().to_vec())
+            .fetch_all(conn)
+            .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 

@@ -1,6 +1,6 @@
 //! `payment`: who was paid what for a replicated task, and who was not.
 
-use super::{address, amount, signed, small};
+use super::{address, amount, hash, signed};
 use berth_chain::{BlockNumber, StoreError};
 use berth_protocol::{Amount, DealId, TaskId, WorkerAddr};
 use sqlx::SqliteConnection;
@@ -28,22 +28,22 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// A payment with the index of its task.
-pub(crate) type Payment = (u32, WorkerAddr, Option<Amount>);
+/// A task, a worker, and what it was paid for the task.
+pub(crate) type Payment = (TaskId, WorkerAddr, Option<Amount>);
 
 /// All payments of a deal.
 pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<Payment>, StoreError> {
-    let rows: Vec<(i64, Vec<u8>, Option<String>)> = sqlx::query_as(
-        "SELECT task.idx, payment.worker, payment.paid FROM payment JOIN task ON task.id = payment.task
-         WHERE task.deal = $1 ORDER BY task.idx, payment.worker",
+    let rows: Vec<(Vec<u8>, Vec<u8>, Option<String>)> = sqlx::query_as(
+        "SELECT payment.task, payment.worker, payment.paid FROM payment JOIN task ON task.id = payment.task
+         WHERE task.deal = $1 ORDER BY payment.task, payment.worker",
     )
     .bind(deal.get().to_vec())
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|(index, worker, paid)| {
+        .map(|(task, worker, paid)| {
             let paid = paid.map(|paid| amount(TABLE, &paid)).transpose()?;
-            Ok((small(TABLE, index)?, WorkerAddr::new(address(TABLE, &worker)?), paid))
+            Ok((TaskId::new(hash(TABLE, &task)?), WorkerAddr::new(address(TABLE, &worker)?), paid))
         })
         .collect()
 }

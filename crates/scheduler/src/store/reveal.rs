@@ -46,3 +46,25 @@ pub(crate) async fn of(conn: &mut SqliteConnection, root: B256) -> Result<Vec<Re
         })
         .collect()
 }
+
+/// Whether the seed with this hash is revealed.
+pub(crate) async fn is_known(
+    conn: &mut SqliteConnection,
+    worker: WorkerAddr,
+    seed_hash: B256,
+) -> Result<bool, StoreError> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT seed FROM reveal WHERE worker = $1
+         AND EXISTS (SELECT 1 FROM pair WHERE pair.worker = $1 AND pair.seed_hash = $2)",
+    )
+    .bind(worker.get().to_vec())
+    .bind(seed_hash.to_vec())
+    .fetch_all(conn)
+    .await?;
+    for (seed,) in rows {
+        if alloy::primitives::keccak256(hash(TABLE, &seed)?) == seed_hash {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

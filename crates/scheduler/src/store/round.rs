@@ -178,23 +178,21 @@ pub(crate) async fn close(
 
 /// Notes that a closed round's workers were told; says whether that is new.
 pub(crate) async fn show(conn: &mut SqliteConnection, key: &str, now_ms: u64) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query("UPDATE round SET shown_ms = $1 WHERE key = $2 AND block IS NOT NULL AND shown_ms IS NULL")
-            .bind(signed(now_ms))
-            .bind(key)
-            .execute(conn)
-            .await?;
+    let done = sqlx::query("UPDATE round SET shown_ms = $1 WHERE key = $2 AND block IS NOT NULL AND shown_ms IS NULL")
+        .bind(signed(now_ms))
+        .bind(key)
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Takes back what blocks above `block` closed; gives the rounds' keys.
 pub(crate) async fn unwind(conn: &mut SqliteConnection, block: BlockNumber) -> Result<Vec<String>, StoreError> {
-    let rows: Vec<(String,)> = sqlx::query_as(
-        "UPDATE round SET tx = NULL, block = NULL, shown_ms = NULL WHERE block > $1 RETURNING key",
-    )
-    .bind(signed(block.get()))
-    .fetch_all(conn)
-    .await?;
+    let rows: Vec<(String,)> =
+        sqlx::query_as("UPDATE round SET tx = NULL, block = NULL, shown_ms = NULL WHERE block > $1 RETURNING key")
+            .bind(signed(block.get()))
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
@@ -202,4 +200,24 @@ pub(crate) async fn unwind(conn: &mut SqliteConnection, block: BlockNumber) -> R
 pub(crate) async fn delete(conn: &mut SqliteConnection, key: &str) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM round WHERE key = $1").bind(key).execute(conn).await?;
     Ok(())
+}
+
+/// Where each task of a deal was closed.
+pub(crate) async fn closes(
+    conn: &mut SqliteConnection,
+    deal: DealId,
+) -> Result<Vec<(TaskId, B256, BlockNumber)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT leaf.task, round.tx, round.block FROM leaf JOIN round ON round.key = leaf.round
+         JOIN task ON task.id = leaf.task WHERE task.deal = $1 AND round.block IS NOT NULL",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, tx, block)| {
+            let block = BlockNumber::new(unsigned(TABLE, block)?);
+            Ok((TaskId::new(hash(TABLE, &task)?), hash(TABLE, &tx)?, block))
+        })
+        .collect()
 }

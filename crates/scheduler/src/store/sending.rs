@@ -25,8 +25,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Settle, Self::Decline, Self::Claim, Self::Close, Self::Append, Self::Punish];
+    const ALL: [Self; 6] = [Self::Settle, Self::Decline, Self::Claim, Self::Close, Self::Append, Self::Punish];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

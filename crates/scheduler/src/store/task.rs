@@ -134,9 +134,9 @@ pub(crate) const fn parts(task: Task) -> (Option<WorkerAddr>, Option<ResultDiges
         Task::Replicated(Replicated::Revealed(digest) | Replicated::Paying(digest) | Replicated::Paid(digest)) => {
             (None, Some(digest))
         }
-        Task::Replicated(
-            Replicated::Gathering | Replicated::Committed | Replicated::Closing | Replicated::Closed,
-        ) => (None, None),
+        Task::Replicated(Replicated::Gathering | Replicated::Committed | Replicated::Closing | Replicated::Closed) => {
+            (None, None)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 impl World {
     /// Some deal, mostly one with open tasks that `wanted` holds for.
-    fn some_deal(&mut self, wanted: impl Fn(&DealTerms, Timestamp) -> bool) -> DealTerms {
+    pub(super) fn some_deal(&mut self, wanted: impl Fn(&DealTerms, Timestamp) -> bool) -> DealTerms {
         let open = |deal: DealId| self.ledger.deal(deal).is_some_and(|deal| deal.open > 0);
         let fitting: Vec<_> =
             self.deals.iter().filter(|(deal, terms)| open(*deal) && wanted(terms, self.now)).collect();

@@ -5,8 +5,12 @@
 //! that a trace of some hundred calls meets every one of them.
 
 mod endings;
+mod late;
 mod offers;
+mod round_scenes;
+mod rounds;
 mod scenes;
+mod settlements;
 
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
@@ -16,6 +20,7 @@ use berth_protocol::{
     order::{AppOrder, DatasetOrder, PoolOrder},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use rounds::Secrets;
 use std::collections::BTreeSet;
 
 /// The bounds of every market: short, so that a trace outlives many deals.
@@ -34,7 +39,7 @@ pub(crate) struct Cast {
     pub(crate) pool_owners: [Address; 2],
     pub(crate) operators: [Address; 2],
     pub(crate) bond_owners: [Address; 2],
-    pub(crate) workers: [Address; 4],
+    pub(crate) workers: [Address; 6],
     pub(crate) sponsor: Address,
     pub(crate) stranger: Address,
 }
@@ -49,7 +54,7 @@ impl Cast {
             pool_owners: [0, 1].map(|i| of(format!("pool owner {i}"))),
             operators: [0, 1].map(|i| of(format!("operator {i}"))),
             bond_owners: [0, 1].map(|i| of(format!("bond owner {i}"))),
-            workers: [0, 1, 2, 3].map(|i| of(format!("worker {i}"))),
+            workers: [0, 1, 2, 3, 4, 5].map(|i| of(format!("worker {i}"))),
             sponsor: of("sponsor".to_owned()),
             stranger: of("stranger".to_owned()),
         }
@@ -134,7 +139,10 @@ pub(crate) struct World {
     scenes: Vec<Act>,
     catalogue: Catalogue,
     deals: Vec<(DealId, DealTerms)>,
-    turns: [usize; 11],
+    secrets: Secrets,
+    /// The next fault of a scene.
+    scene_fault: usize,
+    turns: [usize; 18],
     salt: u64,
 }
 
@@ -165,7 +173,9 @@ impl World {
             catalogue: Catalogue::default(),
             deals: Vec::new(),
             // Other markets begin with other faults.
-            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 11],
+            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 18],
+            secrets: Secrets::default(),
+            scene_fault: 0,
             salt: 0,
         };
         world.ledger.set_gate(GATE, world.permitted().clone());
@@ -224,12 +234,26 @@ impl World {
             18..26 => self.bond(),
             26..30 => self.unbond(),
             30..34 => self.withdraw_bond(),
-            34..62 => self.match_orders(),
-            62..84 => self.settle(),
-            84..92 => self.decline(),
-            _ => self.claim(),
+            34..52 => self.match_orders(),
+            52..60 => self.settle(),
+            60..64 => self.decline(),
+            64..68 => self.claim(),
+            68..76 => self.close(),
+            76..80 => self.append(),
+            80..83 => self.append_assigned(),
+            83..90 => self.settle_batch(),
+            90..94 => self.settle_one(),
+            94..95 => self.publish(),
+            95..98 => self.open(),
+            _ => self.punish(),
         };
         Step { sender, now: self.now, call, good: None }
+    }
+
+    /// The same market without the scenes that every market begins with: all is left to chance.
+    pub(crate) fn without_scenes(mut self) -> Self {
+        self.scenes.clear();
+        self
     }
 
     /// Nothing happens before this time.
@@ -243,6 +267,7 @@ impl World {
             if let Event::DealMatched { deal, terms, .. } = event {
                 self.deals.push((*deal, (**terms).clone()));
             }
+            self.secrets.learn(event);
         }
     }
 
@@ -260,7 +285,13 @@ impl World {
                 let mut ends: Vec<_> = self.ledger.bonds().map(|(_, bond)| bond.release_at).collect();
                 for (_, terms) in self.deals.iter().rev().take(6) {
                     let deadlines = terms.deadlines();
-                    ends.extend([deadlines.close, deadlines.settle, deadlines.punish]);
+                    ends.extend([
+                        deadlines.close,
+                        deadlines.append,
+                        deadlines.settle,
+                        deadlines.open,
+                        deadlines.punish,
+                    ]);
                     ends.extend([terms.stake_returns_until(); 2]);
                 }
                 let late = self.rng.gen_range(0..2);

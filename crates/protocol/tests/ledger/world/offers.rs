@@ -179,7 +179,7 @@ impl World {
             operatorShareBps: self.one_of(&[0, 1, 777, 3_333, 10_000]),
             minDuration: self.rng.gen_range(0..12),
             maxDuration: self.rng.gen_range(50..2_000),
-            maxTrust: self.one_of(&[1, 40]),
+            maxTrust: self.one_of(&[1, 40, 40]),
             appRule: self.rule(parties.app.0, parties.app.1),
             datasetRule: self.rule(parties.dataset.0, parties.dataset.1),
             requesterRule: self.requester_rule(parties.requester),
@@ -197,7 +197,8 @@ impl World {
         let payer = if self.rng.gen_bool(0.8) { requester } else { self.cast.sponsor };
         let spare = self.rng.gen_range(0..2);
         let pool_rule = self.rule(parties.pool.0, parties.pool.1);
-        let trust = if self.rng.gen_bool(0.9) { self.rng.gen_range(0..2) } else { pool.maxTrust };
+        let trust = if self.rng.gen_bool(0.4) { self.rng.gen_range(0..2) } else { self.one_of(&[2, 2, 5, 40]) };
+        let trust = trust.min(pool.maxTrust);
         RequestOrder {
             app: app.app,
             appMaxPrice: app.price + spare,

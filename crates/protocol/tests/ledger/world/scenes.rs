@@ -1,6 +1,6 @@
 //! What every market begins with: calls right at, and one past, each bound. Chance alone would seldom get there.
 
-use super::{Act, Step, World};
+use super::{Act, Step, World, round_scenes};
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AssetId, DealTerms, Timestamp, WorkerAddr,
@@ -9,20 +9,20 @@ use berth_protocol::{
 };
 
 /// A task's duration, and in deals of one task at a time the span of one task.
-const T: u64 = 50;
-const STAKE: u128 = 1_000;
+pub(super) const T: u64 = 50;
+pub(super) const STAKE: u128 = 1_000;
 const MAX_BOND: u128 = (1 << 96) - 1;
 
 /// All scenes, act by act.
 pub(super) fn acts() -> Vec<Act> {
-    [covering(), deadlines(), bonds(), orders(), sizes(), money()].concat()
+    [covering(), deadlines(), bonds(), orders(), sizes(), round_scenes::acts(), money()].concat()
 }
 
-fn good(world: &World, sender: Address, call: Call) -> Step {
+pub(super) fn good(world: &World, sender: Address, call: Call) -> Step {
     Step { sender, now: world.now, call, good: Some(true) }
 }
 
-fn bad(world: &World, sender: Address, call: Call) -> Step {
+pub(super) fn bad(world: &World, sender: Address, call: Call) -> Step {
     good(world, sender, call).refused()
 }
 
@@ -203,14 +203,14 @@ fn money() -> Vec<Act> {
 }
 
 impl World {
-    fn at(&mut self, seconds: u64) {
+    pub(super) fn at(&mut self, seconds: u64) {
         let now = Timestamp::new(seconds);
         assert!(now >= self.now, "the scene comes too late");
         self.now = now;
     }
 
     /// The last deal but so many.
-    fn last(&self, back: usize) -> DealTerms {
+    pub(super) fn last(&self, back: usize) -> DealTerms {
         let (_, terms) = self.deals.iter().rev().nth(back).expect("the scene has had its matches");
         terms.clone()
     }
@@ -242,7 +242,7 @@ impl World {
     }
 
     /// A match of plain orders, with a change.
-    fn matches(&mut self, change: impl FnOnce(&mut Orders)) -> Step {
+    pub(super) fn matches(&mut self, change: impl FnOnce(&mut Orders)) -> Step {
         let mut orders = self.plain_orders();
         change(&mut orders);
         let signers = Signers {
@@ -347,12 +347,12 @@ impl World {
         self.settles(0, 1).refused()
     }
 
-    fn declines(&self, index: u32) -> Step {
+    pub(super) fn declines(&self, index: u32) -> Step {
         let terms = Box::new(self.last(0));
         good(self, terms.operator, Call::Decline { terms, indexes: vec![index] })
     }
 
-    fn claims(&self) -> Step {
+    pub(super) fn claims(&self) -> Step {
         let terms = Box::new(self.last(0));
         good(self, self.cast.stranger, Call::Claim { terms })
     }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {DealId, RecordId} from "../types/Ids.sol";
+import {Seat} from "./Weighing.sol";
+
+/// @notice The packed forms of a settlement's event and record (ADR 0003, sections 1 and 5).
+/// @dev Assembly, since Solidity neither grows a memory array nor writes less than a word at any place. A push writes up
+/// to 31 bytes past the end, which `reserve` has room for.
+library Packing {
+    /// @dev `address worker, uint128 paid, uint32 scored`.
+    uint256 internal constant WORKER_BYTES = 40;
+
+    /// @dev `uint32 index, bytes32 digest, address worker, bytes32 commitment, uint8 share, uint16 total`.
+    uint256 internal constant LEFT_OUT_BYTES = 91;
+
+    /// @notice An empty list that may grow to `length` bytes. Memory that is not written to costs nothing.
+    function reserve(uint256 length) internal pure returns (bytes memory list) {
+        assembly ("memory-safe") {
+            list := mload(0x40)
+            mstore(list, 0)
+            mstore(0x40, add(list, and(add(length, 0x5f), not(0x1f))))
+        }
+    }
+
+    /// @notice Gives back what a list was reserved and did not need. Nothing that was allocated since
+    /// `reserve` may be of use any more.
+    function trim(bytes memory list) internal pure {
+        assembly ("memory-safe") {
+            mstore(0x40, add(list, and(add(mload(list), 0x3f), not(0x1f))))
+        }
+    }
+
+    /// @notice The byte at a place of calldata that the caller has checked.
+    function byteAt(bytes calldata from, uint256 at) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := byte(0, calldataload(add(from.offset, at)))
+        }
+    }
+
+    /// @notice The 32 bytes from a place of calldata on; zeros past its end.
+    function wordAt(bytes calldata from, uint256 at) internal pure returns (bytes32 value) {
+        assembly ("memory-safe") {
+            value := calldataload(add(from.offset, at))
+        }
+    }
+
+    /// @notice Appends `length` bytes of calldata from `at` on; gives the place in memory where they are.
+    function pushCalldata(bytes memory list, bytes calldata from, uint256 at, uint256 length)
+        internal
+        pure
+        returns (uint256 place)
+    {
+        assembly ("memory-safe") {
+            let held := mload(list)
+            place := add(add(list, 0x20), held)
+            calldatacopy(place, add(from.offset, at), length)
+            mstore(list, add(held, length))
+        }
+    }
+
+    /// @notice Overwrites one byte at a place that `pushCalldata` gave, or after it.
+    function put(uint256 place, uint256 value) internal pure {
+        assembly ("memory-safe") {
+            mstore8(place, value)
+        }
+    }
+
+    function pushWorker(bytes memory list, Seat memory seat) internal pure {
+        // Earned within this call, so within what the contract holds: 128 bits. At most 256 tasks were scored.
+        (address worker, uint256 paid, uint256 scored) = (seat.worker, seat.paid, seat.scored);
+        assembly ("memory-safe") {
+            let held := mload(list)
+            let place := add(add(list, 0x20), held)
+            mstore(place, shl(96, worker))
+            mstore(add(place, 20), or(shl(128, paid), shl(96, scored)))
+            mstore(list, add(held, 40))
+        }
+    }
+
+    function pushLeftOut(
+        bytes memory list,
+        uint256 index,
+        bytes32 digest,
+        Seat memory seat,
+        bytes32 commitment,
+        uint256 total
+    ) internal pure {
+        (address worker, uint256 share) = (seat.worker, seat.share);
+        assembly ("memory-safe") {
+            let held := mload(list)
+            let place := add(add(list, 0x20), held)
+            mstore(place, shl(224, index))
+            mstore(add(place, 4), digest)
+            mstore(add(place, 36), shl(96, worker))
+            mstore(add(place, 56), commitment)
+            mstore(add(place, 88), or(shl(248, share), shl(232, total)))
+            mstore(list, add(held, 91))
+        }
+    }
+
+    /// @notice The id of the record of these pairs.
+    function recordOf(DealId deal, bytes memory leftOut) internal pure returns (RecordId) {
+        return RecordId.wrap(keccak256(abi.encodePacked(deal, leftOut)));
+    }
+}
