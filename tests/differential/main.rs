@@ -5,6 +5,7 @@ mod abi;
 mod compare;
 mod keys;
 mod market;
+mod rounds;
 #[path = "../../crates/protocol/tests/ledger/world/mod.rs"]
 mod world;
 
@@ -27,7 +28,7 @@ use world::{Cast, World};
 /// Each is a market of its own.
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// How many calls a market makes.
-const STEPS: usize = 500;
+const STEPS: usize = 800;
 /// After so many calls all state is compared.
 const COMPARED_EVERY: usize = 100;
 
