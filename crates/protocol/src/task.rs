@@ -13,6 +13,23 @@
 //! | Settled(w, d) | Unwind | Reported(w, d) |
 //! | Declined, Claimed | Unwind | Open |
 //!
+//! A replicated task has many workers; who they are and what they answer is kept beside it. Of the task itself:
+//!
+//! | from | event | to |
+//! |---|---|---|
+//! | Open | Gather | Gathering |
+//! | Open, Gathering | Agree | Committed |
+//! | Committed, Closed | Disagree | Gathering |
+//! | Committed | Send | Closing |
+//! | Closing | Recall | Committed |
+//! | any that has not ended and is not closed | Close | Closed |
+//! | Closed, Revealed, Paying | Reopen | Closing |
+//! | Closed | Weigh(d) | Revealed(d) |
+//! | Revealed(d) | Send | Paying(d) |
+//! | Paying(d) | Recall | Closed |
+//! | any that has not ended | Pay(d) | Paid(d) |
+//! | Paid(d) | Unwind | Closed |
+//!
 //! Everything else is refused and changes nothing.
 
 use crate::{ResultDigest, WorkerAddr};
@@ -28,6 +45,14 @@ pub enum Phase {
     Assigned,
     /// Its result is here and checked.
     Reported,
+    /// Enough hidden answers agree.
+    Committed,
+    /// The round that closes it is on its way to the chain.
+    Closing,
+    /// Its hidden answers are on chain.
+    Closed,
+    /// Enough of them are revealed and agree, and the result is here.
+    Revealed,
     /// Its settlement is on its way to the chain.
     Settling,
     /// Paid.
@@ -40,8 +65,19 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a task's life.
-    pub const ALL: [Self; 7] =
-        [Self::Open, Self::Assigned, Self::Reported, Self::Settling, Self::Settled, Self::Declined, Self::Claimed];
+    pub const ALL: [Self; 11] = [
+        Self::Open,
+        Self::Assigned,
+        Self::Reported,
+        Self::Committed,
+        Self::Closing,
+        Self::Closed,
+        Self::Revealed,
+        Self::Settling,
+        Self::Settled,
+        Self::Declined,
+        Self::Claimed,
+    ];
 
     /// Its name in lower case.
     pub const fn name(self) -> &'static str {
@@ -49,6 +85,10 @@ impl Phase {
             Self::Open => "open",
             Self::Assigned => "assigned",
             Self::Reported => "reported",
+            Self::Committed => "committed",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+            Self::Revealed => "revealed",
             Self::Settling => "settling",
             Self::Settled => "settled",
             Self::Declined => "declined",
@@ -107,6 +147,27 @@ pub enum Task {
     Declined,
     /// Given back after the final deadline.
     Claimed,
+    /// A replicated task that several workers were given.
+    Replicated(Replicated),
+}
+
+/// Where a task stands that several workers answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replicated {
+    /// Workers run it, and their hidden answers do not yet agree. Its phase is [`Phase::Assigned`].
+    Gathering,
+    /// Enough hidden answers agree.
+    Committed,
+    /// The round that closes it is on its way.
+    Closing,
+    /// The chain says: closed.
+    Closed,
+    /// This result has the weight, among what is revealed, and is here.
+    Revealed(ResultDigest),
+    /// The settlement of this result is on its way. Its phase is [`Phase::Settling`].
+    Paying(ResultDigest),
+    /// This result was paid for. Its phase is [`Phase::Settled`].
+    Paid(ResultDigest),
 }
 
 /// What happens to a task.
@@ -118,10 +179,24 @@ pub enum Event {
     Release(WorkerAddr),
     /// A worker that was given it hands in a result, which was checked.
     Report(Answer),
-    /// The settlement was put into the outbox.
+    /// The settlement, or the close, was put into the outbox.
     Send,
-    /// The settlement came to nothing.
+    /// It came to nothing.
     Recall,
+    /// A replicated task is given to its first worker.
+    Gather,
+    /// Enough hidden answers agree.
+    Agree,
+    /// They do no longer; or it turns out that no round ever closed it.
+    Disagree,
+    /// The chain says: closed.
+    Close,
+    /// The block that closed it is gone; the transaction is on its way again.
+    Reopen,
+    /// Enough reveals agree on this result, and it is here.
+    Weigh(ResultDigest),
+    /// The chain says: settled, to the answer of several.
+    Pay(ResultDigest),
     /// The chain says: settled.
     Settle(Answer),
     /// The chain says: declined.
@@ -153,7 +228,13 @@ impl Task {
             Self::Settled(_) => Phase::Settled,
             Self::Declined => Phase::Declined,
             Self::Claimed => Phase::Claimed,
+            Self::Replicated(state) => state.phase(),
         }
+    }
+
+    /// Whether the chain has closed it, and not ended it.
+    const fn is_closed(self) -> bool {
+        matches!(self, Self::Replicated(Replicated::Closed | Replicated::Revealed(_) | Replicated::Paying(_)))
     }
 
     /// The task after `event`.
@@ -169,6 +250,8 @@ impl Task {
                 Ok(Self::Reported(answer))
             }
             Event::Settle(answer) if !self.phase().is_final() => Ok(Self::Settled(answer)),
+            Event::Pay(digest) if !self.phase().is_final() => Ok(Self::Replicated(Replicated::Paid(digest))),
+            Event::Close if !self.phase().is_final() && !self.is_closed() => Ok(Self::Replicated(Replicated::Closed)),
             Event::Decline if !self.phase().is_final() => Ok(Self::Declined),
             Event::Claim if !self.phase().is_final() => Ok(Self::Claimed),
             Event::Send | Event::Recall | Event::Unwind => match (self, event) {
@@ -177,15 +260,58 @@ impl Task {
                     Ok(Self::Reported(answer))
                 }
                 (Self::Declined | Self::Claimed, Event::Unwind) => Ok(Self::Open),
+                (Self::Replicated(state), _) => {
+                    state.apply(event).map(Self::Replicated).ok_or(Refusal { phase: self.phase(), event })
+                }
+                _ => refused,
+            },
+            Event::Gather if self == Self::Open => Ok(Self::Replicated(Replicated::Gathering)),
+            Event::Agree if self == Self::Open => Ok(Self::Replicated(Replicated::Committed)),
+            Event::Gather | Event::Agree | Event::Disagree | Event::Reopen | Event::Weigh(_) => match self {
+                Self::Replicated(state) => {
+                    state.apply(event).map(Self::Replicated).ok_or(Refusal { phase: self.phase(), event })
+                }
                 _ => refused,
             },
             Event::Assign(_)
             | Event::Release(_)
             | Event::Report(_)
             | Event::Settle(_)
+            | Event::Pay(_)
+            | Event::Close
             | Event::Decline
             | Event::Claim => refused,
         }
+    }
+}
+
+impl Replicated {
+    /// The name of its state.
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::Gathering => Phase::Assigned,
+            Self::Committed => Phase::Committed,
+            Self::Closing => Phase::Closing,
+            Self::Closed => Phase::Closed,
+            Self::Revealed(_) => Phase::Revealed,
+            Self::Paying(_) => Phase::Settling,
+            Self::Paid(_) => Phase::Settled,
+        }
+    }
+
+    /// The state after what happens to replicated tasks only.
+    const fn apply(self, event: Event) -> Option<Self> {
+        Some(match (self, event) {
+            (Self::Gathering, Event::Agree) | (Self::Closing, Event::Recall) => Self::Committed,
+            (Self::Committed | Self::Closed, Event::Disagree) => Self::Gathering,
+            (Self::Committed, Event::Send) | (Self::Closed | Self::Revealed(_) | Self::Paying(_), Event::Reopen) => {
+                Self::Closing
+            }
+            (Self::Closed, Event::Weigh(digest)) => Self::Revealed(digest),
+            (Self::Revealed(digest), Event::Send) => Self::Paying(digest),
+            (Self::Paying(_), Event::Recall) | (Self::Paid(_), Event::Unwind) => Self::Closed,
+            _ => return None,
+        })
     }
 }
 
@@ -207,7 +333,25 @@ mod tests {
         let answer = answer();
         let (w, other) = (answer.worker, WorkerAddr::new(Address::repeat_byte(9)));
         let (reported, settling, settled) = (Task::Reported(answer), Task::Settling(answer), Task::Settled(answer));
-        let states = [Task::Open, Task::Assigned(w), reported, settling, settled, Task::Declined, Task::Claimed];
+        let r = Task::Replicated;
+        let d = answer.digest;
+        let (gathering, committed, closing) =
+            (r(Replicated::Gathering), r(Replicated::Committed), r(Replicated::Closing));
+        let (closed, revealed) = (r(Replicated::Closed), r(Replicated::Revealed(d)));
+        let (paying, paid) = (r(Replicated::Paying(d)), r(Replicated::Paid(d)));
+        let going = [
+            Task::Open,
+            Task::Assigned(w),
+            reported,
+            settling,
+            gathering,
+            committed,
+            closing,
+            closed,
+            revealed,
+            paying,
+        ];
+        let states = going.into_iter().chain([settled, paid, Task::Declined, Task::Claimed]);
         let events = [
             Event::Assign(w),
             Event::Release(w),
@@ -220,6 +364,13 @@ mod tests {
             Event::Decline,
             Event::Claim,
             Event::Unwind,
+            Event::Gather,
+            Event::Agree,
+            Event::Disagree,
+            Event::Close,
+            Event::Reopen,
+            Event::Weigh(d),
+            Event::Pay(d),
         ];
         let mut allowed = vec![
             (Task::Open, Event::Assign(w), Task::Assigned(w)),
@@ -232,8 +383,26 @@ mod tests {
             (settled, Event::Unwind, reported),
             (Task::Declined, Event::Unwind, Task::Open),
             (Task::Claimed, Event::Unwind, Task::Open),
+            (Task::Open, Event::Gather, gathering),
+            (Task::Open, Event::Agree, committed),
+            (gathering, Event::Agree, committed),
+            (committed, Event::Disagree, gathering),
+            (closed, Event::Disagree, gathering),
+            (committed, Event::Send, closing),
+            (closing, Event::Recall, committed),
+            (closed, Event::Weigh(d), revealed),
+            (revealed, Event::Send, paying),
+            (paying, Event::Recall, closed),
+            (paid, Event::Unwind, closed),
         ];
-        for state in [Task::Open, Task::Assigned(w), reported, settling] {
+        for state in [closed, revealed, paying] {
+            allowed.push((state, Event::Reopen, closing));
+        }
+        for state in going {
+            if ![closed, revealed, paying].contains(&state) {
+                allowed.push((state, Event::Close, closed));
+            }
+            allowed.push((state, Event::Pay(d), paid));
             allowed.push((state, Event::Settle(answer), settled));
             allowed.push((state, Event::Decline, Task::Declined));
             allowed.push((state, Event::Claim, Task::Claimed));

@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The most tasks that a worker's list, and so a settlement of one worker's results, can hold.
 const MAX_SETTLE_BATCH: u16 = 256;
 
+/// The most tasks of a round: what its workers are shown of it has to fit into a message.
+const MAX_ROUND: u16 = 1_000;
+
 /// What a scheduler needs to know, besides the operator's key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,19 @@ pub struct Config {
     /// back only while the pool gets its stake back, too.
     #[serde(default = "default::unable_wait", with = "humantime_serde")]
     pub unable_wait: Duration,
+    /// Replicated tasks in one round at the most.
+    #[serde(default = "default::round_size")]
+    pub round_size: u16,
+    /// How long answers that agree may wait for others to be closed with; 0 closes them at once.
+    #[serde(default = "default::round_wait", with = "humantime_serde")]
+    pub round_wait: Duration,
+    /// Blocks that a close needs, its own included, before its workers are shown it. Workers wait for their own number,
+    /// too: once they have revealed, a reorganisation would let others copy.
+    #[serde(default = "default::confirmations")]
+    pub confirmations: NonZeroU64,
+    /// How long the reveals of a closed round are waited for, before it is settled without those that are missing.
+    #[serde(default = "default::reveal_wait", with = "humantime_serde")]
+    pub reveal_wait: Duration,
     /// How deep a reorganisation of the chain may be and still be undone.
     #[serde(default = "default::finality_depth")]
     pub finality_depth: NonZeroU64,
@@ -90,6 +106,18 @@ mod default {
     }
     pub(super) const fn unable_wait() -> Duration {
         Duration::from_secs(30)
+    }
+    pub(super) const fn round_size() -> u16 {
+        100
+    }
+    pub(super) const fn round_wait() -> Duration {
+        Duration::from_secs(5)
+    }
+    pub(super) const fn confirmations() -> NonZeroU64 {
+        NonZeroU64::new(3).expect("not zero")
+    }
+    pub(super) const fn reveal_wait() -> Duration {
+        Duration::from_secs(10)
     }
     pub(super) const fn finality_depth() -> NonZeroU64 {
         NonZeroU64::new(64).expect("not zero")
@@ -196,6 +224,9 @@ impl Config {
         if self.missed_heartbeats == 0 {
             return wrong("missed_heartbeats", "has to be at least 1");
         }
+        if !(1..=MAX_ROUND).contains(&self.round_size) {
+            return wrong("round_size", "has to be between 1 and 1000");
+        }
         if self.poll.is_zero() {
             return wrong("poll", "has to be above 0s");
         }
@@ -242,6 +273,10 @@ impl Config {
             silence: self.silence(),
             job_wait_s: self.job_wait.as_secs(),
             unable_wait_s: self.unable_wait.as_secs(),
+            round_size: usize::from(self.round_size),
+            round_wait: self.round_wait,
+            confirmations: self.confirmations.get(),
+            reveal_wait: self.reveal_wait,
         }
     }
 }
@@ -283,6 +318,7 @@ mod tests {
             ("settle_batch", toml::Value::from(257)),
             ("heartbeat", "1ms".into()),
             ("missed_heartbeats", 0.into()),
+            ("round_size", 1_001.into()),
             ("poll", "0s".into()),
             ("max_blob_bytes", 0.into()),
             ("pool", format!("0x{}01", "00".repeat(31)).into()),

@@ -4,8 +4,8 @@ use crate::store::{self, attempt, deal::Deal, task::Row};
 use alloy::primitives::{B256, Bytes};
 use berth_chain::StoreError;
 use berth_protocol::{
-    Amount, DealTerms, ResultDigest, WorkerAddr,
-    task::{Answer, Task},
+    Amount, DealTerms, ResultDigest, Timestamp, WorkerAddr,
+    task::{Answer, Replicated, Task},
 };
 use berth_wire::{deal, worker::Assign, worker::Mail};
 use sqlx::SqliteConnection;
@@ -22,9 +22,10 @@ pub(crate) async fn assign(
     row: &Row,
     worker: WorkerAddr,
     letter: Assign,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let seq = store::mail::put(conn, worker, &Mail::Assign(Box::new(letter))).await?;
-    attempt::begin(conn, row.id, worker, seq).await
+    attempt::begin(conn, row.id, worker, seq, now).await
 }
 
 /// All that a worker needs to run a task.
@@ -54,15 +55,15 @@ pub(crate) async fn cancel(
     store::mail::put(conn, worker, &mail).await.map(drop)
 }
 
-/// Tells everybody whom it concerns that the chain has ended a task.
+/// Tells everybody whom it concerns that the chain has ended a task. `earners` are those whom it paid, if they are many.
 pub(crate) async fn ended(
     conn: &mut SqliteConnection,
     deal: &Deal,
-    before: &Row,
-    after: Task,
+    (before, after): (&Row, Task),
+    earners: &[(WorkerAddr, Amount)],
     tx: B256,
 ) -> Result<(), StoreError> {
-    let mut paid = None;
+    let mut paid = Vec::new();
     if let Task::Settled(Answer { worker, digest }) = after {
         let mail = Mail::Settled {
             task: before.id.get(),
@@ -72,17 +73,27 @@ pub(crate) async fn ended(
         };
         store::mail::put(conn, worker, &mail).await?;
         attempt::end(conn, before.id, worker, attempt::Outcome::Reported, None).await?;
-        paid = Some(worker);
+        paid.push(worker);
+    }
+    if let Task::Replicated(Replicated::Paid(digest)) = after {
+        for (worker, earned) in earners {
+            let (task, earned) = (before.id.get(), (*earned).into());
+            let mail = Mail::Settled { task, digest: digest.get(), earned, transaction: tx };
+            store::mail::put(conn, *worker, &mail).await?;
+            attempt::end(conn, before.id, *worker, attempt::Outcome::Reported, None).await?;
+            paid.push(*worker);
+        }
     }
     let reason = match after {
         Task::Settled(_) => "settled to another worker's result",
+        Task::Replicated(Replicated::Paid(_)) => "settled without this worker's answer",
         Task::Declined => "given back by the operator",
         Task::Claimed => "claimed after the final deadline",
-        Task::Open | Task::Assigned(_) | Task::Reported(_) | Task::Settling(_) => "taken back",
+        Task::Open | Task::Assigned(_) | Task::Reported(_) | Task::Settling(_) | Task::Replicated(_) => "taken back",
     };
     // Whoever has the task, or has answered it, has something in its journal that will never be paid.
     for worker in attempt::concerned(conn, before.id).await? {
-        if paid == Some(worker) {
+        if paid.contains(&worker) {
             continue;
         }
         let mail = Mail::Ended { task: before.id.get(), reason: reason.to_owned() };

@@ -39,6 +39,58 @@ pub(crate) fn task_reported(task: TaskId, worker: WorkerAddr, digest: ResultDige
     info!(%task, %worker, %digest, wall_ms, "the task is reported");
 }
 
+pub(crate) fn task_stepped(task: TaskId, phase: Phase) {
+    info!(%task, %phase, "the task goes on");
+}
+
+pub(crate) fn task_disputed(task: TaskId) {
+    warn!(%task, "the task's workers do not agree, and are asked to agree on that");
+}
+
+pub(crate) fn answer_hidden(task: TaskId, worker: WorkerAddr) {
+    info!(%task, %worker, "a worker has committed to its answer");
+}
+
+pub(crate) fn round_sent(root: B256, tasks: usize, key: &str) {
+    info!(%root, tasks, key, "a round is on its way");
+}
+
+pub(crate) fn round_shown(root: B256, key: &str) {
+    info!(%root, key, "the round's workers are shown its leaves");
+}
+
+pub(crate) fn round_closed(root: B256, tasks: usize, block: BlockNumber) {
+    info!(%root, tasks, %block, "the round is closed");
+}
+
+pub(crate) fn round_unknown(root: B256, block: BlockNumber) {
+    warn!(%root, %block, "a round was closed with our key that we know nothing of");
+}
+
+pub(crate) fn round_reopened(key: &str) {
+    warn!(key, "the block that closed a round has left the chain");
+}
+
+pub(crate) fn round_revealed(root: B256, worker: WorkerAddr) {
+    info!(%root, %worker, "a worker has revealed");
+}
+
+pub(crate) fn pairs_sent(task: TaskId, pairs: usize, key: &str) {
+    info!(%task, pairs, key, "further pairs are on their way");
+}
+
+pub(crate) fn pairs_appended(task: TaskId, block: BlockNumber) {
+    info!(%task, %block, "further pairs are appended");
+}
+
+pub(crate) fn punishment_sent(deal: DealId, workers: usize, key: &str) {
+    warn!(%deal, workers, key, "workers that never opened their pairs are punished");
+}
+
+pub(crate) fn worker_punished(task: TaskId, worker: WorkerAddr) {
+    warn!(%task, %worker, "a worker has lost its stake: it never opened its pair");
+}
+
 pub(crate) fn task_ended(task: TaskId, phase: Phase, tx: B256) {
     info!(%task, %phase, %tx, "the task has ended");
 }

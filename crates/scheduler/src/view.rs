@@ -1,6 +1,8 @@
 //! What planning looks at: one snapshot of the database, of who is connected, and of the chain's time. Nothing in it
 //! changes while a plan is made.
 
+mod replicas;
+
 use crate::{
     presence::{Presence, Seen},
     results::{BlobError, Blobs},
@@ -24,6 +26,7 @@ use berth_wire::{
     descriptor::{Descriptor, Runtime, Sharing},
     job::{Image, Job},
 };
+pub(crate) use replicas::{Record, Replicas, Round};
 use sqlx::SqliteConnection;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -55,8 +58,14 @@ pub(crate) struct View {
     pub(crate) now: Timestamp,
     /// The wall clock, in milliseconds since 1970. Only for how long something has waited.
     pub(crate) now_ms: u64,
+    /// The block of that time.
+    pub(crate) block: u64,
     /// Deals with something left to do, the oldest first.
     pub(crate) deals: Vec<Deal>,
+    /// Rounds with a task that has not ended, by their key.
+    pub(crate) rounds: BTreeMap<String, Round>,
+    /// What settlements left out, and nobody has opened.
+    pub(crate) records: Vec<Record>,
     /// Everybody who has a bond in this pool.
     pub(crate) workers: BTreeMap<WorkerAddr, Worker>,
     /// Our transactions that are on their way.
@@ -115,16 +124,20 @@ pub(crate) struct TaskState {
     pub(crate) task: Task,
     pub(crate) since: Timestamp,
     pub(crate) since_ms: u64,
-    /// The key of its settlement in the outbox, while it is `Settling`.
+    /// The key of its close or settlement in the outbox, while that is on its way.
     pub(crate) settlement: Option<String>,
     /// Who was given it, in turn.
     pub(crate) tries: Vec<Try>,
+    /// What only replicated tasks have.
+    pub(crate) replicas: Replicas,
 }
 
 /// One worker's try at a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Try {
     pub(crate) worker: WorkerAddr,
+    /// When it began, by the chain.
+    pub(crate) since: Timestamp,
     /// Whether the worker has acknowledged it.
     pub(crate) received: bool,
     pub(crate) outcome: Option<Outcome>,
@@ -263,9 +276,7 @@ async fn missing_inputs(blobs: &Blobs, job: &Job) -> Result<Vec<String>, BlobErr
 
 /// What this scheduler can't do for anybody.
 fn unsupported(deal: &Row) -> Option<&'static str> {
-    if !deal.terms.is_single() {
-        Some("this pool runs a task on one worker, and the deal asks for more trust")
-    } else if !deal.dataset.is_zero() {
+    if !deal.dataset.is_zero() {
         Some("this pool's workers have no datasets")
     } else if !deal.terms.callback.is_zero() {
         Some("this pool delivers no callbacks")
@@ -314,6 +325,7 @@ impl Viewer {
         let rows = store::deal::going(&mut tx).await?;
         let mut tasks = by_deal(store::task::going(&mut tx).await?);
         let mut tries = tries(&mut tx).await?;
+        let mut replicas = replicas::all(&mut tx).await?;
         let mut failures: HashMap<DealId, BTreeMap<Kind, (u32, Timestamp)>> = HashMap::new();
         for failed in store::sending::failures(&mut tx).await? {
             failures.entry(failed.deal).or_default().insert(failed.kind, (failed.count, failed.last));
@@ -330,12 +342,14 @@ impl Viewer {
                 terms: Arc::new(row.terms.clone()),
                 opened: row.opened,
                 work,
-                tasks: tasks.map(|task| state(task, &mut tries)).collect(),
+                tasks: tasks.map(|task| state(task, &mut tries, &mut replicas)).collect(),
                 lists,
                 failures: failures.remove(&row.id).unwrap_or_default(),
             });
         }
         let sendings = sendings(&mut tx, tip).await?;
+        let rounds = replicas::rounds(&mut tx).await?;
+        let records = replicas::records(&mut tx).await?;
         // Workers matter to deals only.
         let bonds = if rows.is_empty() { Vec::new() } else { store::bond::all(&mut tx).await? };
         let mail = store::mail::waiting(&mut tx).await?;
@@ -345,7 +359,10 @@ impl Viewer {
         Ok(View {
             now: tip.timestamp,
             now_ms: crate::clock::now_ms(),
+            block: tip.number.get(),
             deals,
+            rounds,
+            records,
             workers: workers.collect(),
             sendings,
             mail,
@@ -366,6 +383,7 @@ async fn tries(conn: &mut SqliteConnection) -> Result<HashMap<TaskId, Vec<Try>>,
     for attempt in store::attempt::going(conn).await? {
         tries.entry(attempt.task).or_default().push(Try {
             worker: attempt.worker,
+            since: attempt.since,
             received: attempt.received,
             outcome: attempt.outcome,
             detail: attempt.detail,
@@ -374,8 +392,9 @@ async fn tries(conn: &mut SqliteConnection) -> Result<HashMap<TaskId, Vec<Try>>,
     Ok(tries)
 }
 
-fn state(row: TaskRow, tries: &mut HashMap<TaskId, Vec<Try>>) -> TaskState {
+fn state(row: TaskRow, tries: &mut HashMap<TaskId, Vec<Try>>, replicas: &mut HashMap<TaskId, Replicas>) -> TaskState {
     TaskState {
+        replicas: Replicas { asked: row.asked, ..replicas.remove(&row.id).unwrap_or_default() },
         id: row.id,
         index: row.index,
         task: row.task,

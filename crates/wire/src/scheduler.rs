@@ -103,10 +103,65 @@ pub struct TaskView {
     pub wall_ms: Option<u64>,
     /// How it ended on chain.
     pub ending: Option<Ending>,
+    /// How its answers were closed on chain, for a replicated task.
+    #[serde(default)]
+    pub close: Option<Ending>,
+    /// The workers that have part in it, for a replicated task.
+    #[serde(default)]
+    pub replicas: Vec<ReplicaView>,
     /// Workers that were given it, in turn.
     pub attempts: u32,
     /// For a task that waits: why, worker by worker.
     pub why: Vec<Why>,
+}
+
+/// One worker's part in a replicated task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// The worker.
+    pub worker: Address,
+    /// Its bond's owner, who is paid.
+    pub owner: Option<Address>,
+    /// Where it stands.
+    pub state: ReplicaState,
+    /// What it answered, once that is revealed.
+    pub digest: Option<B256>,
+    /// Whether that is what the task is settled to, or is about to be; nothing as long as that is open.
+    pub agrees: Option<bool>,
+    /// What its owner was credited.
+    pub paid: Option<Decimal>,
+}
+
+/// How far a worker is with a replicated task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaState {
+    /// It runs the task.
+    Running,
+    /// It has handed in a hidden answer.
+    Committed,
+    /// Its answer is on chain.
+    Closed,
+    /// It has opened its answer.
+    Revealed,
+    /// It was paid.
+    Paid,
+    /// The task ended without its answer.
+    LeftOut,
+}
+
+impl ReplicaState {
+    /// In words, for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Running => "runs it",
+            Self::Committed => "has committed",
+            Self::Closed => "is closed, and has not revealed",
+            Self::Revealed => "has revealed",
+            Self::Paid => "was paid",
+            Self::LeftOut => "was left out",
+        }
+    }
 }
 
 /// A transaction that ended a task.

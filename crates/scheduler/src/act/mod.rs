@@ -1,8 +1,10 @@
 //! Does what a plan asks for: the only place with effects. Each action is one guarded transaction, and does nothing if
 //! the state has moved on since the snapshot, so that doing one twice, or late, is harmless.
 
+mod answer;
 mod call;
 mod report;
+mod round;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ use berth_protocol::{
     Class, DealId, ResultDigest, TaskId, WorkerAddr,
     domain::{Assignment, Domain},
     single::SingleList,
-    task::{Event, Phase, Task},
+    task::{Event, Phase, Replicated, Task},
 };
 pub(crate) use call::Route;
 pub(crate) use report::{Refusal, ReportFailure};
@@ -82,6 +84,10 @@ pub(crate) const fn kill_points(phase: Phase) -> [&'static str; 2] {
         Phase::Open => ["open:before", "open:after"],
         Phase::Assigned => ["assigned:before", "assigned:after"],
         Phase::Reported => ["reported:before", "reported:after"],
+        Phase::Committed => ["committed:before", "committed:after"],
+        Phase::Closing => ["closing:before", "closing:after"],
+        Phase::Closed => ["closed:before", "closed:after"],
+        Phase::Revealed => ["revealed:before", "revealed:after"],
         Phase::Settling => ["settling:before", "settling:after"],
         Phase::Settled => ["settled:before", "settled:after"],
         Phase::Declined => ["declined:before", "declined:after"],
@@ -146,6 +152,23 @@ impl Actor {
             }
             Action::Decline { deal, indexes, reason } => self.decline(*deal, indexes, reason).await,
             Action::Claim(deal) => self.claim(*deal).await,
+            Action::Agree(task) => self.step(*task, (Event::Agree, Phase::Committed), tip).await,
+            Action::Disagree(task) => self.step(*task, (Event::Disagree, Phase::Assigned), tip).await,
+            Action::Ask(task) => self.ask(*task).await,
+            Action::Close { tasks } => self.close(tasks, tip).await,
+            Action::Show { round } => self.show(round).await,
+            Action::ShowAppended { task, worker } => self.show_appended(*task, *worker).await,
+            Action::Weigh { task, digest } => self.step(*task, (Event::Weigh(*digest), Phase::Revealed), tip).await,
+            Action::Append { task, commitments } => self.append(*task, commitments).await,
+            Action::SettleRound { deal, round, tasks } => self.settle_round(*deal, round, tasks, tip).await,
+            Action::SettleOne(task) => self.settle_one(*task, tip).await,
+            Action::Punish { deal, left_out, entries } => self.punish(*deal, left_out, entries).await,
+            Action::Forget(deal) => {
+                let mut tx = self.db.write().await?;
+                let done = store::left_out::forget(&mut tx, *deal).await?;
+                tx.commit().await?;
+                Ok(done)
+            }
         }
     }
 
@@ -174,14 +197,13 @@ impl Actor {
                 about = documents(&mut tx, row.deal).await?;
             }
             let Some((deal, job, descriptor)) = &about else { continue };
-            let entry = Entry::at(stamp(tip));
-            if store::task::apply(&mut tx, &row, Event::Assign(*worker), entry).await?.is_none() {
+            if !takes(&mut tx, deal, &row, *worker, tip).await? {
                 continue;
             }
             let statement = Assignment { task: task.get(), worker: worker.get() };
             let signature = self.signer.sign(&self.domain, &statement);
             let letter = mailbox::assignment(deal, row.index, job.clone(), descriptor.clone(), signature);
-            mailbox::assign(&mut tx, &row, *worker, letter).await?;
+            mailbox::assign(&mut tx, &row, *worker, letter, tip.timestamp).await?;
             store::deal::touch(&mut tx, row.deal).await?;
             told.push((*task, *worker));
         }
@@ -207,10 +229,13 @@ impl Actor {
         let mut tx = self.db.write().await?;
         let Some(row) = store::task::get(&mut tx, task).await? else { return Ok(false) };
         let entry = Entry::at(stamp(tip));
-        if store::task::apply(&mut tx, &row, Event::Release(worker), entry).await?.is_none() {
+        let is_one_of_many = matches!(row.task, Task::Replicated(_));
+        if !is_one_of_many && store::task::apply(&mut tx, &row, Event::Release(worker), entry).await?.is_none() {
             return Ok(false);
         }
-        store::attempt::end(&mut tx, task, worker, outcome, detail).await?;
+        if !store::attempt::end(&mut tx, task, worker, outcome, detail).await? && is_one_of_many {
+            return Ok(false);
+        }
         let reason = match outcome {
             Outcome::Declined => None,
             Outcome::Lost => Some("the scheduler lost sight of the worker"),
@@ -295,10 +320,12 @@ impl Actor {
             return Ok(false);
         }
         let entry = Entry { reason: Some(reason), ..Entry::at(stamp(tip)) };
-        for row in store::task::settling_by(&mut tx, key).await? {
-            store::task::apply(&mut tx, &row, Event::Recall, entry).await?;
+        let rows = store::task::settling_by(&mut tx, key).await?;
+        for row in &rows {
+            store::task::apply(&mut tx, row, Event::Recall, entry).await?;
             store::deal::touch(&mut tx, row.deal).await?;
         }
+        round::undo(&mut tx, key, &rows).await?;
         tx.commit().await?;
         self.after(Phase::Reported);
         observe::sending_failed(key, reason);
@@ -343,6 +370,28 @@ impl Actor {
 /// Chain time and wall time of what happens now.
 pub(crate) fn stamp(tip: BlockRef) -> Stamp {
     Stamp { at: tip.timestamp, at_ms: crate::clock::now_ms() }
+}
+
+/// Gives a task to a worker, if it is still to be given.
+async fn takes(
+    conn: &mut SqliteConnection,
+    deal: &Deal,
+    row: &store::task::Row,
+    worker: WorkerAddr,
+    tip: BlockRef,
+) -> Result<bool, StoreError> {
+    let entry = Entry::at(stamp(tip));
+    if deal.terms.is_single() {
+        return Ok(store::task::apply(conn, row, Event::Assign(worker), entry).await?.is_some());
+    }
+    if store::attempt::running(conn, row.id).await?.contains(&worker) {
+        return Ok(false);
+    }
+    match row.task {
+        Task::Open => Ok(store::task::apply(conn, row, Event::Gather, entry).await?.is_some()),
+        Task::Replicated(Replicated::Gathering | Replicated::Closed) => Ok(true),
+        _ => Ok(false),
+    }
 }
 
 /// A deal, and the documents that go to its workers, if all are there.

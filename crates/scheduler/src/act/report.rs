@@ -52,7 +52,7 @@ impl From<sqlx::Error> for ReportFailure {
     }
 }
 
-fn refused(task: TaskId, code: &'static str, detail: impl Into<String>) -> ReportFailure {
+pub(super) fn refused(task: TaskId, code: &'static str, detail: impl Into<String>) -> ReportFailure {
     ReportFailure::Refused(Refusal { task: Some(task.get()), code, detail: detail.into() })
 }
 

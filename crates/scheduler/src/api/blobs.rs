@@ -17,7 +17,7 @@ use axum::{
 };
 use berth_protocol::{
     ResultDigest, TaskId, WorkerAddr,
-    task::{Answer, Task},
+    task::{Answer, Replicated, Task},
 };
 use berth_wire::{job::Job, units::Sha256};
 use sqlx::SqliteConnection;
@@ -69,11 +69,14 @@ fn is_for(deal: &Deal, account: Address) -> bool {
     [deal.requester, deal.beneficiary, deal.terms.payer].contains(&account)
 }
 
-/// The answer by which a task was settled. Before that, nothing is handed out: its worker is not paid.
-fn settled(row: &Row) -> Result<Answer, No> {
+/// What a task was settled to, and by whose answer, if it was one worker's. Before that, nothing is handed out: its
+/// workers are not paid, and others might copy.
+fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), No> {
     let phase = row.task.phase();
-    if let Task::Settled(answer) = row.task {
-        return Ok(answer);
+    match row.task {
+        Task::Settled(Answer { worker, digest }) => return Ok((Some(worker), digest)),
+        Task::Replicated(Replicated::Paid(digest)) => return Ok((None, digest)),
+        _ => {}
     }
     Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {phase}, not settled"))
         .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
@@ -91,7 +94,7 @@ pub(super) async fn result(
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's result"));
     }
-    let Answer { digest, .. } = settled(&row)?;
+    let (_, digest) = settled(&row)?;
     if digest.is_failure() {
         let reason = digest.failure().map_or("it failed", berth_protocol::Failure::describe);
         return Err(No::new(StatusCode::CONFLICT, "no-result", format!("the task has no result: {reason}"))
@@ -110,7 +113,10 @@ pub(super) async fn of_task(
     let mut tx = api.db.read().await?;
     let (deal, row) = find(&mut tx, &task).await?;
     let is_input = is_input(&mut tx, &deal, name).await?;
-    let is_its_worker = matches!(caller, Caller::Worker(worker) if row.task == Task::Assigned(WorkerAddr::new(worker)));
+    let is_its_worker = match caller {
+        Caller::Worker(worker) => runs(&mut tx, &row, WorkerAddr::new(worker)).await?,
+        Caller::Person(_) => false,
+    };
     if is_input && (is_its_worker || is_for(&deal, caller.account())) {
         tx.commit().await?;
         return send(&api, name).await;
@@ -118,8 +124,11 @@ pub(super) async fn of_task(
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's blob"));
     }
-    let Answer { worker, digest } = settled(&row)?;
-    let kept = store::report::get(&mut tx, row.id, worker).await?;
+    let (worker, digest) = settled(&row)?;
+    let kept = match worker {
+        Some(worker) => store::report::get(&mut tx, row.id, worker).await?,
+        None => store::report::saying(&mut tx, row.id, digest).await?,
+    };
     tx.commit().await?;
     let logs = kept.into_iter().flat_map(|report| [report.stdout, report.stderr]).flatten();
     let is_log = logs.into_iter().any(|log| log.sha256 == name);
@@ -127,6 +136,15 @@ pub(super) async fn of_task(
         return send(&api, name).await;
     }
     Err(No::new(StatusCode::NOT_FOUND, "blob-unknown", format!("{name} is no part of this task")))
+}
+
+/// Whether the task is this worker's, alone or among others.
+async fn runs(conn: &mut SqliteConnection, row: &Row, worker: WorkerAddr) -> Result<bool, No> {
+    match row.task {
+        Task::Assigned(its) => Ok(its == worker),
+        Task::Replicated(_) => Ok(store::attempt::running(conn, row.id).await?.contains(&worker)),
+        _ => Ok(false),
+    }
 }
 
 async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {

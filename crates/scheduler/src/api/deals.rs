@@ -1,6 +1,6 @@
 //! Deals and tasks, as anybody may see them.
 
-use super::{Api, problem::No};
+use super::{Api, problem::No, replicas::Parts};
 use crate::{
     plan,
     store::{self, deal::Deal, report::Report, task::Row},
@@ -11,9 +11,13 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use berth_protocol::{DealId, TaskId, ids::ParseIdError, task::Phase};
+use berth_protocol::{
+    DealId, TaskId,
+    ids::ParseIdError,
+    task::{Phase, Replicated, Task},
+};
 use berth_wire::{
-    scheduler::{DealView, Ending, TaskView, Why},
+    scheduler::{DealView, Ending, ReplicaView, TaskView, Why},
     worker::failure_code,
 };
 use serde::Deserialize;
@@ -122,11 +126,13 @@ pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) 
     let attempts = store::attempt::count(&mut tx, id).await?;
     let report = match store::task::parts(row.task) {
         (Some(worker), Some(_)) => store::report::get(&mut tx, id, worker).await?,
+        (None, Some(digest)) => store::report::saying(&mut tx, id, digest).await?,
         _ => None,
     };
     let deal = store::deal::get(&mut tx, row.deal).await?.ok_or_else(unknown)?;
+    let mut parts = Parts::of(&mut tx, &deal).await?;
     let view = snapshot(&api, &deal).await;
-    Ok(Json(task_view(&deal, &row, attempts, report.as_ref(), &view)))
+    Ok(Json(task_view(&deal, &row, (attempts, report.as_ref(), parts.take(&row)), &view)))
 }
 
 async fn waiting_for(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Option<String>, No> {
@@ -159,15 +165,26 @@ async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View)
     let tasks = store::task::of_deal(conn, deal.id).await?;
     let waiting_for = waiting_for(conn, api, deal).await?;
     let answer = |row: &Row| {
-        let worker = store::task::parts(row.task).0?;
-        reports.iter().find(|(index, report)| *index == row.index && report.worker == worker).map(|(_, report)| report)
+        let (worker, digest) = store::task::parts(row.task);
+        let is_meant = |report: &Report| match worker {
+            Some(worker) => report.worker == worker,
+            None => Some(report.digest) == digest,
+        };
+        reports.iter().find(|(index, report)| *index == row.index && is_meant(report)).map(|(_, report)| report)
     };
+    let mut parts = Parts::of(conn, deal).await?;
     let count = |row: &Row| attempts.get(&row.id).copied().unwrap_or_default();
-    let tasks = tasks.iter().map(|row| task_view(deal, row, count(row), answer(row), view)).collect();
+    let tasks =
+        tasks.iter().map(|row| task_view(deal, row, (count(row), answer(row), parts.take(row)), view)).collect();
     Ok(DealView { tasks, ..bare(deal, waiting_for) })
 }
 
-fn task_view(deal: &Deal, row: &Row, attempts: u32, report: Option<&Report>, view: &View) -> TaskView {
+fn task_view(
+    deal: &Deal,
+    row: &Row,
+    (attempts, report, (close, replicas)): (u32, Option<&Report>, (Option<Ending>, Vec<ReplicaView>)),
+    view: &View,
+) -> TaskView {
     let (worker, digest) = store::task::parts(row.task);
     let report = report.filter(|report| Some(report.digest) == digest);
     let failure = digest.and_then(berth_protocol::ResultDigest::failure);
@@ -192,6 +209,8 @@ fn task_view(deal: &Deal, row: &Row, attempts: u32, report: Option<&Report>, vie
         stderr: report.and_then(|report| report.stderr),
         wall_ms: report.map(|report| report.wall_ms),
         ending: row.end.map(|end| Ending { transaction: end.tx, block: end.block.get() }),
+        close,
+        replicas,
         attempts,
         why: why(row, view),
     }
@@ -200,12 +219,13 @@ fn task_view(deal: &Deal, row: &Row, attempts: u32, report: Option<&Report>, vie
 /// Why a task waits, as far as the last snapshot knows.
 fn why(row: &Row, view: &View) -> Vec<Why> {
     let phase = row.task.phase();
-    if !matches!(phase, Phase::Open | Phase::Reported) {
+    let is_gathering = row.task == Task::Replicated(Replicated::Gathering);
+    if !matches!(phase, Phase::Open | Phase::Reported) && !is_gathering {
         return Vec::new();
     }
     let Some(deal) = view.deals.iter().find(|deal| deal.id == row.deal) else { return Vec::new() };
     let Some(task) = deal.tasks.iter().find(|task| task.id == row.id) else { return Vec::new() };
-    if phase == Phase::Open {
+    if phase != Phase::Reported {
         let obstacles = plan::why(view, deal, task);
         return obstacles
             .into_iter()

@@ -7,6 +7,7 @@ mod deals;
 mod health;
 mod jobs;
 mod problem;
+mod replicas;
 mod socket;
 mod workers;
 

@@ -252,15 +252,29 @@ impl Connection {
             ToScheduler::Decline { task, code, detail } => {
                 api.actor.declined(worker, TaskId::new(task), (&code, &detail), tip).await?;
             }
-            ToScheduler::Report(report) => match api.actor.report(&api.blobs, worker, &report, tip).await {
-                Ok(()) => {}
-                Err(ReportFailure::Act(error)) => return Err(error.into()),
-                Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
-                    self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await?;
-                }
-            },
+            ToScheduler::Report(report) => {
+                let taken = api.actor.report(&api.blobs, worker, &report, tip).await;
+                self.answer(taken).await?;
+            }
+            ToScheduler::Commit(commit) => self.answer(api.actor.commit(worker, &commit, tip).await).await?,
+            ToScheduler::Reveal(reveal) => self.answer(api.actor.reveal(worker, &reveal).await).await?,
+            ToScheduler::Deliver(deliver) => {
+                let taken = api.actor.deliver(&api.blobs, worker, &deliver).await;
+                self.answer(taken).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Says why something was not taken.
+    async fn answer(&mut self, taken: Result<(), ReportFailure>) -> Result<(), Over> {
+        match taken {
+            Ok(()) => Ok(()),
+            Err(ReportFailure::Act(error)) => Err(error.into()),
+            Err(ReportFailure::Refused(Refusal { task, code, detail })) => {
+                self.say(&ToWorker::Refused { task, code: code.to_owned(), detail }).await
+            }
+        }
     }
 
     async fn say(&mut self, message: &ToWorker) -> Result<(), Over> {

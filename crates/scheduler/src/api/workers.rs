@@ -4,7 +4,7 @@ use super::Api;
 use super::problem::No;
 use crate::presence::Seen;
 use axum::{Json, extract::State};
-use berth_protocol::{WorkerAddr, task::Task};
+use berth_protocol::WorkerAddr;
 use berth_wire::scheduler::WorkerView;
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,13 +12,11 @@ use std::{collections::HashMap, sync::Arc};
 pub(super) async fn all(State(api): State<Arc<Api>>) -> Result<Json<Vec<WorkerView>>, No> {
     let mut tx = api.db.read().await?;
     let bonds = crate::store::bond::all(&mut tx).await?;
-    let tasks = crate::store::task::going(&mut tx).await?;
+    let tries = crate::store::attempt::going(&mut tx).await?;
     tx.commit().await?;
     let mut running: HashMap<WorkerAddr, u32> = HashMap::new();
-    for task in tasks {
-        if let Task::Assigned(worker) = task.task {
-            *running.entry(worker).or_default() += 1;
-        }
+    for attempt in tries.iter().filter(|attempt| attempt.outcome.is_none()) {
+        *running.entry(attempt.worker).or_default() += 1;
     }
     let presence = api.presence.snapshot();
     let view = |bond: crate::store::bond::Bond| {

@@ -1,6 +1,8 @@
 //! What the chain says, into the tables, and out of them again when its block goes. Runs inside the follower's
 //! transaction; what it makes others look at is told after the commit, by the reconciler.
 
+mod round;
+
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use berth_protocol::{
     ledger::{Event, event::DealSubject},
     task::{Answer, Event as Change, Phase, Task},
 };
+use round::Settlement;
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
@@ -108,15 +111,22 @@ impl Ledger {
             Event::BondWithdrawn { pool, worker, .. } if *pool == self.pool => {
                 self.bond(conn, *worker, at, |bond| bond.unbonding = Amount::ZERO).await
             }
+            Event::RoundClosed { operator, round, .. } => self.closed(conn, *operator, round, at).await,
+            Event::PairsAppended { deal, index, chain, .. } => self.appended(conn, deal.task(*index), *chain, at).await,
+            Event::TasksSettled { deal, tasks, workers, left_out, .. } => {
+                let settlement = Settlement { deal: *deal, tasks, workers, left_out };
+                self.rounds_settled(conn, &settlement, at).await
+            }
+            Event::ShareOpened { deal, index, worker, paid, scored } => {
+                self.share_opened(conn, (deal.task(*index), *worker), (*paid, *scored), at).await
+            }
+            Event::WorkerPunished { deal, index, worker, slashed, score } => {
+                self.punished(conn, (deal.task(*index), *worker), (*slashed, *score), at).await
+            }
             // What a settlement left out stays `Settling` until its transaction is seen to be in the chain; the plan
             // takes it from there.
             Event::ListSkipped { .. }
-            | Event::RoundClosed { .. }
-            | Event::PairsAppended { .. }
-            | Event::TasksSettled { .. }
             | Event::RevealPublished { .. }
-            | Event::ShareOpened { .. }
-            | Event::WorkerPunished { .. }
             | Event::AssetRegistered { .. }
             | Event::DealMatched { .. }
             | Event::WorkerEnlisted { .. }
@@ -219,7 +229,7 @@ impl Ledger {
         let Some(task) = store::task::apply(conn, row, change, at.entry()).await? else { return Ok(()) };
         observe::task_ended(row.id, task.phase(), at.tx);
         self.signals.entering(task.phase(), at.block.number);
-        mailbox::ended(conn, deal, row, task, at.tx).await
+        mailbox::ended(conn, deal, (row, task), &[], at.tx).await
     }
 
     async fn bond(
@@ -245,7 +255,7 @@ impl Ledger {
         for deal in store::deal::above(conn, to).await? {
             observe::deal_gone(deal.id, deal.block);
             for row in store::task::of_deal(conn, deal.id).await? {
-                mailbox::ended(conn, &deal, &row, Task::Open, B256::ZERO).await?;
+                mailbox::ended(conn, &deal, (&row, Task::Open), &[], B256::ZERO).await?;
             }
             store::deal::delete(conn, deal.id).await?;
         }
@@ -253,9 +263,11 @@ impl Ledger {
         for row in store::task::ended_above(conn, to).await? {
             let entry = Entry { reason: Some("the block that settled it has left the chain"), ..Entry::at(now) };
             store::task::apply(conn, &row, Change::Unwind, entry).await?;
+            self.settle_back(conn, row.id, entry).await?;
             observe::task_revived(row.id, row.task.phase());
             store::deal::touch(conn, row.deal).await?;
         }
+        self.reopen(conn, to, Entry::at(now)).await?;
         store::bond::drop_above(conn, to).await?;
         store::app::drop_above(conn, to).await
     }

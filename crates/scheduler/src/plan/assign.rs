@@ -1,6 +1,6 @@
 //! Who runs what: open tasks go to workers that can run them, and come back from workers that are gone.
 
-use super::{Action, Obstacle, Plan, Policy};
+use super::{Action, Obstacle, Plan, Policy, replicate};
 use crate::{
     presence::{Here, Seen},
     store::{attempt::Outcome, sending::Kind},
@@ -15,23 +15,25 @@ const PATIENCE_DURATIONS: u64 = 3;
 /// How often a worker may be lost with one task before the task is taken to be the reason.
 const MAX_LOSSES: usize = 3;
 
-/// Until when a result must be here, so that its settlement has a whole duration to be mined.
+/// Until when a result must be here, so that its settlement has a whole duration to be mined; of a replicated task, its
+/// hidden answer, so that its close has.
 pub(crate) fn report_by(terms: &berth_protocol::DealTerms) -> Timestamp {
-    let settle = terms.deadlines().settle.seconds();
-    Timestamp::new(settle.saturating_sub(u64::from(terms.duration)))
+    let deadlines = terms.deadlines();
+    let last = if terms.is_single() { deadlines.settle } else { deadlines.close };
+    Timestamp::new(last.seconds().saturating_sub(u64::from(terms.duration)))
 }
 
 /// What a worker has taken on.
 #[derive(Debug, Clone, Copy, Default)]
-struct Load {
-    tasks: u32,
-    cpu_millis: u64,
+pub(super) struct Load {
+    pub(super) tasks: u32,
+    pub(super) cpu_millis: u64,
     memory_bytes: u64,
     disk_bytes: u64,
 }
 
 impl Load {
-    fn add(&mut self, need: &Need) {
+    pub(super) fn add(&mut self, need: &Need) {
         self.tasks += 1;
         self.cpu_millis += u64::from(need.cpu_millis);
         self.memory_bytes = self.memory_bytes.saturating_add(need.memory_bytes);
@@ -61,7 +63,7 @@ impl Load {
     }
 }
 
-type Loads = HashMap<WorkerAddr, Load>;
+pub(super) type Loads = HashMap<WorkerAddr, Load>;
 
 /// What every worker has taken on.
 fn loads(view: &View) -> Loads {
@@ -69,12 +71,20 @@ fn loads(view: &View) -> Loads {
     for deal in &view.deals {
         let Work::Ready(need) = &deal.work else { continue };
         for task in &deal.tasks {
-            if let Task::Assigned(worker) = task.task {
+            for worker in runners(deal, task) {
                 loads.entry(worker).or_default().add(need);
             }
         }
     }
     loads
+}
+
+/// Who runs a task.
+fn runners<'a>(deal: &Deal, task: &'a TaskState) -> impl Iterator<Item = WorkerAddr> + use<'a> {
+    let alone = if let Task::Assigned(worker) = task.task { Some(worker) } else { None };
+    let is_single = deal.terms.is_single();
+    let of_many = task.tries.iter().filter(move |attempt| !is_single && attempt.outcome.is_none());
+    alone.into_iter().chain(of_many.map(|attempt| attempt.worker))
 }
 
 /// How many entries each worker's list of this deal has, or will have.
@@ -84,7 +94,7 @@ fn entries(deal: &Deal) -> HashMap<WorkerAddr, usize> {
         let held = match task.task {
             Task::Assigned(by) => by,
             Task::Reported(answer) | Task::Settling(answer) => answer.worker,
-            Task::Open | Task::Settled(_) | Task::Declined | Task::Claimed => continue,
+            Task::Open | Task::Settled(_) | Task::Declined | Task::Claimed | Task::Replicated(_) => continue,
         };
         *entries.entry(held).or_default() += 1;
     }
@@ -95,15 +105,18 @@ fn entries(deal: &Deal) -> HashMap<WorkerAddr, usize> {
 pub(super) fn releases(view: &View, policy: &Policy, plan: &mut Plan) {
     for deal in &view.deals {
         for task in &deal.tasks {
-            let Task::Assigned(worker) = task.task else { continue };
-            let patience = u64::from(deal.terms.duration).saturating_mul(PATIENCE_DURATIONS);
-            let outcome = if view.now > task.since.plus(patience) {
-                Some(Outcome::Late)
-            } else {
-                absence(view, policy, task, worker, plan)
-            };
-            if let Some(outcome) = outcome {
-                plan.actions.push(Action::Release { task: task.id, worker, outcome });
+            for worker in runners(deal, task) {
+                let since =
+                    task.tries.iter().rev().find(|attempt| attempt.worker == worker).map(|attempt| attempt.since);
+                let patience = u64::from(deal.terms.duration).saturating_mul(PATIENCE_DURATIONS);
+                let outcome = if view.now > since.unwrap_or(task.since).plus(patience) {
+                    Some(Outcome::Late)
+                } else {
+                    absence(view, policy, task, worker, plan)
+                };
+                if let Some(outcome) = outcome {
+                    plan.actions.push(Action::Release { task: task.id, worker, outcome });
+                }
             }
         }
     }
@@ -122,7 +135,8 @@ fn absence(view: &View, policy: &Policy, task: &TaskState, worker: WorkerAddr, p
         Seen::Left(gone) => lost_after(*gone, policy.reconnect_grace),
         Seen::Never(gone) => lost_after(*gone, policy.silence),
         Seen::Here(Here { holding: Some(holding), .. }) => {
-            let received = task.tries.last().is_some_and(|attempt| attempt.worker == worker && attempt.received);
+            let last = task.tries.iter().rev().find(|attempt| attempt.worker == worker);
+            let received = last.is_some_and(|attempt| attempt.received);
             (received && !holding.contains(&task.id)).then_some(Outcome::Dropped)
         }
         Seen::Here(Here { holding: None, .. }) => None,
@@ -130,10 +144,15 @@ fn absence(view: &View, policy: &Policy, task: &TaskState, worker: WorkerAddr, p
 }
 
 /// Gives open tasks out: the oldest deal first, each task to the best worker that can take it.
-pub(super) fn plan(view: &View, plan: &mut Plan) {
+pub(super) fn plan(view: &View, policy: &Policy, plan: &mut Plan) {
     let mut loads = loads(view);
+    let mut exposure = replicate::exposure(view);
     let opened = view.deals.iter().filter(|deal| deal.opened && !deal.is_sending(view, Kind::Decline));
     for deal in opened {
+        if !deal.terms.is_single() {
+            replicate::plan(view, policy, deal, (&mut loads, &mut exposure), plan);
+            continue;
+        }
         let Work::Ready(need) = &deal.work else { continue };
         let mut entries = entries(deal);
         let mut is_full = false;
@@ -161,7 +180,7 @@ pub(super) fn plan(view: &View, plan: &mut Plan) {
 }
 
 /// What keeps a task from everybody.
-fn untimely(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Option<String> {
+pub(super) fn untimely(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Option<String> {
     if need.elements.is_some_and(|elements| task.index as usize >= elements) {
         return Some("the job has no element for this task".to_owned());
     }
@@ -171,7 +190,7 @@ fn untimely(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Option<S
 }
 
 /// Whether a worker can take a task; if not, why.
-fn able<'a>(
+pub(super) fn able<'a>(
     deal: &Deal,
     need: &Need,
     task: &TaskState,
@@ -241,6 +260,9 @@ pub(super) enum Prospect {
 
 /// Whether any connected worker could run the task if it had nothing else to do.
 pub(super) fn could_run(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> Prospect {
+    if !deal.terms.is_single() {
+        return replicate::prospect(view, deal, need, task);
+    }
     let mut here = view.workers.values().filter(|worker| matches!(worker.seen, Seen::Here(_))).peekable();
     if here.peek().is_none() {
         return Prospect::NobodyHere;
@@ -264,6 +286,9 @@ pub(crate) fn why(view: &View, deal: &Deal, task: &TaskState) -> Vec<Obstacle> {
         return everybody("no worker is bonded in this pool".to_owned());
     }
     let (loads, entries) = (loads(view), entries(deal));
+    if !deal.terms.is_single() {
+        return replicate::why(view, deal, need, task, (&loads, &replicate::exposure(view)));
+    }
     view.workers
         .iter()
         .filter_map(|(address, worker)| {

@@ -4,15 +4,18 @@
 mod assign;
 mod expire;
 mod open;
+mod replicate;
+mod round;
 mod settle;
+mod tally;
 
 #[cfg(test)]
 mod tests;
 
 use crate::{store::attempt::Outcome, store::sending::Kind, view::View};
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 pub(crate) use assign::{report_by, why};
-use berth_protocol::{DealId, TaskId, WorkerAddr};
+use berth_protocol::{DealId, ResultDigest, TaskId, Timestamp, WorkerAddr, round::LeftOut};
 pub(crate) use settle::unsettled;
 use std::time::Duration;
 
@@ -31,6 +34,14 @@ pub(crate) struct Policy {
     pub(crate) job_wait_s: u64,
     /// How long a task that no connected worker could run waits for one that can, in the chain's seconds.
     pub(crate) unable_wait_s: u64,
+    /// Tasks in one round at the most.
+    pub(crate) round_size: usize,
+    /// How long answers that agree may wait for others to be closed with.
+    pub(crate) round_wait: Duration,
+    /// Blocks that a close or an append needs, its own included, before workers are shown it.
+    pub(crate) confirmations: u64,
+    /// How long the reveals of workers that were shown their round are waited for.
+    pub(crate) reveal_wait: Duration,
 }
 
 /// Something to be done.
@@ -86,6 +97,65 @@ pub(crate) enum Action {
     },
     /// End what is open after the final deadline.
     Claim(DealId),
+    /// The hidden answers to a task agree.
+    Agree(TaskId),
+    /// They do no longer.
+    Disagree(TaskId),
+    /// Ask everybody who has answered a task to agree that there is no agreement.
+    Ask(TaskId),
+    /// Send a round.
+    Close {
+        /// Its tasks, with the commitments that go into their leaves.
+        tasks: Vec<(TaskId, Vec<B256>)>,
+    },
+    /// Show a closed round to its workers.
+    Show {
+        /// Its key.
+        round: String,
+    },
+    /// Show a worker its appended pair.
+    ShowAppended {
+        /// Of which task.
+        task: TaskId,
+        /// Whose.
+        worker: WorkerAddr,
+    },
+    /// Enough of a closed task has opened to this.
+    Weigh {
+        /// Which.
+        task: TaskId,
+        /// To what.
+        digest: ResultDigest,
+    },
+    /// Send further pairs of a closed task.
+    Append {
+        /// Which.
+        task: TaskId,
+        /// Whose, and what.
+        commitments: Vec<(WorkerAddr, B256)>,
+    },
+    /// Send a settlement of a round's tasks.
+    SettleRound {
+        /// Of which deal.
+        deal: DealId,
+        /// The round's key.
+        round: String,
+        /// Which tasks.
+        tasks: Vec<TaskId>,
+    },
+    /// Send a settlement of one task with its appended pairs.
+    SettleOne(TaskId),
+    /// Send a punishment.
+    Punish {
+        /// Of which deal.
+        deal: DealId,
+        /// All that the settlement left out.
+        left_out: Vec<LeftOut>,
+        /// Which of it.
+        entries: Vec<u8>,
+    },
+    /// Forget evidence that is of no use any more.
+    Forget(DealId),
 }
 
 /// What is to be done now, and when to look again if nothing else happens.
@@ -107,7 +177,9 @@ pub(crate) fn plan(view: &View, policy: &Policy) -> Plan {
     settle::outcomes(view, &mut plan);
     open::plan(view, policy, &mut plan);
     assign::releases(view, policy, &mut plan);
-    assign::plan(view, &mut plan);
+    replicate::agreements(view, policy, &mut plan);
+    assign::plan(view, policy, &mut plan);
+    round::plan(view, policy, &mut plan);
     settle::plan(view, policy, &mut plan);
     expire::plan(view, &mut plan);
     plan
@@ -127,8 +199,13 @@ const LONGEST_PAUSE_S: u64 = 300;
 
 /// Whether a transaction of this kind may be tried again: each that comes to nothing doubles the pause.
 fn may_retry(deal: &crate::view::Deal, kind: Kind, view: &View) -> bool {
-    deal.failures.get(&kind).is_none_or(|(count, last)| {
-        let pause = 1_u64.checked_shl(*count).unwrap_or(LONGEST_PAUSE_S).min(LONGEST_PAUSE_S);
+    pause_over(deal.failures.get(&kind).copied(), view)
+}
+
+/// Whether the pause after so many failures is over.
+fn pause_over(failures: Option<(u32, Timestamp)>, view: &View) -> bool {
+    failures.is_none_or(|(count, last)| {
+        let pause = 1_u64.checked_shl(count).unwrap_or(LONGEST_PAUSE_S).min(LONGEST_PAUSE_S);
         view.now >= last.plus(pause)
     })
 }

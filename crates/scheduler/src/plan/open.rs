@@ -3,13 +3,16 @@
 use super::{
     Action, Plan, Policy,
     assign::{Prospect, could_run},
-    may_retry,
+    may_retry, replicate,
 };
 use crate::{
     store::sending::Kind,
     view::{Deal, TaskState, View, Work},
 };
-use berth_protocol::{Timestamp, task::Task};
+use berth_protocol::{
+    Timestamp,
+    task::{Replicated, Task},
+};
 
 /// The most tasks that one transaction gives back (`IRecourse.decline`).
 const MAX_DECLINED: usize = 256;
@@ -29,9 +32,13 @@ fn decline(view: &View, policy: &Policy, deal: &Deal) -> Option<Action> {
         return None;
     }
     let mut untried = None;
-    let open = deal.tasks.iter().filter(|task| task.task == Task::Open);
-    let hopeless =
-        open.filter_map(|task| hopeless(view, policy, deal, task, &mut untried).map(|reason| (task.index, reason)));
+    let gathering = Task::Replicated(Replicated::Gathering);
+    let mut reason = |task: &TaskState| match task.task {
+        Task::Open => hopeless(view, policy, deal, task, &mut untried),
+        of_many if of_many == gathering => replicate::hopeless(view, policy, deal, task),
+        _ => None,
+    };
+    let hopeless = deal.tasks.iter().filter_map(|task| reason(task).map(|reason| (task.index, reason)));
     let (indexes, reasons): (Vec<u32>, Vec<String>) = hopeless.take(MAX_DECLINED).unzip();
     reasons.into_iter().next().map(|reason| Action::Decline { deal: deal.id, indexes, reason })
 }

@@ -23,7 +23,7 @@ pub(super) fn outcomes(view: &View, plan: &mut Plan) {
             Fate::Failed(reason) => plan.actions.push(Action::Fail { key, reason: reason.clone() }),
             // Its events are in the view, and there is a task that it did not end: its list was left out.
             Fate::Mined | Fate::Final if is_short(view, sending) => {
-                let reason = "the contract left it out: the worker's bond did not cover the deal".to_owned();
+                let reason = "the contract left it out: a worker's bond did not cover the deal".to_owned();
                 plan.actions.push(Action::Fail { key, reason });
             }
             Fate::Mined => {}
@@ -40,7 +40,7 @@ fn is_short(view: &View, sending: &Sending) -> bool {
 
 /// Settles what is reported.
 pub(super) fn plan(view: &View, policy: &Policy, plan: &mut Plan) {
-    for deal in &view.deals {
+    for deal in view.deals.iter().filter(|deal| deal.terms.is_single()) {
         if view.now > deal.terms.deadlines().settle || !may_retry(deal, Kind::Settle, view) {
             continue;
         }

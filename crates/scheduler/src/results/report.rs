@@ -13,7 +13,7 @@ use berth_wire::{
     canonical::NotCanonical,
     manifest::{Content, Manifest},
     units::Sha256,
-    worker::Report,
+    worker::{Deliver, Report},
 };
 use thiserror::Error;
 
@@ -94,17 +94,7 @@ pub(crate) async fn check(
     if recover(domain.digest(&list.statement(deal)), &report.signature) != Some(worker.get()) {
         return Err(ReportError::Signature(worker));
     }
-    let mut wanted: Vec<Content> = report.stdout.into_iter().chain(report.stderr).collect();
-    if digest.is_failure() {
-        digest.failure().ok_or(ReportError::UnknownFailure(report.digest))?;
-    } else {
-        wanted.extend(manifest(blobs, digest).await?.blobs());
-    }
-    for content in wanted {
-        if !blobs.has(content).await? {
-            return Err(ReportError::Missing(content.sha256));
-        }
-    }
+    all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
     Ok(Checked {
         index: report.index,
         digest,
@@ -115,6 +105,49 @@ pub(crate) async fn check(
         wall_ms: report.wall_ms,
         failure: report.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
     })
+}
+
+/// A result of a replicated task, of which everything is in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivered {
+    pub(crate) digest: ResultDigest,
+    pub(crate) stdout: Option<Content>,
+    pub(crate) stderr: Option<Content>,
+    pub(crate) wall_ms: u64,
+    pub(crate) failure: Option<String>,
+}
+
+/// Checks the result of a revealed task.
+pub(crate) async fn check_delivery(blobs: &Blobs, deliver: &Deliver) -> Result<Delivered, ReportError> {
+    let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
+    all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    Ok(Delivered {
+        digest,
+        stdout: deliver.stdout,
+        stderr: deliver.stderr,
+        wall_ms: deliver.wall_ms,
+        failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+    })
+}
+
+/// Whoever pays for a result can have all of it, and its logs.
+async fn all_there(
+    blobs: &Blobs,
+    digest: ResultDigest,
+    logs: impl Iterator<Item = Content>,
+) -> Result<(), ReportError> {
+    let mut wanted: Vec<Content> = logs.collect();
+    if digest.is_failure() {
+        digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
+    } else {
+        wanted.extend(manifest(blobs, digest).await?.blobs());
+    }
+    for content in wanted {
+        if !blobs.has(content).await? {
+            return Err(ReportError::Missing(content.sha256));
+        }
+    }
+    Ok(())
 }
 
 /// The manifest of a result that is no failure.

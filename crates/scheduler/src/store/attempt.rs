@@ -1,8 +1,8 @@
 //! `attempt`: who was given a task, in turn, and how that went.
 
-use super::{address, foreign, hash, signed, small};
+use super::{address, foreign, hash, signed, small, unsigned};
 use berth_chain::StoreError;
-use berth_protocol::{DealId, TaskId, WorkerAddr};
+use berth_protocol::{DealId, TaskId, Timestamp, WorkerAddr};
 use sqlx::{FromRow, SqliteConnection};
 
 const TABLE: &str = "attempt";
@@ -46,6 +46,8 @@ pub(crate) struct Attempt {
     pub(crate) worker: WorkerAddr,
     /// Whether the worker has the letter that gave it the task.
     pub(crate) received: bool,
+    /// When it began, by the chain.
+    pub(crate) since: Timestamp,
     /// `None`: it goes on.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) detail: Option<String>,
@@ -56,6 +58,7 @@ struct Row {
     task: Vec<u8>,
     worker: Vec<u8>,
     mail_seq: i64,
+    since: i64,
     acked_seq: Option<i64>,
     outcome: Option<String>,
     detail: Option<String>,
@@ -72,6 +75,7 @@ impl TryFrom<Row> for Attempt {
             task: TaskId::new(hash(TABLE, &row.task)?),
             worker: WorkerAddr::new(address(TABLE, &row.worker)?),
             received: row.acked_seq.is_some_and(|acked| row.mail_seq <= acked),
+            since: Timestamp::new(unsigned(TABLE, row.since)?),
             outcome: row.outcome.map(outcome).transpose()?,
             detail: row.detail,
         })
@@ -84,35 +88,48 @@ pub(crate) async fn begin(
     task: TaskId,
     worker: WorkerAddr,
     mail_seq: u64,
+    since: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO attempt (task, nth, worker, mail_seq)
-         SELECT $1, COALESCE(MAX(nth), 0) + 1, $2, $3 FROM attempt WHERE task = $1",
+        "INSERT INTO attempt (task, nth, worker, mail_seq, since)
+         SELECT $1, COALESCE(MAX(nth), 0) + 1, $2, $3, $4 FROM attempt WHERE task = $1",
     )
     .bind(task.get().to_vec())
     .bind(worker.get().to_vec())
     .bind(signed(mail_seq))
+    .bind(signed(since.seconds()))
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Notes how the try that goes on ended.
+/// Notes how the try that goes on ended; says whether there was one.
 pub(crate) async fn end(
     conn: &mut SqliteConnection,
     task: TaskId,
     worker: WorkerAddr,
     outcome: Outcome,
     detail: Option<&str>,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE attempt SET outcome = $1, detail = $2 WHERE task = $3 AND worker = $4 AND outcome IS NULL")
-        .bind(outcome.name())
-        .bind(detail)
-        .bind(task.get().to_vec())
-        .bind(worker.get().to_vec())
-        .execute(conn)
-        .await?;
-    Ok(())
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("UPDATE attempt SET outcome = $1, detail = $2 WHERE task = $3 AND worker = $4 AND outcome IS NULL")
+            .bind(outcome.name())
+            .bind(detail)
+            .bind(task.get().to_vec())
+            .bind(worker.get().to_vec())
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Workers whose try at the task goes on.
+pub(crate) async fn running(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<WorkerAddr>, StoreError> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT worker FROM attempt WHERE task = $1 AND outcome IS NULL ORDER BY nth")
+            .bind(task.get().to_vec())
+            .fetch_all(conn)
+            .await?;
+    rows.into_iter().map(|(worker,)| address(TABLE, &worker).map(WorkerAddr::new)).collect()
 }
 
 /// Whether the worker was ever given the task.
@@ -150,13 +167,32 @@ pub(crate) async fn counts(conn: &mut SqliteConnection, deal: DealId) -> Result<
     rows.into_iter().map(|(task, count)| Ok((TaskId::new(hash(TABLE, &task)?), small(TABLE, count)?))).collect()
 }
 
+/// Everybody whose try at a task of the deal goes on, by task.
+pub(crate) async fn running_of_deal(
+    conn: &mut SqliteConnection,
+    deal: DealId,
+) -> Result<Vec<(TaskId, WorkerAddr)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT attempt.task, attempt.worker FROM attempt JOIN task ON task.id = attempt.task
+         WHERE task.deal = $1 AND outcome IS NULL ORDER BY attempt.task, attempt.worker",
+    )
+    .bind(deal.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, worker)| Ok((TaskId::new(hash(TABLE, &task)?), WorkerAddr::new(address(TABLE, &worker)?))))
+        .collect()
+}
+
 /// All tries at tasks that have not ended, by task and turn.
 pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT attempt.task, attempt.worker, attempt.mail_seq, mailbox.acked_seq, attempt.outcome, attempt.detail
+        "SELECT attempt.task, attempt.worker, attempt.mail_seq, attempt.since, mailbox.acked_seq,
+             attempt.outcome, attempt.detail
          FROM attempt JOIN task ON task.id = attempt.task JOIN deal ON deal.id = task.deal
          LEFT JOIN mailbox ON mailbox.worker = attempt.worker
-         WHERE deal.ended = 0 AND task.phase IN ('open', 'assigned') ORDER BY attempt.task, attempt.nth",
+         WHERE deal.ended = 0 AND (task.phase IN ('open', 'assigned') OR task.replicated = 1)
+         ORDER BY attempt.task, attempt.nth",
     )
     .fetch_all(conn)
     .await?;
@@ -176,7 +212,8 @@ pub(crate) async fn renumber(conn: &mut SqliteConnection, worker: WorkerAddr, by
 #[cfg(test)]
 pub(crate) async fn of_task(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT attempt.task, attempt.worker, attempt.mail_seq, mailbox.acked_seq, attempt.outcome, attempt.detail
+        "SELECT attempt.task, attempt.worker, attempt.mail_seq, attempt.since, mailbox.acked_seq,
+             attempt.outcome, attempt.detail
          FROM attempt LEFT JOIN mailbox ON mailbox.worker = attempt.worker WHERE task = $1 ORDER BY nth",
     )
     .bind(task.get().to_vec())
@@ -189,7 +226,8 @@ pub(crate) async fn of_task(conn: &mut SqliteConnection, task: TaskId) -> Result
 pub(crate) async fn concerned(conn: &mut SqliteConnection, task: TaskId) -> Result<Vec<WorkerAddr>, StoreError> {
     let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
         "SELECT worker FROM attempt WHERE task = $1 AND outcome IS NULL
-         UNION SELECT worker FROM report WHERE task = $1 ORDER BY worker",
+         UNION SELECT worker FROM report WHERE task = $1 UNION SELECT worker FROM commitment WHERE task = $1
+         UNION SELECT worker FROM pair WHERE task = $1 ORDER BY worker",
     )
     .bind(task.get().to_vec())
     .fetch_all(conn)

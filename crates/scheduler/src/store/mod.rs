@@ -5,11 +5,17 @@
 pub(crate) mod app;
 pub(crate) mod attempt;
 pub(crate) mod bond;
+pub(crate) mod commitment;
 pub(crate) mod deal;
 pub(crate) mod job;
+pub(crate) mod left_out;
 pub(crate) mod list;
 pub(crate) mod mail;
+pub(crate) mod pair;
+pub(crate) mod payment;
 pub(crate) mod report;
+pub(crate) mod reveal;
+pub(crate) mod round;
 pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod task;

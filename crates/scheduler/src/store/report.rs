@@ -94,6 +94,24 @@ pub(crate) async fn get(
     row.map(TryInto::try_into).transpose()
 }
 
+/// Somebody's checked answer to a task that says this.
+pub(crate) async fn saying(
+    conn: &mut SqliteConnection,
+    task: TaskId,
+    digest: ResultDigest,
+) -> Result<Option<Report>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+         FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.digest = $2
+         ORDER BY report.worker LIMIT 1",
+    )
+    .bind(task.get().to_vec())
+    .bind(digest.get().to_vec())
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
 /// All answers to a deal's tasks, by index.
 pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<(u32, Report)>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
@@ -104,4 +122,20 @@ pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(|row| Ok((super::small(TABLE, row.idx)?, row.try_into()?))).collect()
+}
+
+/// Results of replicated tasks that have not ended.
+pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<(TaskId, ResultDigest)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT DISTINCT report.task, report.digest FROM report JOIN task ON task.id = report.task
+         WHERE task.replicated = 1 AND task.end_block IS NULL ORDER BY report.task, report.digest",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(task, digest)| {
+            let digest = ResultDigest::new(hash(TABLE, &digest)?).ok_or_else(|| foreign(TABLE, "no digest"))?;
+            Ok((TaskId::new(hash(TABLE, &task)?), digest))
+        })
+        .collect()
 }

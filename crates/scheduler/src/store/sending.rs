@@ -16,16 +16,25 @@ pub(crate) enum Kind {
     Decline,
     /// Ends what is open after the final deadline.
     Claim,
+    /// Closes a round; stands under the first of its deals.
+    Close,
+    /// Adds pairs to a task.
+    Append,
+    /// Punishes workers that never opened their pairs.
+    Punish,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Settle, Self::Decline, Self::Claim];
+    const ALL: [Self; 6] = [Self::Settle, Self::Decline, Self::Claim, Self::Close, Self::Append, Self::Punish];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Settle => "settle",
             Self::Decline => "decline",
             Self::Claim => "claim",
+            Self::Close => "close",
+            Self::Append => "append",
+            Self::Punish => "punish",
         }
     }
 }
@@ -75,12 +84,13 @@ pub(crate) async fn sent(conn: &mut SqliteConnection) -> Result<Vec<Sent>, Store
         .collect()
 }
 
-/// What came to nothing, of deals with something left to do.
+/// What came to nothing, of deals with something left to do; and punishments, which come after their deals.
 pub(crate) async fn failures(conn: &mut SqliteConnection) -> Result<Vec<Failures>, StoreError> {
     let rows: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(
         "SELECT sending.deal, sending.kind, COUNT(*), MAX(sending.failed_at)
          FROM sending JOIN deal ON deal.id = sending.deal
-         WHERE sending.state = 'failed' AND deal.ended = 0 GROUP BY sending.deal, sending.kind",
+         WHERE sending.state = 'failed' AND (deal.ended = 0 OR sending.kind = 'punish')
+         GROUP BY sending.deal, sending.kind",
     )
     .fetch_all(conn)
     .await?;

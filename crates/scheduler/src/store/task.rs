@@ -5,7 +5,7 @@ use alloy::primitives::{Address, B256};
 use berth_chain::{BlockNumber, StoreError};
 use berth_protocol::{
     DealId, DealTerms, ResultDigest, TaskId, Timestamp, WorkerAddr,
-    task::{Answer, Event, Phase, Task},
+    task::{Answer, Event, Phase, Replicated, Task},
 };
 use berth_wire::worker::Stage;
 use sqlx::{FromRow, SqliteConnection};
@@ -29,10 +29,12 @@ pub(crate) struct Row {
     pub(crate) stage: Option<Stage>,
     /// Since when it is in its phase.
     pub(crate) since: Stamp,
-    /// The key of its settlement in the outbox, while it is `Settling`.
+    /// The key of its close or settlement in the outbox, while that is on its way.
     pub(crate) settlement: Option<String>,
-    /// Why its last settlement came to nothing.
+    /// Why its last transaction came to nothing.
     pub(crate) reason: Option<String>,
+    /// Whether its workers were asked to agree that there is no agreement.
+    pub(crate) asked: bool,
     pub(crate) end: Option<End>,
 }
 
@@ -41,6 +43,7 @@ struct Columns {
     id: Vec<u8>,
     deal: Vec<u8>,
     idx: i64,
+    replicated: i64,
     phase: String,
     worker: Option<Vec<u8>>,
     digest: Option<Vec<u8>>,
@@ -49,6 +52,7 @@ struct Columns {
     since_ms: i64,
     settlement: Option<String>,
     reason: Option<String>,
+    asked: i64,
     end_tx: Option<Vec<u8>>,
     end_block: Option<i64>,
 }
@@ -70,11 +74,12 @@ impl TryFrom<Columns> for Row {
             id: TaskId::new(hash(TABLE, &row.id)?),
             deal: DealId::new(hash(TABLE, &row.deal)?),
             index: small(TABLE, row.idx)?,
-            task: state(phase, worker, digest)?,
+            task: if row.replicated == 0 { state(phase, worker, digest)? } else { replicated(phase, digest)? },
             stage: row.stage.as_deref().map(stage).transpose()?,
             since: Stamp { at: Timestamp::new(unsigned(TABLE, row.since)?), at_ms: unsigned(TABLE, row.since_ms)? },
             settlement: row.settlement,
             reason: row.reason,
+            asked: row.asked != 0,
             end,
         })
     }
@@ -94,7 +99,28 @@ fn state(phase: Phase, worker: Option<Address>, digest: Option<B256>) -> Result<
         Phase::Settled => Task::Settled(answer(worker?)?),
         Phase::Declined => Task::Declined,
         Phase::Claimed => Task::Claimed,
+        Phase::Committed | Phase::Closing | Phase::Closed | Phase::Revealed => {
+            return Err(foreign(TABLE, format!("{phase} by one worker")));
+        }
     })
+}
+
+fn replicated(phase: Phase, digest: Option<B256>) -> Result<Task, StoreError> {
+    let digest =
+        digest.and_then(ResultDigest::new).ok_or_else(|| foreign(TABLE, format!("{phase} by many, to nothing")));
+    let state = match phase {
+        Phase::Assigned => Replicated::Gathering,
+        Phase::Committed => Replicated::Committed,
+        Phase::Closing => Replicated::Closing,
+        Phase::Closed => Replicated::Closed,
+        Phase::Revealed => Replicated::Revealed(digest?),
+        Phase::Settling => Replicated::Paying(digest?),
+        Phase::Settled => Replicated::Paid(digest?),
+        Phase::Open | Phase::Reported | Phase::Declined | Phase::Claimed => {
+            return Err(foreign(TABLE, format!("{phase} by many")));
+        }
+    };
+    Ok(Task::Replicated(state))
 }
 
 /// The worker and the digest that a state holds.
@@ -104,6 +130,12 @@ pub(crate) const fn parts(task: Task) -> (Option<WorkerAddr>, Option<ResultDiges
         Task::Assigned(worker) => (Some(worker), None),
         Task::Reported(answer) | Task::Settling(answer) | Task::Settled(answer) => {
             (Some(answer.worker), Some(answer.digest))
+        }
+        Task::Replicated(Replicated::Revealed(digest) | Replicated::Paying(digest) | Replicated::Paid(digest)) => {
+            (None, Some(digest))
+        }
+        Task::Replicated(Replicated::Gathering | Replicated::Committed | Replicated::Closing | Replicated::Closed) => {
+            (None, None)
         }
     }
 }
@@ -127,8 +159,9 @@ fn stage(name: &str) -> Result<Stage, StoreError> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT task.id, task.deal, task.idx, task.phase, task.worker, task.digest, task.stage, task.since, ",
-            "task.since_ms, task.settlement, task.reason, task.end_tx, task.end_block FROM task ",
+            "SELECT task.id, task.deal, task.idx, task.replicated, task.phase, task.worker, task.digest, task.stage, ",
+            "task.since, task.since_ms, task.settlement, task.reason, task.asked, task.end_tx, task.end_block ",
+            "FROM task ",
             $rest
         )
     };
@@ -143,7 +176,7 @@ pub(crate) async fn create(
 ) -> Result<(), StoreError> {
     for index in terms.indexes() {
         sqlx::query(
-            "INSERT INTO task (id, deal, idx, phase, since, since_ms) VALUES ($1, $2, $3, 'open', $4, $5)
+            "INSERT INTO task (id, deal, idx, replicated, phase, since, since_ms) VALUES ($1, $2, $3, 0, 'open', $4, $5)
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(deal.task(index).get().to_vec())
@@ -197,7 +230,7 @@ pub(crate) async fn settling_by(conn: &mut SqliteConnection, key: &str) -> Resul
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) since: Stamp,
-    /// With [`Event::Send`]: the key in the outbox.
+    /// With [`Event::Send`] and [`Event::Reopen`]: the key in the outbox.
     pub(crate) settlement: Option<&'a str>,
     /// With [`Event::Recall`] and [`Event::Unwind`]: why.
     pub(crate) reason: Option<&'a str>,
@@ -224,8 +257,8 @@ pub(crate) async fn apply(
     let (worker, digest) = parts(next);
     let done = sqlx::query(
         "UPDATE task SET phase = $1, worker = $2, digest = $3, stage = NULL, since = $4, since_ms = $5,
-             settlement = $6, reason = $7, end_tx = $8, end_block = $9
-         WHERE id = $10 AND phase = $11 AND worker IS NOT DISTINCT FROM $12",
+             settlement = $6, reason = $7, end_tx = $8, end_block = $9, replicated = $13
+         WHERE id = $10 AND phase = $11 AND worker IS NOT DISTINCT FROM $12 AND replicated = $14",
     )
     .bind(next.phase().name())
     .bind(worker.map(|worker| worker.get().to_vec()))
@@ -239,9 +272,24 @@ pub(crate) async fn apply(
     .bind(seen.id.get().to_vec())
     .bind(seen.task.phase().name())
     .bind(parts(seen.task).0.map(|worker| worker.get().to_vec()))
+    .bind(i64::from(is_replicated(next)))
+    .bind(i64::from(is_replicated(seen.task)))
     .execute(conn)
     .await?;
     Ok((done.rows_affected() == 1).then_some(next))
+}
+
+const fn is_replicated(task: Task) -> bool {
+    matches!(task, Task::Replicated(_))
+}
+
+/// Notes that the workers of a task were asked to agree that there is no agreement; says whether that is new.
+pub(crate) async fn ask(conn: &mut SqliteConnection, id: TaskId) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE task SET asked = 1 WHERE id = $1 AND asked = 0")
+        .bind(id.get().to_vec())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Notes how a task goes on its worker; says whether anything changed.
@@ -252,8 +300,10 @@ pub(crate) async fn set_stage(
     stage: Stage,
 ) -> Result<Option<DealId>, StoreError> {
     let row: Option<(Vec<u8>,)> = sqlx::query_as(
-        "UPDATE task SET stage = $1 WHERE id = $2 AND phase = 'assigned' AND worker = $3
-         AND stage IS DISTINCT FROM $1 RETURNING deal",
+        "UPDATE task SET stage = $1 WHERE id = $2 AND phase = 'assigned' AND stage IS DISTINCT FROM $1
+         AND (worker = $3 OR (replicated = 1 AND EXISTS (
+             SELECT 1 FROM attempt WHERE attempt.task = task.id AND attempt.worker = $3 AND outcome IS NULL)))
+         RETURNING deal",
     )
     .bind(stage_name(stage))
     .bind(id.get().to_vec())
