@@ -259,7 +259,8 @@ fn without_root() -> Vec<Act> {
             let (terms, round, leaf) = world.rootless();
             world.secrets.leaves.insert(B256::ZERO, vec![leaf.clone()]);
             let index = leaf.index;
-            let (sender, call) = world.settle_one_of(&terms, index, Some((round, 0, leaf)), Some(&[]), Some(11));
+            let (sender, call) =
+                world.settle_one_of(&terms, index, Some((round, 0, leaf)), Some(&[0, 1, 2, 3, 4, 5]), Some(11));
             world.secrets.leaves.remove(&B256::ZERO);
             bad(world, sender, call)
         },
