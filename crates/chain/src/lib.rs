@@ -7,6 +7,7 @@
 //!   they are there; [`anvil`] runs a local chain, [`tool`] finds the program; [`identity`] ties a database to one chain;
 //! * in: [`follow`] brings every log into the consumer's tables exactly once and takes it back with its block;
 //!   [`convert`] makes the protocol's events of logs, [`read`] its state of calls, [`refusal`] its refusals of reverts;
+//!   [`past`] looks back without any tables;
 //! * out: [`signer`] keeps keys and signs; [`call`] says what to send; [`outbox`] sees to it that it is mined once;
 //! * [`clock`] tells the chain's time from the machine's.
 //!
@@ -24,6 +25,7 @@ pub mod follow;
 mod heads;
 pub mod identity;
 pub mod outbox;
+pub mod past;
 pub mod read;
 pub mod refusal;
 pub mod rpc;

@@ -112,9 +112,6 @@ pub fn task_of(assign: &Assign) -> TaskId {
 /// [`Objection`]: this worker declines, or the job can run nowhere.
 pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection> {
     let terms = sound(assign, standing)?;
-    if terms.trust > 1 {
-        return decline(DeclineCode::Policy, "this version runs no replicated tasks");
-    }
     if !terms.callback.is_zero() {
         return decline(DeclineCode::Policy, "this version runs no tasks with a callback");
     }

@@ -1,13 +1,13 @@
 //! `worker.toml`: what a provider shares, and on what terms. `example.toml` holds every key.
 
 use alloy::primitives::B256;
-use berth_chain::Class;
+use berth_chain::{Class, Endpoint};
 use berth_protocol::{AssetId, AssetKind};
 use berth_wire::job::Image;
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +25,12 @@ pub struct Config {
     pub key: PathBuf,
     /// Where the worker keeps its journal and works. Nothing else should be in it.
     pub folder: PathBuf,
+    /// A node of the deployment's chain, `http://` or `ws://`: best the owner's own, since the worker believes it.
+    pub rpc: String,
+    /// How many blocks deep a round must be before it is opened; 1 counts the head. A reorg deeper than this would let
+    /// others answer once they know.
+    #[serde(default = "confirmations")]
+    pub confirmations: NonZeroU64,
     /// What this machine gives in all.
     pub capacity: Capacity,
     /// How long a stop waits for running jobs before it ends them.
@@ -115,6 +121,11 @@ const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 /// A stop waits this long by default: longer than a short job, shorter than an owner's patience.
 const fn drain() -> Duration {
     Duration::from_secs(30)
+}
+
+/// Deeper than the reorgs that a chain like Ethereum sees in years, and less than a minute on it.
+const fn confirmations() -> NonZeroU64 {
+    NonZeroU64::new(4).expect("not zero")
 }
 
 /// A text is no number of bytes.
@@ -260,6 +271,9 @@ impl Config {
         if AssetId::new(self.pool).is_none_or(|id| id.kind() != AssetKind::Pool) {
             return wrong("pool", "this is not a pool's id (it ends in 03)");
         }
+        if let Err(error) = Endpoint::parse(&self.rpc) {
+            return wrong("rpc", &format!("{error}; {}", error.hint()));
+        }
         if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
             return wrong("capacity", "memory and disk must be more than nothing");
         }
@@ -328,6 +342,7 @@ mod tests {
         };
         assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
         assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
+        assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
         assert_eq!(key(&|c| c.docker = None), "docker");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
         let bare = Image { reference: "x".into(), config: None, manifest: None };

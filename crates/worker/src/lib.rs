@@ -3,21 +3,23 @@
 //! signature.
 //!
 //! ```no_run
-//! # async fn example(key: berth_chain::signer::Signer, domain: berth_protocol::domain::Domain)
+//! # async fn example(key: berth_chain::signer::Signer, deployment: berth_chain::Deployment)
 //! # -> Result<(), berth_worker::WorkerError> {
 //! let config = berth_worker::Config::load("worker.toml".as_ref())?;
 //! let shutdown = tokio_util::sync::CancellationToken::new();
-//! berth_worker::run(config, key, domain, berth_fault::Faults::default(), shutdown).await
+//! berth_worker::run(config, key, deployment, berth_fault::Faults::default(), shutdown).await
 //! # }
 //! ```
 //!
-//! It never touches the chain in this version, opens no port, executes nothing of a requester's or an app owner's outside
-//! a sandbox, and passes nothing of its own environment into one.
+//! Where several workers answer a task, nothing of the answer leaves it before a round on chain holds it, which it checks
+//! with a node of its own; where its scheduler is silent, it sees to its pay itself. It opens no port, executes nothing of
+//! a requester's or an app owner's outside a sandbox, and passes nothing of its own environment into one.
 //!
-//! In the order in which a task meets them: [`config`] what the owner allows, `share` what really works, `session` and
-//! `socket` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
+//! In the order in which a task meets them: [`config`] what the owner allows, `share` what really works, `session`,
+//! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
 //! [`environment`] in it, [`digest`] what came out, `run` these steps in turn, [`journal`] how far each task is,
-//! `supervise` all of it, [`status`] what the owner is told.
+//! `reveal` what of a closed round may be opened, `watch` what the chain says of it, `supervise` all of it, [`status`]
+//! what the owner is told.
 
 pub mod assignment;
 mod clock;
@@ -27,6 +29,7 @@ pub mod environment;
 pub mod fetch;
 pub mod journal;
 mod observe;
+mod reveal;
 mod run;
 pub mod runtime;
 mod session;
@@ -34,6 +37,8 @@ mod share;
 mod socket;
 pub mod status;
 mod supervise;
+mod told;
+mod watch;
 
 pub use config::{Config, ConfigError};
 pub use journal::{KILL_POINTS, Phase};
@@ -41,3 +46,4 @@ pub use session::SessionError;
 pub use socket::SocketError;
 pub use status::Status;
 pub use supervise::{WorkerError, run};
+pub use watch::WatchError;

@@ -1,6 +1,7 @@
 //! One function for each thing that happens on a worker; each writes its log line. The rest of the crate logs nothing.
 
 use crate::assignment::DeclineCode;
+use alloy::primitives::B256;
 use berth_protocol::TaskId;
 use core::fmt::Display;
 use tracing::{debug, info, warn};
@@ -52,6 +53,42 @@ pub(crate) fn retried(task: TaskId, step: &str, reason: &str) {
 
 pub(crate) fn computed(task: TaskId, digest: &dyn Display, wall_ms: u64, failure: Option<&str>) {
     info!(%task, %digest, wall_ms, failure, "computed");
+}
+
+pub(crate) fn committed(task: TaskId) {
+    info!(%task, "answered, hidden");
+}
+
+pub(crate) fn agreed(task: TaskId) {
+    info!(%task, "answered anew, with the failure that the pool asks for");
+}
+
+pub(crate) fn revealed(root: B256, tasks: usize) {
+    info!(%root, tasks, "the chain holds the answers: opened");
+}
+
+pub(crate) fn round_refused(root: B256, reason: &str) {
+    warn!(%root, reason, "a round that was shown is not opened");
+}
+
+pub(crate) fn recourse(key: &str, note: &str) {
+    info!(key, note, "wants a transaction");
+}
+
+pub(crate) fn paid_on_chain(task: TaskId) {
+    info!(%task, "the chain has paid");
+}
+
+pub(crate) fn unpaid(task: TaskId, reason: &str) {
+    info!(%task, reason, "over, unpaid");
+}
+
+pub(crate) fn watch_failed(reason: &str) {
+    info!(reason, "looking at the chain fails; trying again");
+}
+
+pub(crate) fn delivered(task: TaskId) {
+    info!(%task, "delivered");
 }
 
 pub(crate) fn reported(task: TaskId) {

@@ -1,5 +1,6 @@
 //! One task's way from assignment to a result in the pool's store: check, fetch, run, digest, upload. Each step starts
-//! where the journal says that the last one ended, so that it may be repeated after any crash.
+//! where the journal says that the last one ended, so that it may be repeated after any crash. A replicated task stops
+//! in the middle, with a hidden answer, and goes on once that is opened.
 
 use crate::{
     assignment::{self, Accepted, DeclineCode, Objection, Standing, chain},
@@ -23,6 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// A run that the engine lost so often is given back: another machine may do better.
@@ -47,6 +49,8 @@ pub(crate) struct Bench {
     pub(crate) standing: Standing,
     pub(crate) tasks: PathBuf,
     pub(crate) link: Link,
+    /// To wake the watch: the chain may owe something.
+    pub(crate) look: Arc<Notify>,
 }
 
 /// What a step came to.
@@ -73,6 +77,10 @@ impl Bench {
                 None => return self.clear(task, &folder).await,
             },
         };
+        if row.assign.terms.trust > 1 {
+            self.release(task, &folder).await;
+            return self.commit(task, &computed, &folder).await;
+        }
         let uploading = self.upload(task, &computed, &folder, cancel);
         tokio::pin!(uploading);
         // Clearing up takes the engine a while: a result that goes up at once is not kept waiting for it, and a result
@@ -89,6 +97,39 @@ impl Bench {
             }
             Step::Declined(code, detail) => self.decline(task, code, &detail).await?,
             Step::Failed(..) | Step::Over => {}
+        }
+        self.clear(task, &folder).await
+    }
+
+    /// Hides a result: nothing else of it leaves before its round is opened.
+    async fn commit(&self, task: TaskId, computed: &Computed, folder: &TaskFolder) -> Result<(), JournalError> {
+        if self.journal.commit(task, computed.digest).await? {
+            observe::committed(task);
+            self.look.notify_one();
+            self.link.wake();
+        } else if self.journal.is_over(task).await? {
+            self.clear(task, folder).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts an opened result into the pool's store. Returns once it is there, or the task is ended.
+    pub(crate) async fn deliver(&self, row: &Row, cancel: &CancellationToken) -> Result<(), JournalError> {
+        let (task, folder) = (row.task, TaskFolder::new(&self.tasks, row.task));
+        // An answer that the pool asked for is a failure, and has nothing to show.
+        let own = row.computed.as_ref().filter(|computed| row.answer == Some(computed.digest));
+        let uploaded = match own {
+            Some(computed) => self.upload(task, computed, &folder, cancel).await,
+            None => Step::On(()),
+        };
+        match uploaded {
+            Step::On(()) => {}
+            // The answer stands, and is paid by the reveal alone.
+            Step::Declined(code, detail) => self.link.kept(task, code, &detail),
+            Step::Failed(..) | Step::Over => return self.clear(task, &folder).await,
+        }
+        if self.journal.enter(task, Phase::Delivered).await? {
+            self.link.wake();
         }
         self.clear(task, &folder).await
     }
@@ -122,7 +163,12 @@ impl Bench {
         if !self.journal.compute(task, &computed).await? {
             return Ok(None);
         }
-        observe::computed(task, &computed.digest, computed.wall_ms, computed.failure.as_deref());
+        if row.assign.terms.trust > 1 {
+            // Logs may be shown to others.
+            observe::computed(task, &"hidden", computed.wall_ms, None);
+        } else {
+            observe::computed(task, &computed.digest, computed.wall_ms, computed.failure.as_deref());
+        }
         Ok(Some(computed))
     }
 
@@ -283,6 +329,21 @@ impl Bench {
                 observe::clearing_failed(task, &chain(&error));
             }
         }
+    }
+
+    /// Removes what is left of tasks that ended while their answer waited for its round.
+    pub(crate) async fn tidy(&self, held: &[Phase], at_work: impl Fn(TaskId) -> bool) -> Result<(), JournalError> {
+        let Ok(entries) = std::fs::read_dir(&self.tasks) else { return Ok(()) };
+        let tasks = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<TaskId>().ok());
+        let idle: Vec<TaskId> = tasks.filter(|task| !at_work(*task)).collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let held = self.journal.tasks(held).await?;
+        for task in idle.into_iter().filter(|task| !held.contains(task)) {
+            self.clear(task, &TaskFolder::new(&self.tasks, task)).await?;
+        }
+        Ok(())
     }
 
     /// Removes all of a task but its row.

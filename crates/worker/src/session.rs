@@ -8,6 +8,7 @@ use crate::{
     runtime::Runtime,
     socket::{Caller, Socket, SocketError, Welcome},
     status::Board,
+    told::Told,
 };
 use berth_chain::Class;
 use berth_protocol::{DealId, DealTerms, TaskId, single::ListError, single::SingleList};
@@ -62,6 +63,11 @@ impl Link {
     /// The journal holds something that the scheduler was not told.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// A result can't be put into the pool's store.
+    pub(crate) fn kept(&self, task: TaskId, code: DeclineCode, detail: &str) {
+        self.board.refusal(task.to_string(), code.name(), detail);
     }
 
     pub(crate) fn declined(&self, task: TaskId, code: DeclineCode, detail: &str) {
@@ -131,10 +137,13 @@ pub(crate) struct Session {
     pub(crate) board: Arc<Board>,
     /// Woken when tasks came or ended.
     pub(crate) tasks: Arc<Notify>,
+    /// Woken when there is something to look for on chain.
+    pub(crate) look: Arc<Notify>,
     base: SchedulerClient,
     client: watch::Sender<Option<SchedulerClient>>,
     progress: mpsc::Receiver<ToScheduler>,
-    wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
+    told: Told,
 }
 
 /// How a connection ended.
@@ -156,9 +165,21 @@ impl Session {
         let wake = Arc::new(Notify::new());
         let base = SchedulerClient::new(&caller.scheduler);
         let link = Link { client: client_seen, progress, wake: wake.clone(), board: board.clone() };
-        let tasks = Arc::new(Notify::new());
-        let session =
-            Self { caller, journal, standing, runtimes, board, tasks, base, client, progress: progress_said, wake };
+        let (tasks, look) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let session = Self {
+            caller,
+            journal,
+            standing,
+            runtimes,
+            board,
+            tasks,
+            look,
+            base,
+            client,
+            progress: progress_said,
+            wake,
+            told: Told::default(),
+        };
         (session, link)
     }
 
@@ -204,6 +225,7 @@ impl Session {
 
     /// One connection, from beginning to end.
     async fn connected(&mut self, stop: &CancellationToken) -> Result<Break, SessionError> {
+        self.told = Told::default();
         let hello = self.hello().await?;
         let opened = tokio::select! {
             () = stop.cancelled() => return Ok(Break::Stopped),
@@ -263,7 +285,9 @@ impl Session {
 
     async fn holding(&self) -> Result<Vec<TaskId>, SessionError> {
         let held = [Phase::Accepted, Phase::Fetched, Phase::Running, Phase::Computed, Phase::Uploaded];
-        Ok(self.journal.tasks(&held).await?)
+        let mut held = self.journal.tasks(&held).await?;
+        held.extend(self.told.untold(&self.journal).await?);
+        Ok(held)
     }
 
     /// Listens and tells until the connection breaks or is stopped.
@@ -312,7 +336,15 @@ impl Session {
                     }
                     Received::Stopped(task) => observe::stopped(task),
                     Received::Settled(task) => observe::settled(task),
-                    Received::Known(_) => self.tell(socket, &[Phase::Uploaded, Phase::Reported]).await?,
+                    Received::Known(_) => {
+                        self.told = Told::default();
+                        self.tell(socket, &[Phase::Uploaded, Phase::Reported]).await?;
+                    }
+                    Received::Shown(_) => self.look.notify_one(),
+                    Received::Agreed(task) => {
+                        observe::agreed(task);
+                        self.tell(socket, &[]).await?;
+                    }
                     Received::Again | Received::Nothing => {}
                 }
                 self.tasks.notify_one();
@@ -340,18 +372,22 @@ impl Session {
     }
 
     /// Tells the scheduler of declines and results that it does not know.
-    async fn tell(&self, socket: &mut Socket, phases: &[Phase]) -> Result<(), SessionError> {
+    async fn tell(&mut self, socket: &mut Socket, phases: &[Phase]) -> Result<(), SessionError> {
         for (task, code, detail) in self.journal.declined().await? {
             socket.send(&ToScheduler::Decline { task: task.get(), code, detail }).await?;
             self.journal.decline_told(task).await?;
         }
-        for row in self.journal.rows(phases).await? {
+        let rows = if phases.is_empty() { Vec::new() } else { self.journal.rows(phases).await? };
+        for row in rows {
             let Some(report) = self.report(&row).await? else { continue };
             socket.send(&ToScheduler::Report(Box::new(report))).await?;
             if self.journal.enter(row.task, Phase::Reported).await? {
                 observe::reported(row.task);
                 self.tasks.notify_one();
             }
+        }
+        for message in self.told.news(&self.journal, &self.caller).await? {
+            socket.send(&message).await?;
         }
         Ok(())
     }

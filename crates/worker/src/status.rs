@@ -52,6 +52,9 @@ pub struct Status {
     pub refusals: VecDeque<Refusal>,
     /// Whether it takes no more tasks because it is being stopped.
     pub draining: bool,
+    /// Why it can't look at the chain, or act on it, with what to do about it.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// How a worker is connected.
@@ -164,6 +167,11 @@ impl Board {
     pub(crate) fn rejected(&self, code: &str, detail: &str, hint: &str) -> bool {
         let rejected = Connection::Rejected { code: code.to_owned(), detail: detail.to_owned(), hint: hint.to_owned() };
         self.change(|s| std::mem::replace(&mut s.connection, rejected.clone()) != rejected)
+    }
+
+    /// Whether this is news.
+    pub(crate) fn trouble(&self, trouble: Option<String>) -> bool {
+        self.change(|s| std::mem::replace(&mut s.trouble, trouble.clone()) != trouble)
     }
 
     pub(crate) fn refusal(&self, task: String, code: &str, detail: &str) {

@@ -14,11 +14,11 @@ use crate::{
     share,
     socket::Caller,
     status::{Board, Connection, Running, Status},
+    watch::{Watch, WatchError},
 };
-use berth_chain::Class;
-use berth_chain::signer::Signer;
+use berth_chain::{Class, Deployment, Endpoint, Rpc, signer::Signer};
 use berth_fault::Faults;
-use berth_protocol::{AssetId, TaskId, WorkerAddr, domain::Domain};
+use berth_protocol::{AssetId, TaskId, WorkerAddr};
 use berth_wire::{job::Job, job::Limits, units::Decimal, worker::Capacity};
 use nix::fcntl::{Flock, FlockArg};
 use std::{
@@ -44,8 +44,16 @@ const CANCEL_TAKES: Duration = Duration::from_secs(60);
 const LONG_OVER_S: u64 = 7 * 24 * 60 * 60;
 /// The status file is written this often at the most.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
-/// Tasks that still need the engine, or the store.
-const OPEN: [Phase; 4] = [Phase::Accepted, Phase::Fetched, Phase::Running, Phase::Computed];
+/// Tasks that still need the engine, or the store: their folders stay.
+const OPEN: [Phase; 7] = [
+    Phase::Accepted,
+    Phase::Fetched,
+    Phase::Running,
+    Phase::Computed,
+    Phase::Committed,
+    Phase::Closed,
+    Phase::Revealed,
+];
 
 /// A worker that can't go on.
 #[derive(Debug, Error)]
@@ -80,17 +88,21 @@ pub enum WorkerError {
     /// The scheduler turns it away for good.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// It can't look at the chain.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 impl WorkerError {
     /// What to do about it.
-    pub const fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         match self {
             Self::Config(error) => error.class(),
             Self::Folder { .. } | Self::Busy { .. } | Self::NothingShared(_) => Class::Refused,
             Self::Runtime(error) => error.class(),
             Self::Journal(error) => error.class(),
             Self::Session(error) => error.class(),
+            Self::Watch(error) => error.class(),
         }
     }
 
@@ -107,24 +119,26 @@ impl WorkerError {
             Self::NothingShared(error) | Self::Runtime(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::Session(error) => error.hint(),
+            Self::Watch(error) => error.hint(),
         }
     }
 }
 
 /// Runs a worker until `shutdown`, then drains it.
 ///
-/// `key` is the worker's own; `domain` says on which contract its signatures hold. `faults` is for tests.
+/// `key` is the worker's own; `deployment` says on which contract its signatures hold. `faults` is for tests.
 ///
 /// # Errors
 /// [`WorkerError`]: its configuration, folder, engines or journal can't be used, or the scheduler turns it away for good.
 pub async fn run(
     config: Config,
     key: Signer,
-    domain: Domain,
+    deployment: Deployment,
     faults: Faults,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     config.check()?;
+    let (domain, rpc) = (deployment.domain(), node(&config)?);
     let worker = WorkerAddr::new(key.address());
     let pool = AssetId::new(config.pool).expect("the check above lets only pools pass");
     let folder = open_folder(&config.folder)?;
@@ -151,21 +165,42 @@ pub async fn run(
     }
     observe::shares_announced(runtimes.len(), images);
     let board = Arc::new(Board::new(&folder, blank(&config, &standing, images)));
-    let caller = Caller { scheduler: config.scheduler.clone(), pool, domain, key };
+    let caller = Caller { scheduler: config.scheduler.clone(), pool, domain, key: key.clone() };
     let (session, link) = Session::new(caller, journal.clone(), standing.clone(), runtimes.clone(), board.clone());
     let news = session.tasks.clone();
-    let bench = Arc::new(Bench { journal, runtimes, standing, tasks, link });
+    let watch = Watch {
+        journal: journal.clone(),
+        rpc,
+        deployment,
+        key,
+        confirmations: config.confirmations.get(),
+        board: board.clone(),
+        look: session.look.clone(),
+        tell: session.wake.clone(),
+        news: news.clone(),
+    };
+    let bench = Arc::new(Bench { journal, runtimes, standing, tasks, link, look: watch.look.clone() });
     let (at_work, work) = (HashMap::new(), JoinSet::new());
     let floor = Floor { bench, board, news, capacity, drain: config.drain, at_work, work, shown: None, stale: true };
     let stop = CancellationToken::new();
-    let connection = Box::pin(session.keep(stop.clone()));
-    supervise(floor, connection, shutdown, stop).await
+    let (session, watch) = (session.keep(stop.clone()), watch.keep(stop.clone()));
+    let outside = async {
+        // Either ends only by `stop`, or with an error that ends the worker.
+        tokio::try_join!(async { session.await.map_err(WorkerError::from) }, async { Ok(watch.await?) }).map(drop)
+    };
+    supervise(floor, Box::pin(outside), shutdown, stop).await
+}
+
+/// The node that the worker believes. It need not answer yet.
+fn node(config: &Config) -> Result<Rpc, WorkerError> {
+    let endpoint = Endpoint::parse(&config.rpc).expect("the configuration's check has parsed it");
+    Ok(Rpc::new(endpoint).map_err(WatchError::from)?)
 }
 
 /// Keeps the connection and the tasks going; whichever ends first ends the other.
 async fn supervise(
     mut floor: Floor,
-    mut connection: impl Future<Output = Result<(), SessionError>> + Unpin,
+    mut connection: impl Future<Output = Result<(), WorkerError>> + Unpin,
     shutdown: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), WorkerError> {
@@ -185,7 +220,7 @@ async fn supervise(
         }
         Err(ended) => {
             floor.abandon().await?;
-            Ok(ended?)
+            ended
         }
     }
 }
@@ -239,8 +274,12 @@ fn blank(config: &Config, standing: &Standing, images: usize) -> Status {
         earned: Decimal(0),
         refusals: VecDeque::new(),
         draining: false,
+        trouble: None,
     }
 }
+
+/// What an upload uses of what jobs share.
+const NOTHING: Limits = Limits { cpu_millis: 0, memory_bytes: 0, disk_bytes: 0, pids: 0, network: false };
 
 /// A task that is being worked on.
 struct AtWork {
@@ -311,10 +350,17 @@ impl Floor {
     /// Compares what the journal holds with what is being worked on, and closes the gap.
     async fn activate(&mut self, draining: bool) -> Result<(), WorkerError> {
         let open = self.bench.journal.open_tasks().await?;
-        let wanted: HashSet<TaskId> = open.iter().map(|row| row.task).collect();
+        let opened = self.bench.journal.rows(&[Phase::Revealed]).await?;
+        let wanted: HashSet<TaskId> = open.iter().chain(&opened).map(|row| row.task).collect();
         for (task, at_work) in &self.at_work {
             if !wanted.contains(task) {
                 at_work.cancel.cancel();
+            }
+        }
+        self.bench.tidy(&OPEN, |task| self.at_work.contains_key(&task)).await?;
+        for row in opened {
+            if !self.at_work.contains_key(&row.task) {
+                self.start(row, NOTHING);
             }
         }
         for row in &open {
@@ -340,8 +386,7 @@ impl Floor {
     /// The limits of a task, if there is room for it now.
     fn fits(&self, row: &Row) -> Option<Limits> {
         // A job that can't be read is refused by its check, and uses nothing.
-        let nothing = Limits { cpu_millis: 0, memory_bytes: 0, disk_bytes: 0, pids: 0, network: false };
-        let limits = Job::from_bytes(row.assign.job.as_bytes()).map_or(nothing, |job| job.limits);
+        let limits = Job::from_bytes(row.assign.job.as_bytes()).map_or(NOTHING, |job| job.limits);
         if self.at_work.is_empty() {
             return Some(limits);
         }
@@ -359,7 +404,10 @@ impl Floor {
         let (task, cancel, bench) = (row.task, CancellationToken::new(), self.bench.clone());
         self.at_work.insert(task, AtWork { cancel: cancel.clone(), limits });
         self.work.spawn(async move {
-            let ended = bench.advance(&row, &cancel).await;
+            let ended = match row.phase {
+                Phase::Revealed => bench.deliver(&row, &cancel).await,
+                _ => bench.advance(&row, &cancel).await,
+            };
             (task, ended)
         });
     }

@@ -20,13 +20,13 @@ pub(crate) enum Devnet {
 
 /// `berth devnet up`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  berth devnet up\n  berth devnet up --workers 3 --dir /tmp/market")]
+#[command(after_help = "Examples:\n  berth devnet up\n  berth devnet up --workers 1 --dir /tmp/market")]
 pub(crate) struct Up {
     /// Folder of the devnet: keys, databases, logs, profile.toml
     #[arg(long, value_name = "DIR", default_value = ".berth")]
     pub(crate) dir: PathBuf,
     /// How many workers, each bonded by an owner of its own
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) workers: u16,
     /// Seconds between blocks
     #[arg(long, value_name = "SECONDS", default_value_t = 0.25)]

@@ -95,11 +95,11 @@ pub(super) async fn serve(settings: &Settings, args: Serve) -> Result<Report, Fa
 /// `berth worker run`
 pub(super) async fn worker(settings: &Settings, args: WorkerRun) -> Result<Report, Failure> {
     let config = berth_worker::Config::load(&args.config)?;
-    let domain = Deployment::load(settings.deployment()?)?.domain();
+    let deployment = Deployment::load(settings.deployment()?)?;
     let key: Signer = keys::open_file(&config.key, settings.password_file())?;
     let stop = stop_by_signal()?;
     err(&format!("worker {} starts", key.address()));
-    Box::pin(berth_worker::run(config, key, domain, faults(args.faulty), stop)).await?;
+    Box::pin(berth_worker::run(config, key, deployment, faults(args.faulty), stop)).await?;
     Ok(Report::default())
 }
 

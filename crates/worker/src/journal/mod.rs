@@ -4,15 +4,22 @@
 //! Commits are not flushed to the disk one by one (`synchronous = NORMAL`): a killed process loses nothing, a power cut
 //! may lose the last moments, after which the scheduler, told what the worker holds, gives the task again.
 
+mod facts;
 mod phase;
+mod round;
+mod rounds;
 mod row;
 
 use crate::assignment::task_of;
+use alloy::primitives::B256;
 use berth_chain::Class;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, DealId, ResultDigest, TaskId, WorkerAddr, domain::Domain, single::MAX_ENTRIES};
 use berth_wire::worker::{Assign, Mail};
+pub use facts::{Append, Fact, Published, Settlement};
 pub use phase::{KILL_POINTS, Phase, UnknownPhase};
+pub use round::{Hidden, Opened, Seed, Shown};
+pub(crate) use rounds::{chain_of, own};
 pub use row::{Computed, Row, Totals};
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -49,6 +56,15 @@ pub enum JournalError {
         /// What is wrong.
         #[source]
         source: sqlx::migrate::MigrateError,
+    },
+    /// The outbox's tables in it can't be brought up to date.
+    #[error("the journal {path} can't hold the worker's transactions")]
+    Outbox {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: berth_chain::StoreError,
     },
     /// It belongs to another worker, pool, contract or chain.
     #[error("the journal {path} belongs to {found}, not to {wanted}")]
@@ -88,7 +104,7 @@ impl JournalError {
             Self::Foreign { .. } => Class::Refused,
             Self::Statement(_) | Self::Gap { .. } => Class::Retry,
             // What this worker once wrote is not what it finds.
-            Self::Open { .. } | Self::Migrate { .. } | Self::Corrupt { .. } => Class::Bug,
+            Self::Open { .. } | Self::Migrate { .. } | Self::Outbox { .. } | Self::Corrupt { .. } => Class::Bug,
         }
     }
 
@@ -96,7 +112,7 @@ impl JournalError {
     pub fn hint(&self) -> String {
         match self {
             Self::Open { .. } => "check that the worker's folder is writable and holds a worker's journal".to_owned(),
-            Self::Migrate { .. } | Self::Corrupt { .. } => {
+            Self::Migrate { .. } | Self::Outbox { .. } | Self::Corrupt { .. } => {
                 "it may be another program's or a later Berth's: give another `folder` in worker.toml".to_owned()
             }
             Self::Foreign { .. } => "give each worker a `folder` of its own in worker.toml".to_owned(),
@@ -123,6 +139,10 @@ pub enum Received {
     Stopped(TaskId),
     /// Paid.
     Settled(TaskId),
+    /// A round, or a chain, to be checked and opened.
+    Shown(B256),
+    /// A task whose hidden answer is another one now.
+    Agreed(TaskId),
 }
 
 /// Whose journal it is.
@@ -141,6 +161,7 @@ pub struct Identity {
 pub struct Journal {
     pool: SqlitePool,
     faults: Faults,
+    worker: WorkerAddr,
 }
 
 impl Journal {
@@ -161,7 +182,8 @@ impl Journal {
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(open)?;
         let migrate = |source| JournalError::Migrate { path: path.to_owned(), source };
         sqlx::migrate!("./migrations").run(&pool).await.map_err(migrate)?;
-        let journal = Self { pool, faults };
+        berth_chain::migrate(&pool).await.map_err(|source| JournalError::Outbox { path: path.to_owned(), source })?;
+        let journal = Self { pool, faults, worker: identity.worker };
         journal.claim(path, identity).await?;
         Ok(journal)
     }
@@ -203,11 +225,14 @@ impl Journal {
     /// [`JournalError::Gap`] if mail is missing before it; [`JournalError::Statement`].
     pub async fn receive(&self, seq: u64, mail: &Mail) -> Result<Received, JournalError> {
         let phase = match mail {
-            Mail::Assign(_) => Phase::Accepted,
-            Mail::Settled { .. } => Phase::Settled,
-            Mail::Cancel { .. } | Mail::Ended { .. } => Phase::Ended,
+            Mail::Assign(_) => Some(Phase::Accepted),
+            Mail::Settled { .. } => Some(Phase::Settled),
+            Mail::Cancel { .. } | Mail::Ended { .. } => Some(Phase::Ended),
+            Mail::Agree { .. } => Some(Phase::Committed),
+            // Nothing moves before it is checked.
+            Mail::Closed(_) | Mail::Appended(_) => None,
         };
-        let [before, after] = phase.kill_points();
+        let [before, after] = phase.map_or(["", ""], Phase::kill_points);
         self.faults.reach(before);
         let mut tx = self.pool.begin().await?;
         let (last,): (i64,) = sqlx::query_as("SELECT last_seq FROM identity").fetch_one(&mut *tx).await?;
@@ -219,7 +244,7 @@ impl Journal {
             return Err(JournalError::Gap { last, got: seq });
         }
         sqlx::query("UPDATE identity SET last_seq = $1").bind(signed(seq)).execute(&mut *tx).await?;
-        let received = apply(&mut tx, mail).await?;
+        let received = apply(&mut tx, self.worker, mail).await?;
         tx.commit().await?;
         self.faults.reach(after);
         Ok(received)
@@ -359,6 +384,19 @@ impl Journal {
         row::list(&self.pool, phases).await
     }
 
+    /// A task, unless it is over or unknown.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn row(&self, task: TaskId) -> Result<Option<Row>, JournalError> {
+        row::find(&self.pool, task).await
+    }
+
+    /// The database, for the outbox's tables.
+    pub(crate) const fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// The tasks of these phases, in the order in which they came.
     ///
     /// # Errors
@@ -395,7 +433,7 @@ impl Journal {
     }
 }
 
-async fn apply(tx: &mut Transaction<'_, Sqlite>, mail: &Mail) -> Result<Received, JournalError> {
+async fn apply(tx: &mut Transaction<'_, Sqlite>, worker: WorkerAddr, mail: &Mail) -> Result<Received, JournalError> {
     match mail {
         Mail::Assign(assign) => assigned(tx, assign).await,
         Mail::Cancel { task, reason } => {
@@ -420,7 +458,8 @@ async fn apply(tx: &mut Transaction<'_, Sqlite>, mail: &Mail) -> Result<Received
                 return Ok(Received::Nothing);
             }
             sqlx::query(
-                "UPDATE tasks SET digest = $2, earned = $3, tx = $4, assign = '', manifest = NULL WHERE task = $1",
+                "UPDATE tasks SET digest = $2, earned = $3, tx = $4, manifest = NULL, \
+                 assign = CASE watched WHEN 1 THEN assign ELSE '' END WHERE task = $1",
             )
             .bind(task.to_string())
             .bind(digest.to_string())
@@ -430,6 +469,9 @@ async fn apply(tx: &mut Transaction<'_, Sqlite>, mail: &Mail) -> Result<Received
             .await?;
             Ok(Received::Settled(task))
         }
+        Mail::Closed(closed) => rounds::shown(tx, closed.root, mail).await,
+        Mail::Appended(appended) => rounds::shown(tx, rounds::chain_of(&appended.pairs), mail).await,
+        Mail::Agree { task, digest } => rounds::agreed(tx, worker, TaskId::new(*task), *digest).await,
     }
 }
 
@@ -444,7 +486,9 @@ async fn assigned(tx: &mut Transaction<'_, Sqlite>, assign: &Assign) -> Result<R
             row::insert(tx, task, assign).await?;
             Ok(Received::Assigned(task))
         }
-        Some(Phase::Uploaded | Phase::Reported) => Ok(Received::Known(task)),
+        Some(
+            Phase::Uploaded | Phase::Reported | Phase::Committed | Phase::Closed | Phase::Revealed | Phase::Delivered,
+        ) => Ok(Received::Known(task)),
         Some(Phase::Accepted | Phase::Fetched | Phase::Running | Phase::Computed) => Ok(Received::Assigned(task)),
         Some(Phase::Settled) => Ok(Received::Nothing),
     }
@@ -454,11 +498,15 @@ async fn ended(tx: &mut Transaction<'_, Sqlite>, task: TaskId, reason: &str) -> 
     if !row::enter(tx, task, Phase::Ended).await? {
         return Ok(Received::Nothing);
     }
-    sqlx::query("UPDATE tasks SET reason = $2, decline = NULL, assign = '', manifest = NULL WHERE task = $1")
-        .bind(task.to_string())
-        .bind(reason)
-        .execute(&mut **tx)
-        .await?;
+    // What the chain may still owe, it owes by the terms.
+    sqlx::query(
+        "UPDATE tasks SET reason = $2, decline = NULL, manifest = NULL, \
+         assign = CASE watched WHEN 1 THEN assign ELSE '' END WHERE task = $1",
+    )
+    .bind(task.to_string())
+    .bind(reason)
+    .execute(&mut **tx)
+    .await?;
     Ok(Received::Stopped(task))
 }
 

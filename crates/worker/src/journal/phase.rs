@@ -9,10 +9,16 @@
 //! | Accepted, Fetched, Running | failed | Computed |
 //! | Computed | result is in the pool's store | Uploaded |
 //! | Uploaded, Reported | told to the scheduler | Reported |
+//! | Computed, Closed | (replicated) hidden answer is here | Committed |
+//! | Committed, Closed | its leaf in a closed round holds that answer | Closed |
+//! | Committed, Closed | the chain has the round, deep enough: opened for good | Revealed |
+//! | Revealed | result is in the pool's store | Delivered |
 //! | any but Settled | the chain paid | Settled |
 //! | any but Settled, Ended | declined, cancelled, ended without pay | Ended |
 //!
-//! Uploaded and Reported results stand in the list that the worker signs until they are settled or ended.
+//! Uploaded and Reported results stand in the list that the worker signs until they are settled or ended. A replicated
+//! task goes by Committed, Closed, Revealed and Delivered instead, and nothing but the hidden answer leaves the worker
+//! before Revealed.
 
 use core::{fmt, str::FromStr};
 
@@ -31,6 +37,14 @@ pub enum Phase {
     Uploaded,
     /// The scheduler was told.
     Reported,
+    /// Its hidden answer is here, to be told until a round closes it.
+    Committed,
+    /// A round holds the answer; the chain is to confirm it.
+    Closed,
+    /// The round is opened: anybody may know the answer.
+    Revealed,
+    /// The pool's store has what was revealed.
+    Delivered,
     /// Paid.
     Settled,
     /// Over without pay.
@@ -39,13 +53,17 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a task's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Fetched,
         Self::Running,
         Self::Computed,
         Self::Uploaded,
         Self::Reported,
+        Self::Committed,
+        Self::Closed,
+        Self::Revealed,
+        Self::Delivered,
         Self::Settled,
         Self::Ended,
     ];
@@ -59,6 +77,10 @@ impl Phase {
             Self::Computed => "computed",
             Self::Uploaded => "uploaded",
             Self::Reported => "reported",
+            Self::Committed => "committed",
+            Self::Closed => "closed",
+            Self::Revealed => "revealed",
+            Self::Delivered => "delivered",
             Self::Settled => "settled",
             Self::Ended => "ended",
         }
@@ -73,6 +95,10 @@ impl Phase {
             Self::Computed => ["computed:before", "computed:after"],
             Self::Uploaded => ["uploaded:before", "uploaded:after"],
             Self::Reported => ["reported:before", "reported:after"],
+            Self::Committed => ["committed:before", "committed:after"],
+            Self::Closed => ["closed:before", "closed:after"],
+            Self::Revealed => ["revealed:before", "revealed:after"],
+            Self::Delivered => ["delivered:before", "delivered:after"],
             Self::Settled => ["settled:before", "settled:after"],
             Self::Ended => ["ended:before", "ended:after"],
         }
@@ -92,6 +118,10 @@ impl Phase {
             Self::Computed => matches!(from, Self::Accepted | Self::Fetched | Self::Running),
             Self::Uploaded => matches!(from, Self::Computed),
             Self::Reported => matches!(from, Self::Uploaded | Self::Reported),
+            Self::Committed => matches!(from, Self::Computed | Self::Committed | Self::Closed),
+            Self::Closed => matches!(from, Self::Committed | Self::Closed),
+            Self::Revealed => matches!(from, Self::Committed | Self::Closed),
+            Self::Delivered => matches!(from, Self::Revealed),
             Self::Settled => !matches!(from, Self::Settled),
             Self::Ended => !matches!(from, Self::Settled | Self::Ended),
         }
@@ -142,7 +172,7 @@ mod tests {
                 assert!(KILL_POINTS.contains(&format!("{phase}:{moment}").as_str()), "{phase}:{moment}");
             }
         }
-        assert_eq!(KILL_POINTS.len(), 16);
+        assert_eq!(KILL_POINTS.len(), 24);
     }
 
     #[test]
@@ -153,7 +183,11 @@ mod tests {
             .collect();
         for (from, to) in &allowed {
             assert!(
-                from <= to || (*from, *to) == (Phase::Ended, Phase::Accepted) || *to == Phase::Settled,
+                from <= to
+                    || (*from, *to) == (Phase::Ended, Phase::Accepted)
+                    // A round that is not opened after all.
+                    || (*from, *to) == (Phase::Closed, Phase::Committed)
+                    || *to == Phase::Settled,
                 "{from} {to}"
             );
         }

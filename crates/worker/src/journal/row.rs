@@ -2,6 +2,7 @@
 
 use super::{JournalError, Phase, signed, unsigned};
 use crate::clock::now_ms;
+use alloy::primitives::B256;
 use berth_protocol::{Amount, DealId, ResultDigest, TaskId};
 use berth_wire::{manifest::Content, units::Sha256, worker::Assign};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
@@ -21,6 +22,10 @@ pub struct Row {
     pub computed: Option<Computed>,
     /// When it came to stand there, in milliseconds since 1970.
     pub changed_ms: u64,
+    /// The round, or chain, that holds this worker's pair.
+    pub root: Option<B256>,
+    /// What that pair opened to.
+    pub answer: Option<ResultDigest>,
 }
 
 /// A result.
@@ -53,7 +58,7 @@ pub struct Totals {
     pub earned: u128,
 }
 
-fn corrupt(task: &str, what: &impl core::fmt::Display) -> JournalError {
+pub(super) fn corrupt(task: &str, what: &impl core::fmt::Display) -> JournalError {
     JournalError::Corrupt { task: task.to_owned(), what: what.to_string() }
 }
 
@@ -135,6 +140,20 @@ pub(super) async fn list(pool: &SqlitePool, phases: &[Phase]) -> Result<Vec<Row>
     query.build().fetch_all(pool).await?.iter().map(read).collect()
 }
 
+pub(super) async fn find(pool: &SqlitePool, task: TaskId) -> Result<Option<Row>, JournalError> {
+    let found = sqlx::query("SELECT * FROM tasks WHERE task = $1 AND assign <> ''")
+        .bind(task.to_string())
+        .fetch_optional(pool)
+        .await?;
+    found.as_ref().map(read).transpose()
+}
+
+/// Tasks for which the chain may still owe something.
+pub(super) async fn watched(pool: &SqlitePool) -> Result<Vec<Row>, JournalError> {
+    let rows = sqlx::query("SELECT * FROM tasks WHERE watched = 1 ORDER BY rowid").fetch_all(pool).await?;
+    rows.iter().map(read).collect()
+}
+
 pub(super) async fn tasks(pool: &SqlitePool, phases: &[Phase]) -> Result<Vec<TaskId>, JournalError> {
     let mut query = standing(QueryBuilder::new("SELECT task FROM tasks"), phases);
     let rows: Vec<(String,)> = query.build_query_as().fetch_all(pool).await?;
@@ -163,6 +182,7 @@ fn read(row: &SqliteRow) -> Result<Row, JournalError> {
         let sha256: Sha256 = name.parse().map_err(|error| wrong(&error))?;
         Ok(Some(Content { sha256, size: unsigned(size) }))
     };
+    let parsed = |column: &str| row.try_get::<Option<String>, _>(column);
     let computed = match digest {
         Some(digest) => Some(Computed {
             digest: digest.parse().map_err(|error| wrong(&error))?,
@@ -181,6 +201,8 @@ fn read(row: &SqliteRow) -> Result<Row, JournalError> {
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
         computed,
         changed_ms: unsigned(row.try_get("changed_ms")?),
+        root: parsed("root")?.map(|text| text.parse()).transpose().map_err(|error| wrong(&error))?,
+        answer: parsed("answer")?.map(|text| text.parse()).transpose().map_err(|error| wrong(&error))?,
     })
 }
 
@@ -226,7 +248,23 @@ pub(super) async fn totals(pool: &SqlitePool) -> Result<Totals, JournalError> {
     Ok(Totals {
         settled: count(&[Phase::Settled]),
         ended: count(&[Phase::Ended]),
-        unsettled: count(&[Phase::Uploaded, Phase::Reported]),
+        unsettled: count(&[
+            Phase::Uploaded,
+            Phase::Reported,
+            Phase::Committed,
+            Phase::Closed,
+            Phase::Revealed,
+            Phase::Delivered,
+        ]),
         earned: Amount::new(sum).units(),
     })
+}
+
+/// Whether more than one worker answers a task.
+pub(super) async fn is_replicated(tx: &mut Transaction<'_, Sqlite>, task: TaskId) -> Result<bool, JournalError> {
+    let text = task.to_string();
+    let (assign,): (String,) =
+        sqlx::query_as("SELECT assign FROM tasks WHERE task = $1").bind(&text).fetch_one(&mut **tx).await?;
+    let assign: Assign = serde_json::from_str(&assign).map_err(|error| corrupt(&text, &error))?;
+    Ok(assign.terms.trust > 1)
 }

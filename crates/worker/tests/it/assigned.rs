@@ -93,8 +93,6 @@ fn what_this_machine_can_not_do_is_left_to_another() {
     assert_eq!(code(|job| job.limits.memory_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.disk_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.network = true), DeclineCode::Policy);
-    let replicated = letter(0, |terms, _, _| terms.trust = 2);
-    assert_eq!(declined(&replicated, &standing()).0, DeclineCode::Policy);
     let callback = letter(0, |terms, _, _| terms.callback = Address::repeat_byte(1));
     assert_eq!(declined(&callback, &standing()).0, DeclineCode::Policy);
     let engineless = Standing { runtimes: vec![], ..standing() };

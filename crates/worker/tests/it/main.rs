@@ -8,4 +8,5 @@ mod journals;
 mod letters;
 mod outputs;
 mod restart;
+mod rounds;
 mod support;

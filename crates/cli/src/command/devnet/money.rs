@@ -35,8 +35,12 @@ const CHAIN_ID: u64 = 31_337;
 const COINS: u64 = 1_000;
 /// What everybody pays into the market, in tokens; as much again stays in the wallet.
 const TOKENS: u128 = 10_000;
-/// What a worker has bonded, and needs, in tokens.
+/// What a worker stakes on a task, in tokens.
 const WORKER_STAKE: u128 = 5;
+/// What stands behind a worker, in tokens: enough for forty tasks that wait for their settlement at once.
+const BOND: u128 = 40 * WORKER_STAKE;
+/// The most trust that the pool gives: what five fresh workers that agree come to.
+const MAX_TRUST: u32 = 32;
 /// Tasks that the pool runs at one time, per worker.
 const PARALLEL_PER_WORKER: u32 = 2;
 /// A tenth goes to the pool's owner.
@@ -95,9 +99,9 @@ impl People {
         named
     }
 
-    /// Those who send transactions.
+    /// Those who send transactions. A worker does where its operator is silent.
     fn senders(&self) -> impl Iterator<Item = &Signer> {
-        [&self.requester, &self.owner, &self.operator].into_iter().chain(&self.owners)
+        [&self.requester, &self.owner, &self.operator].into_iter().chain(&self.owners).chain(&self.workers)
     }
 
     /// Those who have an account in the market.
@@ -151,7 +155,7 @@ pub(super) async fn found(dir: &Path, args: &Up, rpc: &Rpc) -> Result<Founded, F
             let worker = &people.workers[at];
             let word = Enlistment { pool: pool.get(), owner: payer.address() };
             let word = worker.sign(&chain.domain(), &word);
-            let calldata = call::bond(pool, WorkerAddr::new(worker.address()), tokens(WORKER_STAKE), word);
+            let calldata = call::bond(pool, WorkerAddr::new(worker.address()), tokens(BOND), word);
             calls.push(Call { to: deployment.berth, calldata, note: "bond" });
         }
         chain.send(payer, calls).await
@@ -201,7 +205,7 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
         operatorShareBps: OPERATOR_SHARE_BPS,
         minDuration: BOUNDS.0,
         maxDuration: BOUNDS.1,
-        maxTrust: 1,
+        maxTrust: MAX_TRUST,
         appRule: B256::ZERO,
         datasetRule: B256::ZERO,
         requesterRule: B256::ZERO,

@@ -153,7 +153,7 @@ pub(super) fn configure(dir: &Path, market: &Founded, state: &State) -> Result<(
             &json!({
                 "scheduler": state.scheduler, "pool": market.pool.to_string(),
                 "key": format!("keys/worker-{number}.json"), "folder": format!("data/worker-{number}"),
-                "drain": "5s",
+                "rpc": state.rpc, "confirmations": 1, "drain": "5s",
                 "capacity": { "slots": 2, "cpu_millis": 2_000, "memory": "1 GiB", "disk": "2 GiB" },
                 "docker": { "images": "all", "network": true },
             }),
