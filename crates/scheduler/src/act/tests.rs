@@ -47,6 +47,10 @@ const POLICY: Policy = Policy {
     silence: Duration::from_secs(6),
     job_wait_s: 60,
     unable_wait_s: 20,
+    round_size: 3,
+    round_wait: Duration::from_secs(5),
+    confirmations: 1,
+    reveal_wait: Duration::from_secs(10),
 };
 
 /// A scheduler's hands and eyes, one deal that can be worked on, and two bonded workers that are connected. Its outbox

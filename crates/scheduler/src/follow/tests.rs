@@ -88,7 +88,7 @@ async fn change(db: &Database, terms: &DealTerms, index: u32, event: Change) {
     if let Change::Assign(to) = event {
         let mail = Mail::Cancel { task: row.id.get(), reason: "stands for an assignment".to_owned() };
         let seq = store::mail::put(&mut tx, to, &mail).await.expect("works");
-        store::attempt::begin(&mut tx, row.id, to, seq).await.expect("works");
+        store::attempt::begin(&mut tx, row.id, to, seq, Timestamp::new(1)).await.expect("works");
     }
     let entry = Entry::at(samples::stamp(START));
     assert!(store::task::apply(&mut tx, &row, event, entry).await.expect("works").is_some(), "{event:?}");

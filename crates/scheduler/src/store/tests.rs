@@ -200,7 +200,7 @@ async fn a_deal_is_taken_once_and_goes_with_all_that_hangs_on_it() {
     let stored = deal::get(&mut tx, deal.id).await.expect("reads").expect("is there");
     assert_eq!(stored, deal::Deal { opened: true, seq: 2, ..deal.clone() });
 
-    attempt::begin(&mut tx, id, worker, 1).await.expect("works");
+    attempt::begin(&mut tx, id, worker, 1, Timestamp::new(1)).await.expect("works");
     let checked = report::Report {
         worker,
         digest: samples::digest(1),
@@ -230,12 +230,12 @@ async fn tries_are_counted_in_turn_and_known_as_received_once_acknowledged() {
     let (id, first, second) = (deal.id.task(0), samples::worker(1), samples::worker(2));
     let letter = Mail::Cancel { task: B256::ZERO, reason: String::new() };
     let seq = mail::put(&mut tx, first, &letter).await.expect("works");
-    attempt::begin(&mut tx, id, first, seq).await.expect("works");
+    attempt::begin(&mut tx, id, first, seq, Timestamp::new(1)).await.expect("works");
     assert!(!attempt::going(&mut tx).await.expect("reads")[0].received);
     mail::ack(&mut tx, first, seq).await.expect("works");
     assert!(attempt::going(&mut tx).await.expect("reads")[0].received);
     attempt::end(&mut tx, id, first, attempt::Outcome::Declined, Some("no-room")).await.expect("works");
-    attempt::begin(&mut tx, id, second, 1).await.expect("works");
+    attempt::begin(&mut tx, id, second, 1, Timestamp::new(1)).await.expect("works");
     attempt::end(&mut tx, id, first, attempt::Outcome::Lost, None).await.expect("an ended try stays as it is");
     let tries = attempt::of_task(&mut tx, id).await.expect("reads");
     let outcomes: Vec<_> = tries.iter().map(|attempt| (attempt.worker, attempt.outcome)).collect();
@@ -282,7 +282,12 @@ async fn waiting(tx: &mut Transaction<'static, Sqlite>, worker: WorkerAddr, afte
     let letters = mail::after(tx, worker, after, 100).await.expect("reads");
     let number = |mail: &Mail| match mail {
         Mail::Ended { task, .. } => task[0],
-        Mail::Assign(_) | Mail::Cancel { .. } | Mail::Settled { .. } => 0,
+        Mail::Assign(_)
+        | Mail::Cancel { .. }
+        | Mail::Settled { .. }
+        | Mail::Closed(_)
+        | Mail::Appended(_)
+        | Mail::Agree { .. } => 0,
     };
     letters.iter().map(|(seq, mail)| (*seq, number(mail))).collect()
 }
@@ -315,7 +320,9 @@ async fn where_database_and_journal_disagree_the_letters_follow_the_journal_with
     for n in 1..=3 {
         let seq = mail::put(&mut tx, worker, &letter(n)).await.expect("works");
         if n < 3 {
-            attempt::begin(&mut tx, deal.id.task(u32::from(n) - 1), worker, seq).await.expect("works");
+            attempt::begin(&mut tx, deal.id.task(u32::from(n) - 1), worker, seq, Timestamp::new(1))
+                .await
+                .expect("works");
         }
     }
     mail::ack(&mut tx, worker, 1).await.expect("works");

@@ -83,6 +83,7 @@ impl Journal {
             }
             Mail::Cancel { task, .. } => drop(self.held.remove(&task)),
             Mail::Ended { task, .. } => self.forget(task),
+            Mail::Closed(_) | Mail::Appended(_) | Mail::Agree { .. } => eyre::bail!("a round for a lone worker"),
         }
         Ok(())
     }

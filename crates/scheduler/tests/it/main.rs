@@ -5,5 +5,6 @@ mod access;
 mod crash;
 mod paid;
 mod reorg;
+mod replicated;
 mod start;
 mod support;

@@ -121,10 +121,32 @@ impl Market {
     }
 
     pub(crate) async fn send(&self, calls: Vec<(Address, Bytes)>) -> eyre::Result<Vec<Mined>> {
+        self.send_by(&self.own, calls).await
+    }
+
+    pub(crate) async fn send_by(&self, signer: &Signer, calls: Vec<(Address, Bytes)>) -> eyre::Result<Vec<Mined>> {
         let key = |i: usize| Key::new(format!("{i}"));
-        let intent = |(i, (to, data))| Intent::call(key(i), self.own.address(), to, data, "");
+        let intent = |(i, (to, data))| Intent::call(key(i), signer.address(), to, data, "");
         let intents: Vec<Intent> = calls.into_iter().enumerate().map(intent).collect();
-        Ok(send_all(&self.rpc, &self.own, &self.send, &intents).await?)
+        Ok(send_all(&self.rpc, signer, &self.send, &intents).await?)
+    }
+
+    /// A worker key that an owner of its own has bonded with `amount`.
+    pub(crate) async fn owned(&self, amount: u128) -> eyre::Result<Signer> {
+        let (owner, worker) = (Signer::random(), Signer::random());
+        self.rpc.provider().anvil_set_balance(owner.address(), U256::from(10).pow(U256::from(20))).await?;
+        let enlistment = Enlistment { pool: self.pool().get(), owner: owner.address() };
+        let enlistment = worker.sign(&self.deployment.domain(), &enlistment);
+        let (address, amount) = (WorkerAddr::new(worker.address()), Amount::new(amount));
+        let Deployment { token, berth, .. } = self.deployment;
+        let calls = vec![
+            (token, call::mint(owner.address(), amount)),
+            (token, call::approve(berth, amount)),
+            (berth, call::deposit(amount)),
+            (berth, call::bond(self.pool(), address, amount, enlistment)),
+        ];
+        self.send_by(&owner, calls).await?;
+        Ok(worker)
     }
 
     pub(crate) fn pool(&self) -> AssetId {
@@ -146,7 +168,7 @@ impl Market {
         Ok(worker)
     }
 
-    fn orders(&self, job: &Job, volume: u32, beneficiary: Address) -> Orders {
+    fn orders(&self, job: &Job, volume: u32, beneficiary: Address, trust: u32) -> Orders {
         let (app, pool, own) = (self.app().get(), self.pool().get(), self.own.address());
         let (any, expiry) = (B256::ZERO, u64::MAX);
         let salt = B256::from(U256::from(self.salt.fetch_add(1, Ordering::Relaxed)));
@@ -187,7 +209,7 @@ impl Market {
                 operatorShareBps: 1_000,
                 minDuration: 10,
                 maxDuration: 600,
-                maxTrust: 1,
+                maxTrust: 100,
                 appRule: any,
                 datasetRule: any,
                 requesterRule: any,
@@ -210,7 +232,7 @@ impl Market {
                 volume,
                 tag: any,
                 duration: DURATION,
-                trust: 1,
+                trust,
                 expiry,
                 epoch: 0,
                 salt,
@@ -220,7 +242,18 @@ impl Market {
 
     /// Matches a deal of `volume` tasks of this job; gives its terms.
     pub(crate) async fn matched(&self, job: &Job, volume: u32, beneficiary: Address) -> eyre::Result<DealTerms> {
-        let orders = self.orders(job, volume, beneficiary);
+        self.trusted(job, volume, beneficiary, 1).await
+    }
+
+    /// The same, with so much trust.
+    pub(crate) async fn trusted(
+        &self,
+        job: &Job,
+        volume: u32,
+        beneficiary: Address,
+        trust: u32,
+    ) -> eyre::Result<DealTerms> {
+        let orders = self.orders(job, volume, beneficiary, trust);
         let domain = self.deployment.domain();
         let signatures = Signatures {
             app: self.own.sign(&domain, &orders.app),
@@ -249,7 +282,7 @@ impl Market {
             operatorShareBps: 1_000,
             parallel: 4,
             duration: request.duration,
-            trust: 1,
+            trust,
             first: 0,
             size: volume,
             start: header.block.timestamp.seconds(),
@@ -291,6 +324,10 @@ impl Market {
             reconnect_grace: Duration::from_millis(500),
             job_wait: Duration::from_secs(600),
             unable_wait: Duration::from_secs(30),
+            round_size: 100,
+            round_wait: Duration::ZERO,
+            confirmations: NonZeroU64::MIN,
+            reveal_wait: Duration::from_secs(2),
             finality_depth: NonZeroU64::new(64).expect("not zero"),
             poll: Duration::from_millis(50),
             max_blob_bytes: 1 << 20,
@@ -423,7 +460,7 @@ impl Service {
 /// A worker's side of a connection, one message at a time.
 pub(crate) struct ScriptedWorker {
     pub(crate) key: Signer,
-    market: berth_protocol::domain::Domain,
+    pub(crate) market: berth_protocol::domain::Domain,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// With the worker's session.
     pub(crate) client: SchedulerClient,

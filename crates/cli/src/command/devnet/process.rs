@@ -144,6 +144,7 @@ pub(super) fn configure(dir: &Path, market: &Founded, state: &State) -> Result<(
         &json!({
             "listen": listen(&state.scheduler), "database": "data/scheduler.db", "store": "data/store", "rpc": state.rpc,
             "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "20s",
+            "round_wait": "0s", "confirmations": 1, "reveal_wait": "1s",
         }),
     )?;
     for number in 1..=market.workers {
