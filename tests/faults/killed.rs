@@ -143,7 +143,7 @@ impl Killed<'_> {
             for task in &view.tasks {
                 let (ending, _) = deal.endings.get(&task.index).wrap_err("a task that did not end")?;
                 let wanted = match ending {
-                    Ending::Settled { .. } => TaskPhase::Settled,
+                    Ending::Settled { .. } | Ending::Agreed { .. } => TaskPhase::Settled,
                     Ending::Declined => TaskPhase::Declined,
                     Ending::Claimed => TaskPhase::Claimed,
                 };
