@@ -48,6 +48,7 @@ const fn road_of_worker(phase: WorkerPhase) -> Road {
         | WorkerPhase::Uploaded
         | WorkerPhase::Reported
         | WorkerPhase::Settled => Road::Done,
+        WorkerPhase::Committed | WorkerPhase::Closed | WorkerPhase::Revealed | WorkerPhase::Delivered => Road::Agreed,
         WorkerPhase::Ended => Road::Moved,
     }
 }
@@ -67,10 +68,13 @@ fn points<P: core::fmt::Display + Copy>(
     Ok(wanted)
 }
 
-/// Kills the scheduler at every point that is reached by one of these roads.
-async fn kill_scheduler(roads: &[Road]) -> eyre::Result<()> {
+/// As many workers as trust 5 needs: each of them has part in every task.
+const AGREEING: u16 = 3;
+
+/// Kills the scheduler of so many workers at every point that is reached by one of these roads.
+async fn kill_scheduler(roads: &[Road], workers: u16) -> eyre::Result<()> {
     let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
-    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), 1, SCHEDULER).await
+    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), workers, SCHEDULER).await
 }
 
 /// The same of a worker, among so many.
@@ -92,12 +96,22 @@ async fn kill_at(points: impl Iterator<Item = &(String, Road)>, workers: u16, se
 
 #[tokio::test]
 async fn a_scheduler_killed_on_the_way_to_a_settlement_settles_each_task_once() -> eyre::Result<()> {
-    kill_scheduler(&[Road::Done]).await
+    kill_scheduler(&[Road::Done], 1).await
 }
 
 #[tokio::test]
 async fn a_scheduler_killed_on_the_way_to_a_refund_refunds_each_task_once() -> eyre::Result<()> {
-    kill_scheduler(&[Road::Declined, Road::Claimed]).await
+    kill_scheduler(&[Road::Declined, Road::Claimed], 1).await
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_on_the_way_to_an_agreement_settles_each_task_once() -> eyre::Result<()> {
+    kill_scheduler(&[Road::Agreed], AGREEING).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_hides_or_opens_its_answer_is_paid_for_it_once() -> eyre::Result<()> {
+    kill_worker(&[Road::Agreed], AGREEING).await
 }
 
 #[tokio::test]
