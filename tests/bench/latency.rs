@@ -7,6 +7,7 @@ use berth_tests::{
     world::{World, within},
 };
 use eyre::ensure;
+use futures_util::future::try_join_all;
 use serde_json::{Map, json};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -16,18 +17,37 @@ const PAIRS: usize = 24;
 /// What the job says, so that its result can be checked each time.
 const WORD: &str = "ahoy";
 
+/// What is asked for, and how many workers then answer.
+struct Ask {
+    op: &'static str,
+    workers: u16,
+    options: &'static [&'static str],
+}
+
+const ASKS: [Ask; 2] = [
+    Ask { op: "overhead_1_worker_s", workers: 1, options: &[] },
+    Ask { op: "overhead_3_workers_s", workers: 3, options: &["--trust", "5"] },
+];
+
 /// Measures and prints it.
 pub(crate) async fn measure() -> eyre::Result<()> {
-    within(1, async |world: &mut World| {
+    for ask in &ASKS {
+        measure_one(ask).await?;
+    }
+    Ok(())
+}
+
+async fn measure_one(ask: &Ask) -> eyre::Result<()> {
+    within(ask.workers, async |world: &mut World| {
         let mut pairs = Vec::new();
         for pair in 0..=PAIRS {
             // Each comes first in every other pair.
             let (paid, plain) = if pair % 2 == 0 {
-                let paid = paid(world).await?;
-                (paid, plain(world).await?)
+                let paid = paid(world, ask).await?;
+                (paid, plain_at_once(world, ask).await?)
             } else {
-                let plain = plain(world).await?;
-                (paid(world).await?, plain)
+                let plain = plain_at_once(world, ask).await?;
+                (paid(world, ask).await?, plain)
             };
             if pair > 0 {
                 pairs.push((paid, plain));
@@ -41,14 +61,14 @@ pub(crate) async fn measure() -> eyre::Result<()> {
             ("load".to_owned(), json!(load()?)),
         ]);
         let value = json!(median(overheads));
-        Figure { bench: "latency", op: "overhead_1_worker_s", value, unit: "s", beside }.print()
+        Figure { bench: "latency", op: ask.op, value, unit: "s", beside }.print()
     })
     .await
 }
 
 /// From the command to the verified receipt.
-async fn paid(world: &World) -> eyre::Result<Duration> {
-    let call = world.run(&[], &format!("echo {WORD}"))?;
+async fn paid(world: &World, ask: &Ask) -> eyre::Result<Duration> {
+    let call = world.run(ask.options, &format!("echo {WORD}"))?;
     let began = Instant::now();
     let outcome = call.must().await?;
     let took = began.elapsed();
@@ -56,8 +76,15 @@ async fn paid(world: &World) -> eyre::Result<Duration> {
     Ok(took)
 }
 
+/// As many containers at once as workers answer: until the last has ended.
+async fn plain_at_once(world: &World, ask: &Ask) -> eyre::Result<Duration> {
+    let began = Instant::now();
+    try_join_all((0..ask.workers).map(|_| plain(world))).await?;
+    Ok(began.elapsed())
+}
+
 /// The same container, confined as a worker confines it, by Docker's own client.
-async fn plain(world: &World) -> eyre::Result<Duration> {
+async fn plain(world: &World) -> eyre::Result<()> {
     let (inputs, outputs) = (world.folder().join("plain-in"), world.folder().join("plain-out"));
     for folder in [&inputs, &outputs] {
         std::fs::create_dir_all(folder)?;
@@ -83,11 +110,9 @@ async fn plain(world: &World) -> eyre::Result<Duration> {
     command.args(["--tmpfs", "/iexec:size=64m,mode=0700,uid=65534,gid=65534,nosuid,nodev,exec", "-w", "/iexec"]);
     command.args(["--log-driver", "local", "-v", &mounts[0], "-v", &mounts[1]]);
     command.args([IMAGE, "sh", "-c", &format!("echo {WORD}")]);
-    let began = Instant::now();
     let output = command.output().await?;
-    let took = began.elapsed();
     ensure!(output.stdout == format!("{WORD}\n").as_bytes(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(took)
+    Ok(())
 }
 
 /// To the millisecond.
