@@ -315,13 +315,16 @@ pub(crate) struct Pool {
 
 impl Pool {
     async fn open(workers: usize) -> eyre::Result<Self> {
+        Self::with(workers, |config| config).await
+    }
+
+    async fn with(workers: usize, change: impl FnOnce(Config) -> Config) -> eyre::Result<Self> {
         let market = Market::open().await?;
         let mut keys = Vec::new();
         for _ in 0..workers {
             keys.push(market.owned(2 * WORKER_STAKE).await?);
         }
-        let config = Config { unable_wait: Duration::from_secs(1), ..market.config() };
-        let service = Service::with(&market, config).await?;
+        let service = Service::with(&market, change(market.config())).await?;
         Ok(Self { market, service, keys })
     }
 
@@ -459,26 +462,26 @@ async fn three_workers_of_three_owners_agree_and_are_paid_alike() -> eyre::Resul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_liar_is_outvoted_by_workers_called_in_before_the_close_and_punished_at_the_end() -> eyre::Result<()> {
     let pool = Arc::new(Pool::open(5).await?);
+    let first = pool.work(&pool.keys[..3], &[Manner::Says("a lie"), Manner::Honest, Manner::Honest]);
     let terms = pool.deal("one lies", 1).await?;
-    let manners = [Manner::Honest, Manner::Says("a lie"), Manner::Honest, Manner::Honest, Manner::Honest];
-    let crew = pool.work(&pool.keys, &manners);
+    let waiting = |task: &TaskView| count(task, ReplicaState::Committed) == 3 && !task.why.is_empty();
+    let task = pool.until(terms.id(), "three have answered", waiting).await?;
+    assert_eq!(task.phase, "assigned", "they do not agree: {task:#?}");
+    let reason = task.why[0].reason.as_str();
+    ensure!(reason.starts_with("3 of 5 owners needed"), "{reason}");
+    let second = pool.work(&pool.keys[3..], &[Manner::Honest; 2]);
     let view = pool.service.until_all(terms.id(), "settled").await?;
     let task = &view.tasks[0];
     assert_eq!(task.digest, Some(digest_of("output 0").get()));
-    let liar = pool.keys[1].address();
-    let lied = task.replicas.iter().find(|replica| replica.worker == liar);
-    if let Some(lied) = lied {
-        assert_eq!((lied.state, lied.agrees), (ReplicaState::LeftOut, Some(false)), "{task:#?}");
-        assert_eq!(count(task, ReplicaState::Paid), 4, "{task:#?}");
-        crew.paid(pay(4, 5)).await?;
-        let deadlines = terms.deadlines();
-        let now = pool.market.rpc.head().await?.block.timestamp.seconds();
-        pool.market.pass(deadlines.open.seconds() - now + 1).await?;
-        pool.until_worker(liar, "the liar is punished", |worker| worker.bonded.0 == WORKER_STAKE).await?;
-    } else {
-        // It was never asked: three others agreed at once.
-        crew.paid(pay(3, 3)).await?;
-    }
+    let liar = pool.keys[0].address();
+    let lied = task.replicas.iter().find(|replica| replica.worker == liar).wrap_err("it had part")?;
+    assert_eq!((lied.state, lied.agrees), (ReplicaState::LeftOut, Some(false)), "{task:#?}");
+    assert_eq!(count(task, ReplicaState::Paid), 4, "{task:#?}");
+    first.paid(pay(2, 5)).await?;
+    second.paid(pay(2, 5)).await?;
+    let now = pool.market.rpc.head().await?.block.timestamp.seconds();
+    pool.market.pass(terms.deadlines().open.seconds() - now + 1).await?;
+    pool.until_worker(liar, "the liar is punished", |worker| worker.bonded.0 == WORKER_STAKE).await?;
     pool.close().await
 }
 
@@ -528,7 +531,8 @@ async fn many_tasks_are_closed_in_rounds_and_each_is_paid_once() -> eyre::Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_answers_differ_the_workers_agree_on_that_and_are_paid_a_tenth() -> eyre::Result<()> {
-    let pool = Arc::new(Pool::open(3).await?);
+    let impatient = |config| Config { unable_wait: Duration::from_secs(1), ..config };
+    let pool = Arc::new(Pool::with(3, impatient).await?);
     let crew = pool.work(&pool.keys, &[Manner::Says("one"), Manner::Says("two"), Manner::Says("three")]);
     let terms = pool.deal("random", 1).await?;
     let view = pool.service.until_all(terms.id(), "settled").await?;
