@@ -6,4 +6,5 @@ mod failing;
 mod moving;
 mod owning;
 mod paid;
+mod replicated;
 mod stopping;

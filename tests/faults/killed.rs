@@ -48,6 +48,7 @@ const fn road_of_worker(phase: WorkerPhase) -> Road {
         | WorkerPhase::Uploaded
         | WorkerPhase::Reported
         | WorkerPhase::Settled => Road::Done,
+        WorkerPhase::Committed | WorkerPhase::Closed | WorkerPhase::Revealed | WorkerPhase::Delivered => Road::Agreed,
         WorkerPhase::Ended => Road::Moved,
     }
 }
@@ -68,9 +69,9 @@ fn points<P: core::fmt::Display + Copy>(
 }
 
 /// Kills the scheduler at every point that is reached by one of these roads.
-async fn kill_scheduler(roads: &[Road]) -> eyre::Result<()> {
+async fn kill_scheduler(roads: &[Road], workers: u16) -> eyre::Result<()> {
     let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
-    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), 1, SCHEDULER).await
+    kill_at(points.iter().filter(|(_, road)| roads.contains(road)), workers, SCHEDULER).await
 }
 
 /// The same of a worker, among so many.
@@ -92,12 +93,12 @@ async fn kill_at(points: impl Iterator<Item = &(String, Road)>, workers: u16, se
 
 #[tokio::test]
 async fn a_scheduler_killed_on_the_way_to_a_settlement_settles_each_task_once() -> eyre::Result<()> {
-    kill_scheduler(&[Road::Done]).await
+    kill_scheduler(&[Road::Done], 1).await
 }
 
 #[tokio::test]
 async fn a_scheduler_killed_on_the_way_to_a_refund_refunds_each_task_once() -> eyre::Result<()> {
-    kill_scheduler(&[Road::Declined, Road::Claimed]).await
+    kill_scheduler(&[Road::Declined, Road::Claimed], 1).await
 }
 
 #[tokio::test]
@@ -108,6 +109,16 @@ async fn a_worker_killed_while_it_has_a_task_is_paid_for_it_once() -> eyre::Resu
 #[tokio::test]
 async fn a_worker_killed_while_its_task_is_taken_away_forgets_it() -> eyre::Result<()> {
     kill_worker(&[Road::Moved], 2).await
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_while_several_workers_answer_pays_all_of_them_once() -> eyre::Result<()> {
+    kill_scheduler(&[Road::Agreed], 3).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_its_answer_and_its_result_answers_once_and_is_paid() -> eyre::Result<()> {
+    kill_worker(&[Road::Agreed], 3).await
 }
 
 /// A service that dies at a point, and comes back with the same arguments.
@@ -143,7 +154,7 @@ impl Killed<'_> {
             for task in &view.tasks {
                 let (ending, _) = deal.endings.get(&task.index).wrap_err("a task that did not end")?;
                 let wanted = match ending {
-                    Ending::Settled { .. } => TaskPhase::Settled,
+                    Ending::Settled { .. } | Ending::Agreed { .. } => TaskPhase::Settled,
                     Ending::Declined => TaskPhase::Declined,
                     Ending::Claimed => TaskPhase::Claimed,
                 };

@@ -13,10 +13,12 @@ use berth_chain::{
 };
 use berth_protocol::{
     AccountAddr, DealTerms, ResultDigest, Timestamp,
+    consensus::slashed_score,
     payout::{self, Payout},
+    round::{EndedTask, LeftOut, Payee, Standing, Voice, weigh},
     single::SingleList,
 };
-use eyre::{ContextCompat as _, bail, ensure};
+use eyre::{ContextCompat as _, ensure};
 use std::collections::BTreeMap;
 
 /// What an account has.
@@ -37,6 +39,8 @@ pub struct Bond {
     pub bonded: u128,
     /// What is on its way back.
     pub unbonding: u128,
+    /// The worker's score.
+    pub score: u32,
 }
 
 /// How a task ended.
@@ -46,6 +50,11 @@ pub enum Ending {
     Settled {
         /// Who was.
         worker: Address,
+        /// What came out.
+        digest: ResultDigest,
+    },
+    /// Paid to all that agreed.
+    Agreed {
         /// What came out.
         digest: ResultDigest,
     },
@@ -62,6 +71,23 @@ pub struct Deal {
     pub terms: DealTerms,
     /// By index, with the transaction.
     pub endings: BTreeMap<u32, (Ending, B256)>,
+    /// Of replicated tasks that were settled: how each pair stood, and who was credited what.
+    pub agreements: BTreeMap<u32, Agreement>,
+}
+
+/// How a replicated task was settled.
+#[derive(Debug, Clone)]
+pub struct Agreement {
+    /// The workers that were weighed, and how their pairs stood.
+    pub workers: Vec<(Address, Standing)>,
+    /// What was credited then.
+    pub payout: Payout,
+    /// What each left-out pair earns when it is opened.
+    pub shares: BTreeMap<Address, u128>,
+    /// Workers that were left out and have opened since.
+    pub opened: Vec<Address>,
+    /// Workers that never opened, and were punished.
+    pub punished: Vec<Address>,
 }
 
 /// The state of all money at one block.
@@ -75,6 +101,8 @@ pub struct Books {
     pub deals: BTreeMap<B256, Deal>,
     /// What nobody will ever have again.
     pub burnt: u128,
+    /// What is kept for pairs that were left out of a settlement.
+    pub kept: u128,
 }
 
 impl Books {
@@ -98,11 +126,11 @@ impl Books {
         self.accounts.get(&account).copied().unwrap_or_default()
     }
 
-    /// What there is in all, burnt units included.
+    /// What there is in all, burnt and kept units included.
     pub fn total(&self) -> u128 {
         let accounts: u128 = self.accounts.values().map(|money| money.free + money.locked).sum();
         let bonds: u128 = self.bonds.values().map(|bond| bond.bonded + bond.unbonding).sum();
-        accounts + bonds + self.burnt
+        accounts + bonds + self.burnt + self.kept
     }
 
     fn enter(&mut self, log: &Log) -> eyre::Result<()> {
@@ -137,7 +165,7 @@ impl Books {
                 }
             }
             Event::WorkerEnlisted(e) => {
-                let bond = Bond { owner: e.owner, bonded: 0, unbonding: 0 };
+                let bond = Bond { owner: e.owner, bonded: 0, unbonding: 0, score: 0 };
                 let earlier = self.bonds.insert((e.pool, e.worker), bond);
                 ensure!(earlier.is_none(), "{} is enlisted twice", e.worker);
             }
@@ -158,8 +186,37 @@ impl Books {
                 let owner = bond.owner;
                 self.gain(owner, e.amount);
             }
-            Event::TasksSettled(_) | Event::ShareOpened(_) | Event::WorkerPunished(_) => {
-                bail!("the books don't know replicated tasks yet")
+            Event::TasksSettled(e) => self.enter_agreements(&e, tx)?,
+            Event::ShareOpened(e) => {
+                let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
+                let pool = B256::from(deal.terms.pool);
+                let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
+                let share = agreement.shares.get(&e.worker).wrap_err("its pair was not left out")?;
+                ensure!(e.paid == *share || e.paid == 0, "{} was paid {}, not {share}", e.worker, e.paid);
+                ensure!(!agreement.opened.contains(&e.worker), "{} opened twice", e.worker);
+                agreement.opened.push(e.worker);
+                let bond = self.bond(pool, e.worker)?;
+                bond.score += u32::from(e.scored);
+                let owner = bond.owner;
+                self.kept -= e.paid;
+                self.gain(owner, e.paid);
+            }
+            Event::WorkerPunished(e) => {
+                let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
+                let (pool, stake) = (B256::from(deal.terms.pool), deal.terms.workerStake);
+                let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
+                ensure!(!agreement.opened.contains(&e.worker), "{} opened, and is punished", e.worker);
+                ensure!(!agreement.punished.contains(&e.worker), "{} is punished twice", e.worker);
+                agreement.punished.push(e.worker);
+                let bond = self.bond(pool, e.worker)?;
+                let slashed = stake.min(bond.bonded + bond.unbonding);
+                ensure!(e.slashed == slashed, "{} lost {}, not {slashed}", e.worker, e.slashed);
+                ensure!(e.score == slashed_score(bond.score), "{} keeps a score of {}", e.worker, e.score);
+                let from_bonded = slashed.min(bond.bonded);
+                bond.bonded -= from_bonded;
+                bond.unbonding -= slashed - from_bonded;
+                bond.score = e.score;
+                self.burnt += slashed;
             }
             Event::RoundClosed(_) | Event::PairsAppended(_) | Event::RevealPublished(_) => {}
             Event::EpochRaised(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
@@ -173,7 +230,7 @@ impl Books {
         let (price, stake) = (terms.price().units(), terms.poolStake);
         self.lock(terms.payer, price * u128::from(terms.size))?;
         self.lock(terms.poolOwner, stake * u128::from(terms.size))?;
-        let earlier = self.deals.insert(event.deal, Deal { terms, endings: BTreeMap::new() });
+        let earlier = self.deals.insert(event.deal, Deal { terms, endings: BTreeMap::new(), agreements: BTreeMap::new() });
         ensure!(earlier.is_none(), "deal {} is matched twice", event.deal);
         Ok(())
     }
@@ -185,6 +242,72 @@ impl Books {
             let ending = Ending::Settled { worker: event.worker, digest: *digest };
             let payout = payout::single(&terms, *digest, AccountAddr::new(owner));
             self.end(event.deal, *index, (ending, tx), &payout)?;
+        }
+        Ok(())
+    }
+
+    fn enter_agreements(&mut self, event: &IBerth::TasksSettled, tx: B256) -> eyre::Result<()> {
+        let terms = self.deal(event.deal)?.terms.clone();
+        let pool = B256::from(terms.pool);
+        let workers = Payee::parse(&event.workers)?;
+        let left_out = LeftOut::parse(&event.leftOut)?;
+        // Scores are read once, before anything is paid.
+        let bonds: Vec<Bond> =
+            workers.iter().map(|payee| self.bond(pool, payee.worker.get()).copied()).collect::<Result<_, _>>()?;
+        let mut paid = vec![(0_u128, 0_u32); workers.len()];
+        for task in EndedTask::parse(&event.tasks)? {
+            let entry = |rank: usize| {
+                left_out.iter().find(|entry| (entry.index, entry.worker) == (task.index, workers[rank].worker))
+            };
+            let ranks: Vec<usize> = task.pairs.iter().map(|pair| usize::from(pair.rank)).collect();
+            let voices: Vec<Voice> = task
+                .pairs
+                .iter()
+                .zip(&ranks)
+                .map(|(pair, rank)| Voice {
+                    opens: entry(*rank).is_none(),
+                    covered: pair.paid,
+                    score: bonds[*rank].score,
+                })
+                .collect();
+            let verdict = weigh(terms.trust, &voices);
+            ensure!(verdict.accepted, "task {} was settled without enough weight", task.index);
+            let owners: Vec<_> = ranks.iter().map(|rank| Some(AccountAddr::new(bonds[*rank].owner))).collect();
+            let payout = payout::replicated(&terms, task.digest, &verdict, &owners);
+            let mut shares = BTreeMap::new();
+            for ((standing, share), rank) in verdict.pairs.iter().zip(&ranks) {
+                let due = payout::share(&terms, task.digest, *share, verdict.total).units();
+                match standing {
+                    Standing::Opened => {
+                        paid[*rank].0 += due;
+                        paid[*rank].1 += u32::from(verdict.scores(task.digest.is_failure()));
+                    }
+                    Standing::LeftOut => {
+                        let kept = entry(*rank).wrap_err("a pair left out of the record")?;
+                        ensure!((kept.share, kept.total) == (*share, verdict.total), "{kept:?} has another share");
+                        shares.insert(workers[*rank].worker.get(), due);
+                    }
+                    Standing::Refused => {}
+                }
+            }
+            self.kept += payout.kept_back.units();
+            self.burnt += payout.burnt.units();
+            self.end(event.deal, task.index, (Ending::Agreed { digest: task.digest }, tx), &payout)?;
+            let standings = verdict.pairs.iter().zip(&ranks);
+            let agreement = Agreement {
+                workers: standings.map(|((standing, _), rank)| (workers[*rank].worker.get(), *standing)).collect(),
+                payout,
+                shares,
+                opened: Vec::new(),
+                punished: Vec::new(),
+            };
+            let deal = self.deals.get_mut(&event.deal).wrap_err("an unknown deal")?;
+            deal.agreements.insert(task.index, agreement);
+        }
+        for (payee, (paid, scored)) in workers.iter().zip(paid) {
+            ensure!(payee.paid.units() == paid, "{} was paid {}, not {paid}", payee.worker, payee.paid);
+            ensure!(payee.scored == scored, "{} gained {}, not {scored}", payee.worker, payee.scored);
+            self.bond(pool, payee.worker.get())?.score += scored;
         }
         Ok(())
     }
@@ -241,7 +364,8 @@ impl Books {
         }
         for ((pool, worker), bond) in &self.bonds {
             let said = chain.view(chain.berth, &IBerth::bondOfCall { pool: *pool, worker: *worker }, at).await?;
-            let same = (said.owner, said.bonded, said.unbonding) == (bond.owner, bond.bonded, bond.unbonding);
+            let same = (said.owner, said.bonded, said.unbonding, said.score)
+                == (bond.owner, bond.bonded, bond.unbonding, bond.score);
             ensure!(same, "behind {worker} stands {said:?}, not {bond:?}");
         }
         for (id, deal) in &self.deals {

@@ -109,7 +109,7 @@ impl Receipt {
 
         let mut expected: BTreeMap<Address, Money> = before.accounts.clone();
         let mut gained = |account: Address, amount: u128| expected.entry(account).or_default().free += amount;
-        let mut burnt = before.burnt;
+        let (mut burnt, mut kept) = (before.burnt, before.kept);
         for task in &self.tasks {
             let (ending, transaction) = deal.endings.get(&task.index).wrap_err("a task has not ended")?;
             ensure!(task.ending.transaction == *transaction, "task {} ended in {transaction}", task.index);
@@ -122,6 +122,14 @@ impl Receipt {
                     ensure!(task.digest.and_then(ResultDigest::new) == Some(*digest), "{task:?} is not {ending:?}");
                     let bond = after.bonds.get(&(B256::from(deal.terms.pool), *worker)).wrap_err("no bond")?;
                     payout::single(&deal.terms, *digest, AccountAddr::new(bond.owner))
+                }
+                Ending::Agreed { digest } => {
+                    ensure!(task.ended == "settled" && task.worker.is_none(), "{task:?} is not {ending:?}");
+                    ensure!(task.digest.and_then(ResultDigest::new) == Some(*digest), "{task:?} is not {ending:?}");
+                    let agreement = deal.agreements.get(&task.index).wrap_err("no agreement")?;
+                    kept += agreement.payout.kept_back.units();
+                    burnt += agreement.payout.burnt.units();
+                    agreement.payout.clone()
                 }
                 Ending::Declined => payout::declined(&deal.terms, deal.terms.stake_returns_until()),
                 Ending::Claimed => payout::claimed(&deal.terms),
@@ -150,7 +158,8 @@ impl Receipt {
             );
         }
         ensure!(after.accounts.len() == expected.len(), "an account came out of nowhere");
-        ensure!((after.burnt, after.total()) == (burnt, before.total()), "something was burnt, or lost");
+        ensure!((after.burnt, after.kept) == (burnt, kept), "something was burnt, or kept back");
+        ensure!(after.total() == before.total(), "something was lost");
         Ok(())
     }
 }

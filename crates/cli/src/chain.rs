@@ -1,15 +1,18 @@
 //! The chain as commands see it: checked to be the right one, read in the market's words, written through transactions
 //! that are waited for.
 
-use crate::{failures, hint::Failure, intent::units, settings::Settings};
+use crate::{exit::Exit, failures, hint::Failure, intent::units, settings::Settings};
 use alloy::{
+    network::TransactionBuilder as _,
     primitives::{Address, B256, Bytes},
     providers::Provider as _,
-    rpc::types::{Filter, Log, TransactionReceipt},
+    rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
+    sol_types::SolCall as _,
     transports::TransportError,
 };
 use berth_chain::{
     Deployment, Endpoint, Rpc,
+    bindings::berth::IBerth,
     outbox::{self, Intent, Key, Mined, SenderConfig},
     read::Reader,
     signer::Signer,
@@ -150,6 +153,23 @@ impl Chain {
     pub(crate) async fn logs(&self, filter: Filter) -> Result<Vec<Log>, Failure> {
         let filter = filter.from_block(self.deployment.block);
         self.rpc.provider().get_logs(&filter).await.map_err(|error| self.failed("eth_getLogs", &error))
+    }
+
+    /// The owner and the score of a worker of a pool, as of a block.
+    pub(crate) async fn bond_at(
+        &self,
+        pool: B256,
+        worker: Address,
+        block: u64,
+    ) -> Result<(AccountAddr, u32), Failure> {
+        let call = IBerth::bondOfCall { pool, worker }.abi_encode();
+        let tx = TransactionRequest::default().to(self.deployment.berth).with_input(call);
+        let data = self.rpc.provider().call(tx).block(block.into()).await;
+        let data = data.map_err(|error| self.failed("eth_call", &error))?;
+        let found = IBerth::bondOfCall::abi_decode_returns(&data).map_err(|error| {
+            Failure::new(Exit::Error, "chain-answer", "the node's answer can't be read").because(&error)
+        })?;
+        Ok((AccountAddr::new(found.owner), found.score))
     }
 
     fn failed(&self, method: &str, error: &TransportError) -> Failure {

@@ -135,7 +135,6 @@ fn error_texts_are_as_reviewed() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let same = format!("Cargo.toml={manifest}");
     let mut failures = vec![
-        run_intent(&["busybox", "--trust", "3"]),
         run_intent(&["busybox", "--each", "3..3"]),
         run_intent(&["busybox", "--each", "@/no/such/list"]),
         run_intent(&["busybox", "--input", "/no/such/file"]),

@@ -35,10 +35,6 @@ pub(crate) struct RunIntent {
 impl RunIntent {
     /// Checks what was typed.
     pub(crate) fn new(args: args::Run) -> Result<Self, Failure> {
-        if args.trust > 1 {
-            let message = format!("--trust {}: no pool offers more than 1 until tasks are replicated", args.trust);
-            return Err(Failure::usage("trust", message).hint("leave --trust out, or choose a pool that you trust"));
-        }
         let (inputs, stdin) = inputs::gather(&args.input, args.stdin.as_deref())?;
         let each = args.each.as_deref().map_or(Ok(Vec::new()), each::parse)?;
         let job = Job {

@@ -3,13 +3,18 @@
 use super::request::Matched;
 use crate::{chain::Chain, exit::Exit, hint::Failure};
 use alloy::{
-    primitives::B256,
+    primitives::{B256, U256},
     rpc::types::{Filter, Log},
     sol_types::SolEvent as _,
 };
 use berth_chain::{bindings::berth::IBerth, convert};
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealTerms, ResultDigest, WorkerAddr, ledger::Event, payout, single::SingleList,
+    AccountAddr, Amount, AssetId, DealTerms, ResultDigest, WorkerAddr,
+    consensus::{share, weight},
+    ledger::Event,
+    payout::{self, Payout},
+    round::{EndedPair, EndedTask, LeftOut, Standing, Verdict},
+    single::SingleList,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,11 +29,31 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
     /// Paid.
-    Settled { worker: WorkerAddr, owner: AccountAddr, digest: ResultDigest },
+    Settled { digest: ResultDigest, by: By },
     /// Given back by the operator.
     Declined { stake_returned: bool },
     /// Given back after the final deadline.
     Claimed,
+}
+
+/// Whose word settled a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum By {
+    /// One worker's.
+    One { worker: WorkerAddr, owner: AccountAddr },
+    /// That of those that agree.
+    Many(Vec<Part>),
+}
+
+/// A worker's part in a replicated task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) worker: WorkerAddr,
+    pub(crate) owner: AccountAddr,
+    /// Whether it opened its answer, and was paid for it.
+    pub(crate) standing: Standing,
+    /// Its share of the workers' pot.
+    share: u8,
 }
 
 /// One task's ending.
@@ -47,6 +72,7 @@ impl Endings {
     pub(crate) async fn read(chain: &Chain, matched: &Matched) -> Result<Self, Failure> {
         let events = [
             IBerth::SinglesSettled::SIGNATURE_HASH,
+            IBerth::TasksSettled::SIGNATURE_HASH,
             IBerth::TasksDeclined::SIGNATURE_HASH,
             IBerth::DealClaimed::SIGNATURE_HASH,
         ];
@@ -89,7 +115,27 @@ impl Endings {
                     }
                 };
                 for (index, digest) in list.entries() {
-                    self.0.insert(*index, Ending { how: How::Settled { worker, owner, digest: *digest }, at });
+                    let how = How::Settled { digest: *digest, by: By::One { worker, owner } };
+                    self.0.insert(*index, Ending { how, at });
+                }
+            }
+            Some(Event::TasksSettled { tasks, workers, left_out, .. }) => {
+                // The settlement weighs by the scores before it.
+                let mut bonds = Vec::with_capacity(workers.len());
+                for payee in &workers {
+                    let pool = matched.terms.pool;
+                    bonds.push(chain.bond_at(pool, payee.worker.get(), block.saturating_sub(1)).await?);
+                }
+                for task in &tasks {
+                    let part = |pair: &EndedPair| {
+                        let rank = usize::from(pair.rank);
+                        let (payee, (owner, score)) = (workers.get(rank)?, bonds.get(rank)?);
+                        Some(Part::of(task, pair, (payee.worker, *owner, *score), &left_out))
+                    };
+                    let parts = task.pairs.iter().map(part).collect::<Option<Vec<_>>>();
+                    let parts = parts.ok_or_else(|| strange("a pair of no worker"))?;
+                    let how = How::Settled { digest: task.digest, by: By::Many(parts) };
+                    self.0.insert(task.index, Ending { how, at });
                 }
             }
             Some(Event::TasksDeclined { indexes, stake_returned, .. }) => {
@@ -141,11 +187,80 @@ pub(crate) struct Paid {
     pub(crate) amount: Amount,
 }
 
+impl Part {
+    fn of(
+        task: &EndedTask,
+        pair: &EndedPair,
+        (worker, owner, score): (WorkerAddr, AccountAddr, u32),
+        left_out: &[LeftOut],
+    ) -> Self {
+        let entry = left_out.iter().find(|entry| entry.index == task.index && entry.worker == worker);
+        let by_score = u8::try_from(share(weight(score))).unwrap_or(u8::MAX);
+        let (standing, share) = match (pair.paid, entry) {
+            (true, _) => (Standing::Opened, by_score),
+            (false, Some(entry)) => (Standing::LeftOut, entry.share),
+            (false, None) => (Standing::Refused, by_score),
+        };
+        Self { worker, owner, standing, share }
+    }
+
+    /// In a word.
+    pub(crate) const fn describe(&self) -> &'static str {
+        match self.standing {
+            Standing::Opened => "agrees",
+            Standing::Refused => "unbonded",
+            Standing::LeftOut => "left out",
+        }
+    }
+}
+
+impl By {
+    /// All that have part in it.
+    pub(crate) fn parts(&self) -> &[Part] {
+        match self {
+            Self::One { .. } => &[],
+            Self::Many(parts) => parts,
+        }
+    }
+
+    /// Who stands for it, in a word.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::One { worker, .. } => worker.get().to_string(),
+            Self::Many(parts) => {
+                let agree = parts.iter().filter(|part| part.standing == Standing::Opened).count();
+                format!("{agree} of {} agree", parts.len())
+            }
+        }
+    }
+
+    fn payout(&self, terms: &DealTerms, digest: ResultDigest) -> Payout {
+        match self {
+            Self::One { owner, .. } => payout::single(terms, digest, *owner),
+            Self::Many(parts) => {
+                let pairs: Vec<_> = parts.iter().map(|part| (part.standing, part.share)).collect();
+                let total = pairs.iter().map(|(_, share)| u16::from(*share)).sum();
+                // The chain has weighed them; only the shares matter.
+                let verdict = Verdict { group: U256::ZERO, dissent: U256::ZERO, accepted: true, pairs, total };
+                let owners: Vec<_> = parts.iter().map(|part| Some(part.owner)).collect();
+                payout::replicated(terms, digest, &verdict, &owners)
+            }
+        }
+    }
+
+    fn is_owner(&self, account: AccountAddr) -> bool {
+        match self {
+            Self::One { owner, .. } => *owner == account,
+            Self::Many(parts) => parts.iter().any(|part| part.owner == account),
+        }
+    }
+}
+
 impl Ending {
     /// Who was paid what: the protocol's rules applied to the terms on chain.
     pub(crate) fn paid(&self, terms: &DealTerms) -> Vec<Paid> {
-        let (payout, owner) = match &self.how {
-            How::Settled { owner, digest, .. } => (payout::single(terms, *digest, *owner), Some(*owner)),
+        let (payout, by) = match &self.how {
+            How::Settled { digest, by } => (by.payout(terms, *digest), Some(by)),
             How::Declined { stake_returned } => {
                 // Only whether the stake came back matters of the time, and the log says that.
                 let last = terms.stake_returns_until();
@@ -155,17 +270,17 @@ impl Ending {
             How::Claimed => (payout::claimed(terms), None),
         };
         let paid = payout.credits.into_iter();
-        paid.map(|(account, amount)| Paid { account, roles: roles(terms, owner, account), amount }).collect()
+        paid.map(|(account, amount)| Paid { account, roles: roles(terms, by, account), amount }).collect()
     }
 }
 
-fn roles(terms: &DealTerms, owner: Option<AccountAddr>, account: AccountAddr) -> Vec<&'static str> {
+fn roles(terms: &DealTerms, by: Option<&By>, account: AccountAddr) -> Vec<&'static str> {
     let all = [
-        (Some(AccountAddr::new(terms.appOwner)), "app owner"),
-        (Some(AccountAddr::new(terms.datasetOwner)), "dataset owner"),
-        (owner, "worker's owner"),
-        (Some(AccountAddr::new(terms.poolOwner)), "pool owner"),
-        (Some(AccountAddr::new(terms.payer)), "payer"),
+        (account.get() == terms.appOwner, "app owner"),
+        (account.get() == terms.datasetOwner, "dataset owner"),
+        (by.is_some_and(|by| by.is_owner(account)), "worker's owner"),
+        (account.get() == terms.poolOwner, "pool owner"),
+        (account.get() == terms.payer, "payer"),
     ];
-    all.into_iter().filter(|(who, _)| *who == Some(account)).map(|(_, role)| role).collect()
+    all.into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{
     check_empty,
-    ending::{Ending, Endings, How},
+    ending::{By, Ending, Endings, How, Part},
     request::Matched,
     result::{self, Outcome},
     usual_folder,
@@ -15,7 +15,7 @@ use crate::{
     scheduler,
 };
 use berth_chain::signer::Signer;
-use berth_protocol::{Amount, TaskId};
+use berth_protocol::{Amount, TaskId, round::Standing};
 use berth_wire::{client::SchedulerClient, scheduler::TaskView, worker::failure_code};
 use serde_json::{Value, json};
 use std::{
@@ -191,10 +191,10 @@ impl Receipt<'_> {
         let mut head = vec![("deal", deal.to_string())];
         if let [task] = tasks {
             head.push(("task", task.task.to_string()));
-            if let How::Settled { worker, digest, .. } = &task.ending.how {
+            if let How::Settled { digest, by } = &task.ending.how {
                 head.push(("digest", digest.to_string()));
                 head.push(("verified", verified(&task.outcome)));
-                head.push(("worker", worker.get().to_string()));
+                head.push((if by.parts().is_empty() { "worker" } else { "workers" }, by.describe()));
             }
         }
         let mut tail: Vec<(&str, String)> = Vec::new();
@@ -207,11 +207,11 @@ impl Receipt<'_> {
         if let [task] = tasks {
             tail.push((ended(task.ending), format!("{} gas, block {}", task.gas, task.ending.at.block)));
             head.extend(tail);
-            return fields(&head);
+            return format!("{}{}", fields(&head), agreement(tasks));
         }
         let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
         let table = table(["task", "ended", "worker", "verified", "gas", "block"], &rows);
-        format!("{}\n{table}\n{}", fields(&head), fields(&tail))
+        format!("{}\n{table}\n{}{}", fields(&head), fields(&tail), agreement(tasks))
     }
 
     /// What each account got of all the tasks.
@@ -256,10 +256,21 @@ impl Receipt<'_> {
             "paid": paid,
             "ending": { "transaction": task.ending.at.transaction, "block": task.ending.at.block, "gas": task.gas },
         });
-        if let How::Settled { worker, owner, digest } = &task.ending.how {
-            json["worker"] = worker.to_string().into();
-            json["worker_owner"] = owner.to_string().into();
+        if let How::Settled { digest, by } = &task.ending.how {
             json["digest"] = digest.to_string().into();
+            match by {
+                By::One { worker, owner } => {
+                    json["worker"] = worker.to_string().into();
+                    json["worker_owner"] = owner.to_string().into();
+                }
+                By::Many(parts) => {
+                    let part = |part: &Part| {
+                        json!({ "worker": part.worker.to_string(), "owner": part.owner.to_string(),
+                                "standing": part.describe() })
+                    };
+                    json["workers"] = parts.iter().map(part).collect();
+                }
+            }
         }
         match &task.outcome {
             Outcome::Verified { manifest, folder, .. } => {
@@ -304,9 +315,37 @@ fn verified(outcome: &Outcome) -> String {
     }
 }
 
+/// Who agreed with the results, worker by worker; nothing where one worker's word was enough.
+fn agreement(tasks: &[Done<'_>]) -> String {
+    let mut workers: BTreeMap<String, (String, [usize; 3])> = BTreeMap::new();
+    for task in tasks {
+        let How::Settled { by, .. } = &task.ending.how else { continue };
+        for part in by.parts() {
+            let owner = part.owner.get().to_string();
+            let (_, counts) = workers.entry(part.worker.get().to_string()).or_insert((owner, [0; 3]));
+            counts[match part.standing {
+                Standing::Opened => 0,
+                Standing::LeftOut => 1,
+                Standing::Refused => 2,
+            }] += 1;
+        }
+    }
+    if workers.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<[String; 5]> = workers
+        .into_iter()
+        .map(|(worker, (owner, counts))| {
+            let [agreed, left_out, refused] = counts.map(|count| count.to_string());
+            [worker, owner, agreed, left_out, refused]
+        })
+        .collect();
+    format!("\n{}", table(["worker", "owner", "agreed", "left out", "unbonded"], &rows))
+}
+
 fn row(task: &Done<'_>) -> [String; 6] {
     let worker = match &task.ending.how {
-        How::Settled { worker, .. } => worker.get().to_string(),
+        How::Settled { by, .. } => by.describe(),
         How::Declined { .. } | How::Claimed => "-".to_owned(),
     };
     let verified = match &task.outcome {
