@@ -68,10 +68,7 @@ fn points<P: core::fmt::Display + Copy>(
     Ok(wanted)
 }
 
-/// As many workers as trust 5 needs: each of them has part in every task.
-const AGREEING: u16 = 3;
-
-/// Kills the scheduler of so many workers at every point that is reached by one of these roads.
+/// Kills the scheduler at every point that is reached by one of these roads.
 async fn kill_scheduler(roads: &[Road], workers: u16) -> eyre::Result<()> {
     let points = points(&TaskPhase::ALL, &berth_scheduler::KILL_POINTS, road_of_task)?;
     kill_at(points.iter().filter(|(_, road)| roads.contains(road)), workers, SCHEDULER).await
@@ -105,16 +102,6 @@ async fn a_scheduler_killed_on_the_way_to_a_refund_refunds_each_task_once() -> e
 }
 
 #[tokio::test]
-async fn a_scheduler_killed_on_the_way_to_an_agreement_settles_each_task_once() -> eyre::Result<()> {
-    kill_scheduler(&[Road::Agreed], AGREEING).await
-}
-
-#[tokio::test]
-async fn a_worker_killed_while_it_hides_or_opens_its_answer_is_paid_for_it_once() -> eyre::Result<()> {
-    kill_worker(&[Road::Agreed], AGREEING).await
-}
-
-#[tokio::test]
 async fn a_worker_killed_while_it_has_a_task_is_paid_for_it_once() -> eyre::Result<()> {
     kill_worker(&[Road::Done], 1).await
 }
@@ -122,6 +109,16 @@ async fn a_worker_killed_while_it_has_a_task_is_paid_for_it_once() -> eyre::Resu
 #[tokio::test]
 async fn a_worker_killed_while_its_task_is_taken_away_forgets_it() -> eyre::Result<()> {
     kill_worker(&[Road::Moved], 2).await
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_while_several_workers_answer_pays_all_of_them_once() -> eyre::Result<()> {
+    kill_scheduler(&[Road::Agreed], 3).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_its_answer_and_its_result_answers_once_and_is_paid() -> eyre::Result<()> {
+    kill_worker(&[Road::Agreed], 3).await
 }
 
 /// A service that dies at a point, and comes back with the same arguments.
