@@ -23,7 +23,13 @@ pub(super) fn outcomes(view: &View, plan: &mut Plan) {
             Fate::Failed(reason) => plan.actions.push(Action::Fail { key, reason: reason.clone() }),
             // Its events are in the view, and there is a task that it did not end: its list was left out.
             Fate::Mined | Fate::Final if is_short(view, sending) => {
-                let reason = "the contract left it out: a worker's bond did not cover the deal".to_owned();
+                let is_single = |deal: &&Deal| deal.id == sending.sent.deal && deal.terms.is_single();
+                let reason = if view.deals.iter().any(|deal| is_single(&deal)) {
+                    "the contract left it out: the worker's bond did not cover the deal"
+                } else {
+                    "the contract left it out: by the scores and bonds at that time it fell short"
+                };
+                let reason = reason.to_owned();
                 plan.actions.push(Action::Fail { key, reason });
             }
             Fate::Mined => {}

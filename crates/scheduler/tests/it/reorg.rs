@@ -1,31 +1,11 @@
 //! Blocks that go again.
 
-use crate::support::{Market, ScriptedWorker, Service, WORKER_STAKE, job};
-use alloy::{providers::ext::AnvilApi as _, rpc::types::anvil::ReorgOptions};
+use crate::support::{Market, ScriptedWorker, Service, WORKER_STAKE, job, stay, take_back};
 use berth_wire::{
     scheduler::DealView,
     worker::{Mail, ToScheduler},
 };
 use eyre::{ContextCompat as _, ensure};
-
-/// Blocks that stay, and that blocks may come by while a reorg is asked for.
-const BETWEEN: u64 = 6;
-
-/// Puts blocks between what stays and what goes.
-async fn stay(market: &Market) -> eyre::Result<()> {
-    for _ in 0..BETWEEN {
-        market.pass(0).await?;
-    }
-    Ok(())
-}
-
-/// Takes back all blocks from `block` on, and some before it: the chain grows while it is asked.
-async fn take_back(market: &Market, block: u64) -> eyre::Result<()> {
-    let head = market.rpc.head().await?.block.number.get();
-    let depth = head.checked_sub(block).wrap_err("a block of the chain")? + BETWEEN / 2;
-    market.rpc.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: vec![] }).await?;
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_settlement_whose_block_goes_is_settled_again_and_paid_once() -> eyre::Result<()> {

@@ -3,6 +3,7 @@
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
     providers::ext::AnvilApi as _,
+    rpc::types::anvil::ReorgOptions,
 };
 use berth_chain::{
     Deployment, Rpc,
@@ -631,4 +632,23 @@ impl ScriptedWorker {
     pub(crate) async fn nonsense(&mut self) -> eyre::Result<()> {
         Ok(self.socket.send(Message::text("{\"type\":\"sing\"}")).await?)
     }
+}
+
+/// Blocks that stay, and that blocks may come by while a reorg is asked for.
+const BETWEEN: u64 = 6;
+
+/// Puts blocks between what stays and what goes.
+pub(crate) async fn stay(market: &Market) -> eyre::Result<()> {
+    for _ in 0..BETWEEN {
+        market.pass(0).await?;
+    }
+    Ok(())
+}
+
+/// Takes back all blocks from `block` on, and some before it: the chain grows while it is asked.
+pub(crate) async fn take_back(market: &Market, block: u64) -> eyre::Result<()> {
+    let head = market.rpc.head().await?.block.number.get();
+    let depth = head.checked_sub(block).wrap_err("a block of the chain")? + BETWEEN / 2;
+    market.rpc.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: vec![] }).await?;
+    Ok(())
 }
