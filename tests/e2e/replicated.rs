@@ -133,6 +133,11 @@ async fn what_can_not_be_agreed_on_is_settled_as_a_failure() -> eyre::Result<()>
         let input = book.to_string_lossy().into_owned();
         let flags = ["--trust", "5", "--detach", "--input", &input];
         let detached: Detached = world.run(&flags, "cat /iexec_in/book.txt")?.json().await?;
+        until("the deal is open", async || {
+            let view = world.scheduler.deal(detached.deal, None, Duration::ZERO).await;
+            Ok(view.is_ok_and(|view| !view.tasks.is_empty()).then_some(()))
+        })
+        .await?;
         world.lose_blob(b"nobody will read this\n")?;
         for n in 1..=5 {
             world.restart(&World::worker_name(n), &[])?;
@@ -293,7 +298,7 @@ async fn a_liar_is_outvoted_unpaid_and_punished() -> eyre::Result<()> {
 #[tokio::test]
 async fn workers_finish_alone_when_their_operator_is_dead() -> eyre::Result<()> {
     within(3, async |world: &mut World| {
-        for point in ["closing:before", "revealed:before", "settling:before"] {
+        for point in ["revealed:before", "settling:before", "closing:before"] {
             alone(world, point).await.wrap_err_with(|| format!("the operator died at {point}"))?;
         }
         Ok(())
