@@ -230,7 +230,8 @@ impl Books {
         let (price, stake) = (terms.price().units(), terms.poolStake);
         self.lock(terms.payer, price * u128::from(terms.size))?;
         self.lock(terms.poolOwner, stake * u128::from(terms.size))?;
-        let earlier = self.deals.insert(event.deal, Deal { terms, endings: BTreeMap::new(), agreements: BTreeMap::new() });
+        let earlier =
+            self.deals.insert(event.deal, Deal { terms, endings: BTreeMap::new(), agreements: BTreeMap::new() });
         ensure!(earlier.is_none(), "deal {} is matched twice", event.deal);
         Ok(())
     }
