@@ -298,7 +298,7 @@ async fn a_liar_is_outvoted_unpaid_and_punished() -> eyre::Result<()> {
 #[tokio::test]
 async fn workers_finish_alone_when_their_operator_is_dead() -> eyre::Result<()> {
     within(3, async |world: &mut World| {
-        for point in ["revealed:before", "settling:before", "closing:before"] {
+        for point in ["closing:before", "revealed:before", "settling:before"] {
             alone(world, point).await.wrap_err_with(|| format!("the operator died at {point}"))?;
         }
         Ok(())
