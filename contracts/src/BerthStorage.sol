@@ -139,13 +139,13 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev Ends a task in memory, by its offset in the deal; false if it had ended before.
     function _end(DealId deal, Progress memory progress, uint256 offset) internal returns (bool) {
-        uint256 word = offset / WORD_TASKS;
-        uint256 bit = 1 << (offset % WORD_TASKS);
-        if (word == 0) {
+        if (offset < WORD_TASKS) {
+            uint256 bit = 1 << offset;
             if (progress.headEnded & bit != 0) return false;
             progress.headEnded |= bit;
         } else {
-            _take(deal, progress, word);
+            _take(deal, progress, offset / WORD_TASKS);
+            uint256 bit = 1 << (offset % WORD_TASKS);
             if (progress.ended & bit != 0) return false;
             progress.ended |= bit;
         }

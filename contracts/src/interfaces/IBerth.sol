@@ -348,7 +348,7 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     function recourse() external view returns (address);
 }
 
-/// @notice What Berth hands on to Recourse: orders' epochs, bonds, decline and claim.
+/// @notice What Berth hands on to Recourse: orders' epochs, bonds, decline and claim, and the slow path of rounds.
 interface IRecourse is IBerthBase {
     /// @notice Cancels all orders of the sender that name an earlier epoch.
     /// @dev Requires: epoch above the present one. Emits: EpochRaised. Reverts: Berth_EpochNotRaised.

@@ -6,7 +6,7 @@ import {ClosedWord, Round} from "../types/Rounds.sol";
 
 /// @notice Hidden answers, leaves, and the roots of rounds (ADR 0001, section 4; ADR 0003, sections 1 and 2).
 /// @dev Assembly: these hashes are most of what a round costs. In plain Solidity each would copy its input to fresh
-/// memory, which doubles the price of a task (3,100 gas instead of 1,500). A test compares all of it with plain Solidity.
+/// memory, which costs a multiple. Tests compare all of it with plain Solidity.
 ///
 /// A pad is memory in which one task after the other is hashed without another allocation:
 ///
