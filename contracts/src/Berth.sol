@@ -80,9 +80,13 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
     /// @param table the workers
     /// @param pad where answers and leaves are hashed
     /// @param task the task in hand
-    /// @param bits of the word of the round in hand: the tasks that it closed
-    /// @param start the offset of its first task
-    /// @param before how many leaves the round has before it
+    /// @param start where the packed tasks begin in calldata
+    /// @param end where they end
+    /// @param origin the offset of the first task of the round's word in hand
+    /// @param bits which of that word's tasks the round closed
+    /// @param inWord the place in this word after the task before
+    /// @param rest `bits` from there on
+    /// @param place the leaf's place of the task before
     /// @param places where the leaves shown so far stand
     /// @param leaves these leaves
     /// @param shown how many these are
@@ -106,10 +110,14 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         Seat[] table;
         bytes pad;
         Task task;
-        uint256 bits;
         uint256 start;
-        uint256 before;
-        uint256[] places;
+        uint256 end;
+        uint256 origin;
+        uint256 bits;
+        uint256 inWord;
+        uint256 rest;
+        uint256 place;
+        bytes32[] places;
         bytes32[] leaves;
         uint256 shown;
         uint256 unopened;
@@ -124,18 +132,14 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
     /// @param index the task's index
     /// @param digest what its pairs open to
     /// @param pairs how many it has
-    /// @param at where its pairs' bytes begin
-    /// @param next where what comes after them begins
+    /// @param at where its pairs' bytes begin in calldata
     /// @param scales its pairs' weights
-    /// @param pot what its pairs share
     struct Task {
         uint256 index;
         bytes32 digest;
         uint256 pairs;
         uint256 at;
-        uint256 next;
         Scales scales;
-        uint256 pot;
     }
 
     uint256 private constant MAX_WORDS = 64;
@@ -309,13 +313,13 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         Batch memory batch;
         _beginBatch(batch, terms, round);
         batch.table = _seat(terms, round.root, workers);
-        _reserve(batch, tasks.length);
+        _reserve(batch, tasks);
 
         // Effect: in memory, task by task, while its leaf is checked.
-        uint256 at = 0;
+        uint256 at = batch.start;
         do {
-            at = _settleTask(batch, round.closed, tasks, at);
-        } while (at < tasks.length);
+            at = _settleTask(batch, round.closed, at);
+        } while (at < batch.end);
 
         // Check:
         require(batch.unopened <= MAX_LEFT_OUT, Berth_BatchTooLarge(batch.unopened, MAX_LEFT_OUT));
@@ -699,12 +703,15 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
     }
 
     /// @dev Makes room for what `length` bytes of tasks may give. `leftOut` is last, and trimmed in the end.
-    function _reserve(Batch memory batch, uint256 length) private pure {
+    function _reserve(Batch memory batch, bytes calldata tasks) private pure {
+        uint256 length = tasks.length;
+        batch.start = Packing.placeOf(tasks);
+        batch.end = batch.start + length;
         batch.pad = Rounds.pad(batch.deal);
         // At least one, for a list too short for any is refused by its length.
         uint256 most = length / TASK_BYTES + 1;
         if (most > MAX_TASKS) most = MAX_TASKS;
-        batch.places = new uint256[](most);
+        batch.places = new bytes32[](most);
         batch.leaves = new bytes32[](most);
         batch.ended = Packing.reserve(length);
         // A pair that does not open has 33 bytes of the tasks, and 91 there.
@@ -715,118 +722,146 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
 
     /// @dev Checks and hashes the task at `at`; ends it in memory, and pays for it there, if it can. Gives where the
     /// next begins.
-    function _settleTask(Batch memory batch, ClosedWord[] calldata list, bytes calldata tasks, uint256 at)
-        private
-        returns (uint256)
-    {
+    function _settleTask(Batch memory batch, ClosedWord[] calldata list, uint256 at) private returns (uint256) {
         // Places within calldata, and counts of what it holds.
         unchecked {
             Task memory task = batch.task;
-            require(tasks.length >= at + TASK_BYTES, Berth_BadTasksLength(tasks.length));
+            uint256 left = batch.end - at;
+            if (left < TASK_BYTES) _refuseLength(batch);
             uint256 shown = batch.shown;
             require(shown < MAX_TASKS, Berth_BatchTooLarge(MAX_TASKS + 1, MAX_TASKS));
-            uint256 index = uint256(Packing.wordAt(tasks, at)) >> 224;
-            batch.places[shown] = _placeOf(batch, list, index);
+            uint256 index = uint256(Packing.wordAt(at)) >> 224;
+            uint256 offset = index - batch.first;
+            Packing.set(batch.places, shown, bytes32(_placeOf(batch, list, index, offset)));
             task.index = index;
-            task.digest = Packing.wordAt(tasks, at + INDEX_BYTES);
-            require(task.digest != 0, Berth_NoDigest(index));
-            task.pairs = Packing.byteAt(tasks, at + TASK_BYTES - 1);
+            bytes32 digest = Packing.wordAt(at + INDEX_BYTES);
+            require(digest != 0, Berth_NoDigest(index));
+            task.digest = digest;
+            uint256 pairs = Packing.byteAt(at + TASK_BYTES - 1);
             // None wraps around.
-            require(task.pairs - 1 < MAX_PAIRS, Berth_BadPairCount(index, task.pairs));
+            require(pairs - 1 < MAX_PAIRS, Berth_BadPairCount(index, pairs));
+            task.pairs = pairs;
+            if (left < TASK_BYTES + pairs) _refuseLength(batch);
             task.at = at + TASK_BYTES;
-            task.next = task.at + task.pairs;
-            require(tasks.length >= task.next, Berth_BadTasksLength(tasks.length));
 
-            Rounds.begin(batch.pad, batch.deal, index, task.digest);
-            _weighPairs(batch, task, tasks);
-            batch.leaves[shown] = Rounds.leafOf(batch.pad, index);
+            bytes memory pad = batch.pad;
+            Rounds.begin(pad, batch.deal, index, digest);
+            uint256 next = _weighPairs(batch, task);
+            Packing.set(batch.leaves, shown, Rounds.leafOf(pad, index));
             batch.shown = shown + 1;
-            if (Weighing.suffices(task.scales, batch.trust) && _end(batch.deal, batch.progress, index - batch.first)) {
-                _payTask(batch, task, tasks, at);
+            if (Weighing.suffices(task.scales, batch.trust) && _end(batch.deal, batch.progress, offset)) {
+                _payTask(batch, task, at);
             }
-            return task.next;
+            return next;
         }
     }
 
+    function _refuseLength(Batch memory batch) private pure {
+        revert Berth_BadTasksLength(batch.end - batch.start);
+    }
+
     /// @dev The place of a task's leaf among the round's, which comes after the one before.
-    function _placeOf(Batch memory batch, ClosedWord[] calldata list, uint256 index)
+    function _placeOf(Batch memory batch, ClosedWord[] calldata list, uint256 index, uint256 offset)
         private
         pure
         returns (uint256 place)
     {
-        // An index below the first wraps around, to an offset beyond every size.
+        // An index below the first has wrapped around, to an offset beyond every size.
         unchecked {
-            uint256 offset = index - batch.first;
             require(offset < batch.size, Berth_IndexOutside(index, batch.first, batch.size));
-            uint256 inWord = offset - batch.start;
-            if (inWord >= WORD_TASKS || batch.bits >> inWord & 1 == 0) {
-                uint256 word = offset / WORD_TASKS;
-                inWord = offset % WORD_TASKS;
-                (uint256 found, uint256 before) = Rounds.find(list, batch.deal, word, 1 << inWord);
-                require(found < list.length, Berth_NotInRound(index));
-                (batch.start, batch.before, batch.bits) = (offset - inWord, before, list[found].bits);
+            uint256 inWord = offset - batch.origin;
+            place = batch.place;
+            // Mostly the next task of the same word.
+            if (batch.rest & 1 == 1 && inWord == batch.inWord) {
+                ++place;
+            } else {
+                place = _findPlace(batch, list, index, offset);
+                require(batch.shown == 0 || place > batch.place, Berth_IndexNotAscending(batch.task.index, index));
+                inWord = offset - batch.origin;
+                batch.rest = batch.bits >> inWord;
             }
-            place = batch.before + Rounds.count(batch.bits & ((1 << inWord) - 1));
-            uint256 shown = batch.shown;
-            require(shown == 0 || place > batch.places[shown - 1], Berth_IndexNotAscending(batch.task.index, index));
+            (batch.place, batch.inWord, batch.rest) = (place, inWord + 1, batch.rest >> 1);
         }
     }
 
-    /// @dev Hashes the pairs of a task into its chain, and puts them on the scales.
-    function _weighPairs(Batch memory batch, Task memory task, bytes calldata tasks) private pure {
+    /// @dev As `_placeOf`, for any task; takes the word of the round that it is in.
+    function _findPlace(Batch memory batch, ClosedWord[] calldata list, uint256 index, uint256 offset)
+        private
+        pure
+        returns (uint256)
+    {
+        unchecked {
+            uint256 inWord = offset % WORD_TASKS;
+            (uint256 found, uint256 before) = Rounds.find(list, batch.deal, offset / WORD_TASKS, 1 << inWord);
+            require(found < list.length, Berth_NotInRound(index));
+            (batch.origin, batch.bits) = (offset - inWord, list[found].bits);
+            return before + Rounds.count(batch.bits & ((1 << inWord) - 1));
+        }
+    }
+
+    /// @dev Hashes the pairs of a task into its chain, and puts them on the scales; gives where their commitments end.
+    function _weighPairs(Batch memory batch, Task memory task) private pure returns (uint256 rest) {
         Scales memory scales = task.scales;
         (scales.group, scales.dissent, scales.total, scales.opened) = (0, 0, 0, 0);
-        uint256 least = 0;
-        // Places within calldata, and counts of what it holds.
+        // Places within calldata.
         unchecked {
-            uint256 until = task.next;
-            for (uint256 at = task.at; at < until; ++at) {
-                uint256 marked = Packing.byteAt(tasks, at);
-                uint256 rank = marked & ~OPENS;
-                require(rank >= least && rank < batch.table.length, Berth_BadRank(task.index, rank));
-                least = rank + 1;
-                Seat memory seat = Weighing.at(batch.table, rank);
-                bytes32 commitment;
-                if (marked & OPENS != 0) {
-                    require(seat.opens, Berth_NotRevealed(task.index, seat.worker));
-                    commitment = Rounds.seal(batch.pad, seat.worker, seat.seed);
-                    Weighing.add(scales, seat, seat.owner != address(0));
-                } else {
-                    commitment = Packing.wordAt(tasks, task.next);
-                    task.next += COMMITMENT_BYTES;
-                    require(tasks.length >= task.next, Berth_BadTasksLength(tasks.length));
-                    ++batch.unopened;
-                    Weighing.add(scales, seat, false);
-                }
-                Rounds.extend(batch.pad, seat.worker, commitment);
-            }
+            uint256 until = task.at + task.pairs;
+            uint256 stopped;
+            (rest, stopped) = Weighing.walk(batch.pad, batch.table, scales, task.at, until, batch.end);
+            if (stopped < until) _refusePair(batch, task, stopped);
+            if (rest > until) batch.unopened += (rest - until) / COMMITMENT_BYTES;
         }
+    }
+
+    /// @dev Says what is wrong with the pair whose byte is at `at`, the first with which anything is.
+    function _refusePair(Batch memory batch, Task memory task, uint256 at) private pure {
+        uint256 rank = Packing.byteAt(at) & ~OPENS;
+        bool rises = at == task.at || rank > Packing.byteAt(at - 1) & ~OPENS;
+        require(rises && rank < batch.table.length, Berth_BadRank(task.index, rank));
+        require(Packing.byteAt(at) & OPENS == 0, Berth_NotRevealed(task.index, batch.table[rank].worker));
+        _refuseLength(batch);
     }
 
     /// @dev Pays in memory for a task that ended; keeps its pairs' bytes for the event, and what did not open.
-    function _payTask(Batch memory batch, Task memory task, bytes calldata tasks, uint256 at) private pure {
+    function _payTask(Batch memory batch, Task memory task, uint256 at) private pure {
         // Parts are rounded down, so all of a task's are at most its pot, and that is at most its price. What all tasks
         // pay is at most what the deal has locked.
         unchecked {
             bool failed = uint256(task.digest) < FAILURES;
-            uint256 price;
+            uint256 pot;
             if (failed) {
                 ++batch.failed;
-                (price, task.pot) = (batch.fee, batch.failurePot);
+                batch.poolPart += batch.fee;
+                pot = batch.failurePot;
             } else {
                 ++batch.done;
-                (price, task.pot) = (batch.poolPrice, batch.pot);
+                batch.poolPart += batch.poolPrice;
+                pot = batch.pot;
             }
+            uint256 pairs = task.pairs;
+            uint256 place = Packing.pushCalldata(batch.ended, at, TASK_BYTES + pairs) + TASK_BYTES;
             uint256 scored = !failed && task.scales.opened > 1 ? 1 : 0;
-            uint256 place = Packing.pushCalldata(batch.ended, tasks, at, TASK_BYTES + task.pairs) + TASK_BYTES;
-            task.next = task.at + task.pairs;
+            if (task.scales.opened == pairs) {
+                at += TASK_BYTES;
+                batch.poolPart -= Weighing.share(batch.table, at, at + pairs, pot, task.scales.total, scored);
+            } else {
+                _paySome(batch, task, place, pot, scored);
+            }
+        }
+    }
+
+    /// @dev Shares a pot of which not all is paid.
+    function _paySome(Batch memory batch, Task memory task, uint256 place, uint256 pot, uint256 scored) private pure {
+        unchecked {
+            uint256 next = task.at + task.pairs;
             for (uint256 i = 0; i < task.pairs; ++i) {
-                uint256 marked = Packing.byteAt(tasks, task.at + i);
-                Seat memory seat = Weighing.at(batch.table, marked & ~OPENS);
-                uint256 part = task.pot * seat.share / task.scales.total;
-                price -= part;
+                uint256 marked = Packing.byteAt(task.at + i);
+                Seat memory seat = batch.table[marked & ~OPENS];
+                uint256 part = pot * seat.share / task.scales.total;
+                batch.poolPart -= part;
                 if (marked & OPENS == 0) {
-                    _leaveOut(batch, task, seat, tasks);
+                    _leaveOut(batch, task, seat, next);
+                    next += COMMITMENT_BYTES;
                 } else if (seat.owner != address(0)) {
                     seat.paid += part;
                     seat.scored += scored;
@@ -834,17 +869,11 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
                     Packing.put(place + i, marked & ~OPENS);
                 }
             }
-            batch.poolPart += price;
         }
     }
 
-    function _leaveOut(Batch memory batch, Task memory task, Seat memory seat, bytes calldata tasks) private pure {
-        bytes32 commitment = Packing.wordAt(tasks, task.next);
-        Packing.pushLeftOut(batch.leftOut, task.index, task.digest, seat, commitment, task.scales.total);
-        // Within calldata.
-        unchecked {
-            task.next += COMMITMENT_BYTES;
-        }
+    function _leaveOut(Batch memory batch, Task memory task, Seat memory seat, uint256 at) private pure {
+        Packing.pushLeftOut(batch.leftOut, task.index, task.digest, seat, Packing.wordAt(at), task.scales.total);
     }
 
     /// @dev Stores and pays out what a batch has come to.

@@ -31,30 +31,40 @@ library Packing {
         }
     }
 
-    /// @notice The byte at a place of calldata that the caller has checked.
-    function byteAt(bytes calldata from, uint256 at) internal pure returns (uint256 value) {
+    /// @notice Where bytes stand in calldata.
+    function placeOf(bytes calldata from) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
-            value := byte(0, calldataload(add(from.offset, at)))
+            place := from.offset
         }
     }
 
-    /// @notice The 32 bytes from a place of calldata on; zeros past its end.
-    function wordAt(bytes calldata from, uint256 at) internal pure returns (bytes32 value) {
+    /// @notice The byte at a place of calldata.
+    function byteAt(uint256 place) internal pure returns (uint256 value) {
         assembly ("memory-safe") {
-            value := calldataload(add(from.offset, at))
+            value := byte(0, calldataload(place))
         }
     }
 
-    /// @notice Appends `length` bytes of calldata from `at` on; gives the place in memory where they are.
-    function pushCalldata(bytes memory list, bytes calldata from, uint256 at, uint256 length)
-        internal
-        pure
-        returns (uint256 place)
-    {
+    /// @notice The 32 bytes from a place of calldata on.
+    function wordAt(uint256 place) internal pure returns (bytes32 value) {
+        assembly ("memory-safe") {
+            value := calldataload(place)
+        }
+    }
+
+    /// @notice Sets an element of a list that the caller has checked to be long enough.
+    function set(bytes32[] memory list, uint256 at, bytes32 value) internal pure {
+        assembly ("memory-safe") {
+            mstore(add(add(list, 0x20), shl(5, at)), value)
+        }
+    }
+
+    /// @notice Appends `length` bytes of calldata from a place on; gives the place in memory where they are.
+    function pushCalldata(bytes memory list, uint256 from, uint256 length) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
             let held := mload(list)
             place := add(add(list, 0x20), held)
-            calldatacopy(place, add(from.offset, at), length)
+            calldatacopy(place, from, length)
             mstore(list, add(held, length))
         }
     }

@@ -161,12 +161,13 @@ library Rounds {
     function rootOf(
         uint256 leaves,
         uint256 known,
-        uint256[] memory places,
+        bytes32[] memory places,
         bytes32[] memory nodes,
         bytes32[] calldata proof
     ) internal pure returns (bytes32 root) {
         uint256 width = leaves;
         uint256 used = 0;
+        if (known == leaves) (width, known) = (_joinAll(leaves, nodes), 1);
         while (width > 1) {
             (known, used) = _join(width, known, places, nodes, proof, used);
             if (known == 0) return 0;
@@ -185,12 +186,36 @@ library Rounds {
         }
     }
 
+    /// @dev Joins all leaves of a round up to its top, in place; gives how many nodes are left: one. Each pair of nodes is
+    /// hashed where it stands, with the tag in the byte before, which belongs to a node that was joined already (or, for
+    /// the first, to the list's length, which is written again).
+    function _joinAll(uint256 leaves, bytes32[] memory nodes) private pure returns (uint256 width) {
+        assembly ("memory-safe") {
+            let length := mload(nodes)
+            let first := add(nodes, 0x20)
+            width := leaves
+            for {} gt(width, 1) {} {
+                let out := first
+                let last := add(first, shl(6, shr(1, width)))
+                for { let from := first } lt(from, last) { from := add(from, 0x40) } {
+                    mstore8(sub(from, 1), 1)
+                    mstore(out, keccak256(sub(from, 1), 65))
+                    out := add(out, 0x20)
+                }
+                // The last node of an odd width moves up unchanged.
+                if and(width, 1) { mstore(out, mload(last)) }
+                width := shr(1, add(width, 1))
+            }
+            mstore(nodes, length)
+        }
+    }
+
     /// @dev Joins the nodes known at a level of `width` nodes; gives how many are known at the next, and how much of the
     /// proof is used then. None are known if the proof is too short.
     function _join(
         uint256 width,
         uint256 known,
-        uint256[] memory places,
+        bytes32[] memory places,
         bytes32[] memory nodes,
         bytes32[] calldata proof,
         uint256 used

@@ -92,7 +92,11 @@ abstract contract Replicas is World {
     }
 
     /// @notice `count` tasks from the deal's first on, `each` workers a task in turn, who all agree.
-    function _agreed(DealTerms memory terms, uint256 count, uint256 each) internal pure returns (Answers[] memory list) {
+    function _agreed(DealTerms memory terms, uint256 count, uint256 each)
+        internal
+        pure
+        returns (Answers[] memory list)
+    {
         list = new Answers[](count);
         for (uint256 i = 0; i < count; i++) {
             list[i] = _answers(terms.first + uint32(i), _turn(i * each, each), _resultOf(terms.first + i));
@@ -322,13 +326,11 @@ abstract contract Replicas is World {
         }
     }
 
-    function _pack(
-        Sealed memory round,
-        uint256 task,
-        bytes32 digest,
-        bool[] memory silent,
-        uint256[] memory ranks
-    ) internal view returns (bytes memory packed) {
+    function _pack(Sealed memory round, uint256 task, bytes32 digest, bool[] memory silent, uint256[] memory ranks)
+        internal
+        view
+        returns (bytes memory packed)
+    {
         Answers memory answers = round.tasks[task];
         Pair[] memory pairs = _pairs(round.terms, answers, round.name);
         bytes memory commitments;
