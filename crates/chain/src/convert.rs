@@ -78,42 +78,14 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
             Event::TasksDeclined { deal: deal(e.deal), indexes: e.indexes, stake_returned: e.stakeReturned }
         }
         IBerthEvents::DealClaimed(e) => Event::DealClaimed { deal: deal(e.deal), tasks: e.tasks },
-        IBerthEvents::RoundClosed(e) => Event::RoundClosed {
-            id: RoundId::new(e.round),
-            operator: OperatorAddr::new(e.operator),
-            round: ClosedRound { root: e.root, closed: e.closed.iter().map(closed_word).collect() },
-        },
-        IBerthEvents::PairsAppended(e) => Event::PairsAppended {
-            deal: deal(e.deal),
-            index: e.index,
-            chain: e.chain,
-            pairs: e.pairs,
-            added: e.added.iter().map(pair).collect(),
-        },
-        IBerthEvents::TasksSettled(e) => Event::TasksSettled {
-            deal: deal(e.deal),
-            round: RoundId::new(e.round),
-            tasks: EndedTask::parse(&e.tasks)?,
-            workers: Payee::parse(&e.workers)?,
-            left_out: LeftOut::parse(&e.leftOut)?,
-        },
+        IBerthEvents::RoundClosed(e) => round_closed(&e),
+        IBerthEvents::PairsAppended(e) => pairs_appended(&e),
+        IBerthEvents::TasksSettled(e) => tasks_settled(&e)?,
         IBerthEvents::RevealPublished(e) => {
             Event::RevealPublished { root: e.root, worker: worker(e.worker), seed: e.seed, signature: e.signature }
         }
-        IBerthEvents::ShareOpened(e) => Event::ShareOpened {
-            deal: deal(e.deal),
-            index: e.index,
-            worker: worker(e.worker),
-            paid: Amount::new(e.paid),
-            scored: e.scored,
-        },
-        IBerthEvents::WorkerPunished(e) => Event::WorkerPunished {
-            deal: deal(e.deal),
-            index: e.index,
-            worker: worker(e.worker),
-            slashed: Amount::new(e.slashed),
-            score: e.score,
-        },
+        IBerthEvents::ShareOpened(e) => share_opened(&e),
+        IBerthEvents::WorkerPunished(e) => worker_punished(&e),
         IBerthEvents::WorkerEnlisted(e) => {
             Event::WorkerEnlisted { pool: asset(e.pool)?, worker: worker(e.worker), owner: account(e.owner) }
         }
@@ -131,6 +103,36 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
         }
         IBerthEvents::EIP712DomainChanged(_) => return Ok(None),
     }))
+}
+
+fn round_closed(e: &IBerth::RoundClosed) -> Event {
+    let round = ClosedRound { root: e.root, closed: e.closed.iter().map(closed_word).collect() };
+    Event::RoundClosed { id: RoundId::new(e.round), operator: OperatorAddr::new(e.operator), round }
+}
+
+fn pairs_appended(e: &IBerth::PairsAppended) -> Event {
+    let added = e.added.iter().map(pair).collect();
+    Event::PairsAppended { deal: DealId::new(e.deal), index: e.index, chain: e.chain, pairs: e.pairs, added }
+}
+
+fn tasks_settled(e: &IBerth::TasksSettled) -> Result<Event, DecodeError> {
+    Ok(Event::TasksSettled {
+        deal: DealId::new(e.deal),
+        round: RoundId::new(e.round),
+        tasks: EndedTask::parse(&e.tasks)?,
+        workers: Payee::parse(&e.workers)?,
+        left_out: LeftOut::parse(&e.leftOut)?,
+    })
+}
+
+const fn share_opened(e: &IBerth::ShareOpened) -> Event {
+    let (deal, worker) = (DealId::new(e.deal), WorkerAddr::new(e.worker));
+    Event::ShareOpened { deal, index: e.index, worker, paid: Amount::new(e.paid), scored: e.scored }
+}
+
+const fn worker_punished(e: &IBerth::WorkerPunished) -> Event {
+    let (deal, worker) = (DealId::new(e.deal), WorkerAddr::new(e.worker));
+    Event::WorkerPunished { deal, index: e.index, worker, slashed: Amount::new(e.slashed), score: e.score }
 }
 
 fn of_assets(event: AssetsEvents) -> Result<Option<Event>, DecodeError> {
