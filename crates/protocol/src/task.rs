@@ -232,6 +232,22 @@ impl Task {
         }
     }
 
+    /// Where it stands, if several workers answer it.
+    pub const fn replicated(self) -> Option<Replicated> {
+        if let Self::Replicated(state) = self { Some(state) } else { None }
+    }
+
+    /// The result that has the weight among what is revealed, and is not on its way yet.
+    pub const fn weighed(self) -> Option<ResultDigest> {
+        if let Self::Replicated(Replicated::Revealed(digest)) = self { Some(digest) } else { None }
+    }
+
+    /// The task after what happens to replicated tasks.
+    fn together(self, event: Event) -> Result<Self, Refusal> {
+        let next = self.replicated().and_then(|state| state.apply(event));
+        next.map(Self::Replicated).ok_or(Refusal { phase: self.phase(), event })
+    }
+
     /// Whether the chain has closed it, and not ended it.
     const fn is_closed(self) -> bool {
         matches!(self, Self::Replicated(Replicated::Closed | Replicated::Revealed(_) | Replicated::Paying(_)))
@@ -260,19 +276,11 @@ impl Task {
                     Ok(Self::Reported(answer))
                 }
                 (Self::Declined | Self::Claimed, Event::Unwind) => Ok(Self::Open),
-                (Self::Replicated(state), _) => {
-                    state.apply(event).map(Self::Replicated).ok_or(Refusal { phase: self.phase(), event })
-                }
-                _ => refused,
+                _ => self.together(event),
             },
             Event::Gather if self == Self::Open => Ok(Self::Replicated(Replicated::Gathering)),
             Event::Agree if self == Self::Open => Ok(Self::Replicated(Replicated::Committed)),
-            Event::Gather | Event::Agree | Event::Disagree | Event::Reopen | Event::Weigh(_) => match self {
-                Self::Replicated(state) => {
-                    state.apply(event).map(Self::Replicated).ok_or(Refusal { phase: self.phase(), event })
-                }
-                _ => refused,
-            },
+            Event::Gather | Event::Agree | Event::Disagree | Event::Reopen | Event::Weigh(_) => self.together(event),
             Event::Assign(_)
             | Event::Release(_)
             | Event::Report(_)
@@ -328,6 +336,7 @@ mod tests {
     }
 
     /// The table of the module's doc, every cell: what is not listed is refused.
+    #[expect(clippy::too_many_lines, reason = "a table, row by row")]
     #[test]
     fn every_pair_of_state_and_event_does_what_the_table_says() {
         let answer = answer();
@@ -351,7 +360,7 @@ mod tests {
             revealed,
             paying,
         ];
-        let states = going.into_iter().chain([settled, paid, Task::Declined, Task::Claimed]);
+        let states: Vec<Task> = going.into_iter().chain([settled, paid, Task::Declined, Task::Claimed]).collect();
         let events = [
             Event::Assign(w),
             Event::Release(w),

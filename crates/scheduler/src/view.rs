@@ -26,6 +26,8 @@ use berth_wire::{
     descriptor::{Descriptor, Runtime, Sharing},
     job::{Image, Job},
 };
+#[cfg(test)]
+pub(crate) use replicas::Hidden;
 pub(crate) use replicas::{Record, Replicas, Round};
 use sqlx::SqliteConnection;
 use std::{

@@ -3,6 +3,7 @@
 
 mod answer;
 mod call;
+mod pay;
 mod report;
 mod round;
 
@@ -387,11 +388,10 @@ async fn takes(
     if store::attempt::running(conn, row.id).await?.contains(&worker) {
         return Ok(false);
     }
-    match row.task {
-        Task::Open => Ok(store::task::apply(conn, row, Event::Gather, entry).await?.is_some()),
-        Task::Replicated(Replicated::Gathering | Replicated::Closed) => Ok(true),
-        _ => Ok(false),
+    if row.task == Task::Open {
+        return Ok(store::task::apply(conn, row, Event::Gather, entry).await?.is_some());
     }
+    Ok(matches!(row.task.replicated(), Some(Replicated::Gathering | Replicated::Closed)))
 }
 
 /// A deal, and the documents that go to its workers, if all are there.

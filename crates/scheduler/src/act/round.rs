@@ -13,15 +13,11 @@ use crate::{
         task::{Entry, Row},
     },
 };
-use alloy::primitives::{B256, Bytes};
-use berth_chain::{
-    BlockRef, StoreError,
-    call::{Contribution, Shown, TableRow},
-    outbox,
-};
+use alloy::primitives::B256;
+use berth_chain::{BlockRef, StoreError, call::Shown, outbox};
 use berth_protocol::{
-    DealId, Failure, ResultDigest, TaskId, WorkerAddr,
-    round::{self, BatchPair, BatchTask, ClosedRound, Closing, WordBits, extend, multiproof},
+    Failure, TaskId, WorkerAddr,
+    round::{self, ClosedRound, Closing, WordBits, extend, multiproof},
     task::{Event, Phase, Replicated, Task},
 };
 use berth_wire::worker::{Appended, Closed, ClosedWord, Leaf, Mail};
@@ -85,14 +81,17 @@ fn wire_pairs(pairs: &[Pair]) -> Vec<berth_wire::worker::Pair> {
 }
 
 /// All leaves of a round.
-pub(crate) struct Leaves {
-    rows: Vec<(Row, Vec<Pair>)>,
-    hashes: Vec<B256>,
+pub(super) struct Leaves {
+    pub(super) rows: Vec<(Row, Vec<Pair>)>,
+    pub(super) hashes: Vec<B256>,
 }
 
 impl Leaves {
     /// `None`: a deal of the round is gone, and its tasks with it.
-    async fn of(conn: &mut SqliteConnection, round: &store::round::Round) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn of(
+        conn: &mut SqliteConnection,
+        round: &store::round::Round,
+    ) -> Result<Option<Self>, StoreError> {
         let (mut rows, mut hashes) = (Vec::new(), Vec::new());
         for (_, task) in store::round::leaves(conn, &round.key).await? {
             let Some(row) = store::task::get(conn, task).await? else { return Ok(None) };
@@ -104,7 +103,7 @@ impl Leaves {
         Ok(is_whole.then_some(Self { rows, hashes }))
     }
 
-    fn place(&self, task: TaskId) -> Option<u32> {
+    pub(super) fn place(&self, task: TaskId) -> Option<u32> {
         self.rows.iter().position(|(row, _)| row.id == task).and_then(|place| u32::try_from(place).ok())
     }
 }
@@ -238,106 +237,6 @@ impl Actor {
         Ok(true)
     }
 
-    /// Sends a settlement of a round's tasks.
-    pub(super) async fn settle_round(
-        &self,
-        id: DealId,
-        key: &str,
-        tasks: &[TaskId],
-        tip: BlockRef,
-    ) -> Result<bool, ActError> {
-        self.before(Phase::Settling);
-        let mut tx = self.db.write().await?;
-        let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
-        let Some(round) = store::round::get(&mut tx, key).await? else { return Ok(false) };
-        let Some(all) = Leaves::of(&mut tx, &round).await? else { return Ok(false) };
-        let is_meant = |row: &Row| row.deal == id && tasks.contains(&row.id);
-        let chosen: Vec<_> = (0..)
-            .zip(&all.rows)
-            .filter_map(|(place, (row, pairs))| {
-                let digest = weighed(row).filter(|_| is_meant(row))?;
-                Some(Chosen { place, row, pairs, digest })
-            })
-            .collect();
-        if chosen.is_empty() {
-            return Ok(false);
-        }
-        let reveals = reveals(&mut tx, round.round.root).await?;
-        let (table, batch) = packed(&chosen, &reveals);
-        let places: Vec<u32> = chosen.iter().map(|chosen| chosen.place).collect();
-        let proof = multiproof(&all.hashes, &places);
-        let shown = Shown { round: &round.round, proof: &proof };
-        let failed = store::sending::count_failed(&mut tx, id, Kind::Settle).await?;
-        let intent = call::settle_round(self.route(), (id, &deal.terms), shown, (&table, &batch), failed);
-        let rows: Vec<&Row> = chosen.iter().map(|chosen| chosen.row).collect();
-        if !self.pay(&mut tx, (&deal, &rows), &intent, tip).await? {
-            return Ok(false);
-        }
-        tx.commit().await?;
-        self.after(Phase::Settling);
-        self.sender.wake();
-        observe::settlement_sent(id, rows.len(), intent.key.as_str());
-        self.signals.changed();
-        Ok(true)
-    }
-
-    /// Sends a settlement of one task with its appended pairs.
-    pub(super) async fn settle_one(&self, task: TaskId, tip: BlockRef) -> Result<bool, ActError> {
-        self.before(Phase::Settling);
-        let mut tx = self.db.write().await?;
-        let Some(row) = store::task::get(&mut tx, task).await? else { return Ok(false) };
-        let Some(digest) = weighed(&row) else { return Ok(false) };
-        let Some(deal) = store::deal::get(&mut tx, row.deal).await? else { return Ok(false) };
-        let Some(round) = store::round::of_task(&mut tx, task).await? else { return Ok(false) };
-        let Some(all) = Leaves::of(&mut tx, &round).await? else { return Ok(false) };
-        let Some(place) = all.place(task) else { return Ok(false) };
-        let (mut leaf, mut appended) = (Vec::new(), Vec::new());
-        for pair in store::pair::of_task(&mut tx, task).await? {
-            let is_of_leaf = pair.append.is_none();
-            let root = if is_of_leaf { round.round.root } else { pair.chain };
-            let reveal = reveals(&mut tx, root).await?.remove(&pair.worker).filter(|_| pair.digest == Some(digest));
-            let contribution = contribution(&pair, reveal);
-            if is_of_leaf {
-                leaf.push(contribution);
-            } else if pair.appended.is_some() {
-                appended.push(contribution);
-            }
-        }
-        let proof = multiproof(&all.hashes, &[place]);
-        let shown = Shown { round: &round.round, proof: &proof };
-        let failed = store::sending::count_failed(&mut tx, deal.id, Kind::Settle).await?;
-        let about = (deal.id, &deal.terms);
-        let intent = call::settle_one(self.route(), about, (row.index, digest), shown, (&leaf, &appended), failed);
-        if !self.pay(&mut tx, (&deal, &[&row]), &intent, tip).await? {
-            return Ok(false);
-        }
-        tx.commit().await?;
-        self.after(Phase::Settling);
-        self.sender.wake();
-        observe::settlement_sent(deal.id, 1, intent.key.as_str());
-        self.signals.changed();
-        Ok(true)
-    }
-
-    /// Writes the settlement of these tasks, unless it was written before.
-    async fn pay(
-        &self,
-        conn: &mut SqliteConnection,
-        (deal, rows): (&Deal, &[&Row]),
-        intent: &outbox::Intent,
-        tip: BlockRef,
-    ) -> Result<bool, StoreError> {
-        if outbox::outcome(conn, &intent.key).await?.is_some() {
-            return Ok(false);
-        }
-        let entry = Entry { settlement: Some(intent.key.as_str()), ..Entry::at(stamp(tip)) };
-        for row in rows {
-            store::task::apply(conn, row, Event::Send, entry).await?;
-        }
-        self.send(conn, deal, Kind::Settle, intent).await?;
-        Ok(true)
-    }
-
     /// Sends further pairs of a closed task.
     pub(super) async fn append(&self, task: TaskId, wanted: &[(WorkerAddr, B256)]) -> Result<bool, ActError> {
         let mut tx = self.db.write().await?;
@@ -376,36 +275,6 @@ impl Actor {
         self.sender.wake();
         observe::pairs_sent(task, added.len(), intent.key.as_str());
         self.signals.changed();
-        Ok(true)
-    }
-
-    /// Sends a punishment.
-    pub(super) async fn punish(
-        &self,
-        id: DealId,
-        left_out: &[round::LeftOut],
-        entries: &[u8],
-    ) -> Result<bool, ActError> {
-        let mut tx = self.db.write().await?;
-        let Some(deal) = store::deal::get(&mut tx, id).await? else { return Ok(false) };
-        let open = store::left_out::open(&mut tx).await?;
-        let is_meant = |entry: &store::left_out::Entry| {
-            entry.deal == id && entry.record == left_out && entries.contains(&entry.entry)
-        };
-        let evidence: Vec<(u8, Bytes)> = open
-            .into_iter()
-            .filter(is_meant)
-            .filter_map(|entry| Some((entry.entry, entry.signature?.into())))
-            .collect();
-        let failed = store::sending::count_failed(&mut tx, id, Kind::Punish).await?;
-        let intent = call::punish(self.route(), (id, &deal.terms), left_out, &evidence, failed);
-        if evidence.is_empty() || outbox::outcome(&mut tx, &intent.key).await?.is_some() {
-            return Ok(false);
-        }
-        self.send(&mut tx, &deal, Kind::Punish, &intent).await?;
-        tx.commit().await?;
-        self.sender.wake();
-        observe::punishment_sent(id, evidence.len(), intent.key.as_str());
         Ok(true)
     }
 }
@@ -460,8 +329,11 @@ async fn members(conn: &mut SqliteConnection, tasks: &[(TaskId, Vec<B256>)]) -> 
     Ok(members)
 }
 
+/// A round, what it closes deal by deal, and its tasks in the order of its leaves.
+type Composed = (ClosedRound, Vec<Closing>, Vec<Member>);
+
 /// A round of these tasks, which are brought into the order of its leaves.
-fn composed(mut members: Vec<Member>) -> Result<Option<(ClosedRound, Vec<Closing>, Vec<Member>)>, StoreError> {
+fn composed(mut members: Vec<Member>) -> Result<Option<Composed>, StoreError> {
     members.sort_by_key(|member| (member.deal.block, member.deal.log_index, member.row.index));
     let mut closings: Vec<Closing> = Vec::new();
     let mut leaves = Vec::with_capacity(members.len());
@@ -475,61 +347,4 @@ fn composed(mut members: Vec<Member>) -> Result<Option<(ClosedRound, Vec<Closing
     }
     let root = round::root(&leaves);
     Ok(root.map(|root| (ClosedRound::new(root, &closings), closings, members)))
-}
-
-/// A task of a batch.
-struct Chosen<'a> {
-    place: u32,
-    row: &'a Row,
-    pairs: &'a [Pair],
-    digest: ResultDigest,
-}
-
-const fn weighed(row: &Row) -> Option<ResultDigest> {
-    match row.task {
-        Task::Replicated(Replicated::Revealed(digest)) => Some(digest),
-        _ => None,
-    }
-}
-
-type Reveals = HashMap<WorkerAddr, store::reveal::Reveal>;
-
-async fn reveals(conn: &mut SqliteConnection, root: B256) -> Result<Reveals, StoreError> {
-    Ok(store::reveal::of(conn, root).await?.into_iter().map(|reveal| (reveal.worker, reveal)).collect())
-}
-
-/// The table of a batch, and its tasks by the ranks of that table.
-fn packed(chosen: &[Chosen<'_>], reveals: &Reveals) -> (Vec<TableRow>, Vec<BatchTask>) {
-    let opens = |pair: &Pair, digest| pair.digest == Some(digest) && reveals.contains_key(&pair.worker);
-    let workers: BTreeSet<WorkerAddr> = chosen.iter().flat_map(|chosen| chosen.pairs).map(|pair| pair.worker).collect();
-    let row = |worker: &WorkerAddr| {
-        let has =
-            |chosen: &Chosen<'_>| chosen.pairs.iter().any(|pair| pair.worker == *worker && opens(pair, chosen.digest));
-        let reveal = reveals.get(worker).filter(|_| chosen.iter().any(has));
-        TableRow {
-            worker: *worker,
-            seed: reveal.map(|reveal| reveal.seed).unwrap_or_default(),
-            signature: reveal.map(|reveal| reveal.signature.clone().into()).unwrap_or_default(),
-        }
-    };
-    let table = workers.iter().map(row).collect();
-    let rank = |worker: WorkerAddr| {
-        let place = workers.iter().position(|of| *of == worker).expect("the table has every worker of the batch");
-        u8::try_from(place).expect("the plan keeps a batch to 128 workers")
-    };
-    let pair = |pair: &Pair, digest| BatchPair {
-        rank: rank(pair.worker),
-        hidden: (!opens(pair, digest)).then_some(pair.commitment),
-    };
-    let task = |chosen: &Chosen<'_>| BatchTask {
-        index: chosen.row.index,
-        digest: chosen.digest,
-        pairs: chosen.pairs.iter().map(|of| pair(of, chosen.digest)).collect(),
-    };
-    (table, chosen.iter().map(task).collect())
-}
-
-fn contribution(pair: &Pair, reveal: Option<store::reveal::Reveal>) -> Contribution {
-    let (seed, signature) = reveal.map(|reveal| (reveal.seed, reveal.signature.into())).unwrap_or_default();
-    Contribution { worker: pair.worker, commitment: pair.commitment, seed, signature }
 }

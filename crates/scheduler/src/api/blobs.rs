@@ -73,10 +73,11 @@ fn is_for(deal: &Deal, account: Address) -> bool {
 /// workers are not paid, and others might copy.
 fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), No> {
     let phase = row.task.phase();
-    match row.task {
-        Task::Settled(Answer { worker, digest }) => return Ok((Some(worker), digest)),
-        Task::Replicated(Replicated::Paid(digest)) => return Ok((None, digest)),
-        _ => {}
+    if let Task::Settled(Answer { worker, digest }) = row.task {
+        return Ok((Some(worker), digest));
+    }
+    if let Some(Replicated::Paid(digest)) = row.task.replicated() {
+        return Ok((None, digest));
     }
     Err(No::new(StatusCode::CONFLICT, "not-settled", format!("the task is {phase}, not settled"))
         .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
@@ -140,11 +141,10 @@ pub(super) async fn of_task(
 
 /// Whether the task is this worker's, alone or among others.
 async fn runs(conn: &mut SqliteConnection, row: &Row, worker: WorkerAddr) -> Result<bool, No> {
-    match row.task {
-        Task::Assigned(its) => Ok(its == worker),
-        Task::Replicated(_) => Ok(store::attempt::running(conn, row.id).await?.contains(&worker)),
-        _ => Ok(false),
+    if row.task.replicated().is_some() {
+        return Ok(store::attempt::running(conn, row.id).await?.contains(&worker));
     }
+    Ok(row.task == Task::Assigned(worker))
 }
 
 async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {

@@ -10,6 +10,8 @@ mod settle;
 mod tally;
 
 #[cfg(test)]
+mod round_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::{store::attempt::Outcome, store::sending::Kind, view::View};

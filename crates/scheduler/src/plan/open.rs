@@ -32,10 +32,9 @@ fn decline(view: &View, policy: &Policy, deal: &Deal) -> Option<Action> {
         return None;
     }
     let mut untried = None;
-    let gathering = Task::Replicated(Replicated::Gathering);
-    let mut reason = |task: &TaskState| match task.task {
-        Task::Open => hopeless(view, policy, deal, task, &mut untried),
-        of_many if of_many == gathering => replicate::hopeless(view, policy, deal, task),
+    let mut reason = |task: &TaskState| match task.task.replicated() {
+        None if task.task == Task::Open => hopeless(view, policy, deal, task, &mut untried),
+        Some(Replicated::Gathering) => replicate::hopeless(view, policy, deal, task),
         _ => None,
     };
     let hopeless = deal.tasks.iter().filter_map(|task| reason(task).map(|reason| (task.index, reason)));

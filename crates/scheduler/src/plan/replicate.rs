@@ -57,16 +57,21 @@ fn overexposed(worker: &Worker, deal: &Deal, exposure: &Exposure) -> Option<Stri
 
 /// What is known of a task that needs workers; `None`: it needs none.
 fn standing(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Option<Tally> {
-    match task.task {
-        Task::Open | Task::Replicated(Replicated::Gathering) => {
-            (!task.replicas.asked).then(|| tally::gathered(view, deal, task))
-        }
-        Task::Replicated(Replicated::Closed) => {
+    if task.task == Task::Open {
+        return Some(tally::gathered(view, deal, task));
+    }
+    match task.task.replicated()? {
+        Replicated::Gathering => (!task.replicas.asked).then(|| tally::gathered(view, deal, task)),
+        Replicated::Closed => {
             let round = task.replicas.round.as_ref().and_then(|key| view.rounds.get(key))?;
             round.shown_ms?;
             (view.now <= deal.terms.deadlines().close).then(|| tally::closed(view, policy, deal, task, round))
         }
-        _ => None,
+        Replicated::Committed
+        | Replicated::Closing
+        | Replicated::Revealed(_)
+        | Replicated::Paying(_)
+        | Replicated::Paid(_) => None,
     }
 }
 
@@ -170,15 +175,13 @@ pub(super) fn agreements(view: &View, policy: &Policy, plan: &mut Plan) {
     for deal in view.deals.iter().filter(|deal| deal.opened && !deal.terms.is_single()) {
         for task in &deal.tasks {
             let agrees = || tally::gathered(view, deal, task).agrees(deal.terms.trust);
-            match task.task {
-                Task::Open | Task::Replicated(Replicated::Gathering) if agrees() => {
-                    plan.actions.push(Action::Agree(task.id));
-                }
-                Task::Replicated(Replicated::Gathering) if is_stuck(view, deal, task) => {
-                    plan.actions.extend(ask(view, policy, deal, task));
-                }
-                Task::Replicated(Replicated::Committed) if !agrees() => plan.actions.push(Action::Disagree(task.id)),
-                _ => {}
+            let gathers = task.task.replicated() == Some(Replicated::Gathering);
+            if task.task.replicated() == Some(Replicated::Committed) {
+                plan.actions.extend((!agrees()).then_some(Action::Disagree(task.id)));
+            } else if (gathers || task.task == Task::Open) && agrees() {
+                plan.actions.push(Action::Agree(task.id));
+            } else if gathers && is_stuck(view, deal, task) {
+                plan.actions.extend(ask(view, policy, deal, task));
             }
         }
     }

@@ -170,13 +170,13 @@ fn settle(view: &View, policy: &Policy, deal: &Deal, plan: &mut Plan) {
         }
     }
     for (key, (round, tasks)) in rounds {
-        let ready: Vec<&TaskState> = tasks.iter().filter(|task| weighed(task).is_some()).copied().collect();
+        let ready: Vec<&TaskState> = tasks.iter().filter(|task| task.task.weighed().is_some()).copied().collect();
         if ready.is_empty() {
             continue;
         }
         let is_open = |task: &&TaskState| {
             let mut leaf = task.replicas.pairs.iter().filter(|pair| pair.append.is_none());
-            weighed(task).is_some() && leaf.all(|pair| pair.digest.is_some())
+            task.task.weighed().is_some() && leaf.all(|pair| pair.digest.is_some())
         };
         let is_over = |task: &&TaskState| task.settlement.is_some();
         if !tasks.iter().all(|task| is_open(task) || is_over(task))
@@ -201,7 +201,7 @@ fn batches(policy: &Policy, tasks: &[&TaskState]) -> Vec<Vec<TaskId>> {
     for task in tasks {
         let leaf = || task.replicas.pairs.iter().filter(|pair| pair.append.is_none());
         let own: BTreeSet<WorkerAddr> = leaf().map(|pair| pair.worker).collect();
-        let own_shut = leaf().filter(|pair| Some(pair.digest) != weighed(task).map(Some)).count();
+        let own_shut = leaf().filter(|pair| Some(pair.digest) != task.task.weighed().map(Some)).count();
         let with: BTreeSet<WorkerAddr> = workers.union(&own).copied().collect();
         let is_full = batches.last().is_none_or(|batch| batch.len() >= policy.settle_batch);
         if is_full || with.len() > MAX_TABLE || shut + own_shut > MAX_LEFT_OUT {
@@ -215,14 +215,6 @@ fn batches(policy: &Policy, tasks: &[&TaskState]) -> Vec<Vec<TaskId>> {
         }
     }
     batches
-}
-
-/// What a task was weighed to.
-const fn weighed(task: &TaskState) -> Option<ResultDigest> {
-    match task.task {
-        Task::Replicated(Replicated::Revealed(digest)) => Some(digest),
-        _ => None,
-    }
 }
 
 /// Punishes whoever never opened what a settlement left out.

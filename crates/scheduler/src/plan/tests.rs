@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-const POLICY: Policy = Policy {
+pub(super) const POLICY: Policy = Policy {
     settle_batch: 3,
     settle_wait: Duration::from_secs(30),
     reconnect_grace: Duration::from_secs(3),
@@ -36,7 +36,7 @@ const POLICY: Policy = Policy {
     reveal_wait: Duration::from_secs(10),
 };
 
-fn need() -> Need {
+pub(super) fn need() -> Need {
     Need {
         runtime: Runtime::Docker,
         image: Some(samples::image()),
@@ -48,11 +48,11 @@ fn need() -> Need {
     }
 }
 
-fn here(capacity: Capacity, shares: Shares) -> Seen {
+pub(super) fn here(capacity: Capacity, shares: Shares) -> Seen {
     Seen::Here(Here { capacity, shares: Arc::new(shares), holding: None })
 }
 
-fn bonded(address: WorkerAddr, seen: Seen) -> (WorkerAddr, Worker) {
+pub(super) fn bonded(address: WorkerAddr, seen: Seen) -> (WorkerAddr, Worker) {
     let bond = Bond {
         worker: address,
         owner: AccountAddr::new(address.get()),
@@ -517,7 +517,21 @@ proptest! {
                         prop_assert!(touched.insert(deal.tasks[index as usize].id));
                     }
                 }
-                _ => panic!("nothing calls for it"),
+                other @ (Action::Open(_)
+                | Action::Fail { .. }
+                | Action::Finish { .. }
+                | Action::Agree(_)
+                | Action::Disagree(_)
+                | Action::Ask(_)
+                | Action::Close { .. }
+                | Action::Show { .. }
+                | Action::ShowAppended { .. }
+                | Action::Weigh { .. }
+                | Action::Append { .. }
+                | Action::SettleRound { .. }
+                | Action::SettleOne(_)
+                | Action::Punish { .. }
+                | Action::Forget(_)) => panic!("nothing calls for {other:?}"),
             }
         }
         let running = |worker: WorkerAddr| {

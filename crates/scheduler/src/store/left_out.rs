@@ -3,7 +3,7 @@
 use super::{foreign, hash, signed};
 use berth_chain::{BlockNumber, StoreError};
 use berth_protocol::{DealId, TaskId, WorkerAddr, round::LeftOut};
-use sqlx::SqliteConnection;
+use sqlx::{FromRow, SqliteConnection};
 
 const TABLE: &str = "left_out";
 
@@ -18,6 +18,29 @@ pub(crate) struct Entry {
     pub(crate) worker: WorkerAddr,
     /// The worker's, over its commitment.
     pub(crate) signature: Option<Vec<u8>>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    deal: Vec<u8>,
+    record: Vec<u8>,
+    entry: i64,
+    worker: Vec<u8>,
+    signature: Option<Vec<u8>>,
+}
+
+impl TryFrom<Row> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            deal: DealId::new(hash(TABLE, &row.deal)?),
+            record: LeftOut::parse(&row.record).map_err(|error| foreign(TABLE, error.to_string()))?,
+            entry: u8::try_from(row.entry).map_err(|_| foreign(TABLE, row.entry.to_string()))?,
+            worker: WorkerAddr::new(super::address(TABLE, &row.worker)?),
+            signature: row.signature,
+        })
+    }
 }
 
 /// Takes what a settlement left out. What is there stays.
@@ -61,23 +84,13 @@ pub(crate) async fn over(
 
 /// Pairs that are neither opened nor punished, and against whose workers we have evidence, by settlement.
 pub(crate) async fn open(conn: &mut SqliteConnection) -> Result<Vec<Entry>, StoreError> {
-    let rows: Vec<(Vec<u8>, Vec<u8>, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT deal, record, entry, worker, signature FROM left_out
          WHERE over_block IS NULL AND signature IS NOT NULL ORDER BY deal, record, entry",
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|(deal, record, entry, worker, signature)| {
-            Ok(Entry {
-                deal: DealId::new(hash(TABLE, &deal)?),
-                record: LeftOut::parse(&record).map_err(|error| foreign(TABLE, error.to_string()))?,
-                entry: u8::try_from(entry).map_err(|_| foreign(TABLE, entry.to_string()))?,
-                worker: WorkerAddr::new(super::address(TABLE, &worker)?),
-                signature,
-            })
-        })
-        .collect()
+    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 /// Forgets evidence that is of no use any more.

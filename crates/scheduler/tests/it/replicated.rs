@@ -13,7 +13,7 @@ use berth_scheduler::Config;
 use berth_wire::{
     manifest::{Content, Manifest},
     scheduler::{DealView, ReplicaState, TaskView},
-    worker::{Answer, Appended, Commit, Deliver, Mail, Reveal, ToScheduler, ToWorker},
+    worker::{Answer, Commit, Deliver, Mail, Reveal, ToScheduler, ToWorker},
 };
 use core::time::Duration;
 use eyre::{ContextCompat as _, WrapErr as _, bail, ensure};
@@ -82,32 +82,15 @@ impl Replica {
 
     /// Waits for the round to be closed, and opens it; gives its root.
     async fn open(&mut self, output: &str) -> eyre::Result<B256> {
-        let (root, results) = loop {
-            match self.worker.letter(&[]).await? {
-                Mail::Closed(closed) => {
-                    let answer = |leaf: &berth_wire::worker::Leaf| Answer {
-                        deal: leaf.deal,
-                        index: leaf.index,
-                        digest: digest_of(output).get(),
-                    };
-                    break (closed.root, closed.leaves.iter().map(answer).collect::<Vec<_>>());
-                }
-                Mail::Appended(appended) => {
-                    let pairs = appended.pairs.iter().map(|pair| berth_protocol::round::Pair {
-                        worker: WorkerAddr::new(pair.worker),
-                        commitment: pair.commitment,
-                    });
-                    let chain = pairs.fold(B256::ZERO, extend);
-                    let Appended { deal, index, .. } = *appended;
-                    break (chain, vec![Answer { deal, index, digest: digest_of(output).get() }]);
-                }
-                other => bail!("{other:?} instead of a round"),
-            }
-        };
-        let reveal = self.opening(root, results.clone());
+        let letter = self.worker.letter(&[]).await?;
+        let Mail::Closed(closed) = letter else { bail!("{letter:?} instead of a round") };
+        let digest = digest_of(output).get();
+        let answer = |leaf: &berth_wire::worker::Leaf| Answer { deal: leaf.deal, index: leaf.index, digest };
+        let results: Vec<_> = closed.leaves.iter().map(answer).collect();
+        let reveal = self.opening(closed.root, results.clone());
         self.worker.say(&ToScheduler::Reveal(reveal)).await?;
         self.deliver(&results, output).await?;
-        Ok(root)
+        Ok(closed.root)
     }
 
     async fn deliver(&mut self, results: &[Answer], output: &str) -> eyre::Result<()> {
@@ -219,9 +202,10 @@ impl Journal {
         match mail {
             Mail::Assign(assign) => {
                 ensure!(self.manner != Manner::Leaves, "it leaves");
-                let digest = match self.manner {
-                    Manner::Fails(failure) => failure.digest(),
-                    manner => digest_of(&manner.output(assign.index)),
+                let digest = if let Manner::Fails(failure) = self.manner {
+                    failure.digest()
+                } else {
+                    digest_of(&self.manner.output(assign.index))
                 };
                 self.hidden.insert((assign.deal, assign.index), digest);
                 self.commit(replica, (assign.deal, assign.index)).await
@@ -295,7 +279,9 @@ impl Journal {
                         replica.worker.say(&ToScheduler::Ack { seq }).await?;
                     }
                     ToWorker::Refused { .. } => {}
-                    other => bail!("{other:?}"),
+                    other @ (ToWorker::Challenge { .. } | ToWorker::Welcome { .. } | ToWorker::Rejected { .. }) => {
+                        bail!("{other:?}")
+                    }
                 },
                 () = sleep(Duration::from_millis(300)) => {
                     let running = Vec::new();
@@ -340,7 +326,7 @@ impl Pool {
     fn work(self: &Arc<Self>, keys: &[Signer], manners: &[Manner]) -> Crew {
         let (stop, told) = (CancellationToken::new(), Arc::new(watch::Sender::new(0)));
         let mut workers = JoinSet::new();
-        for (key, manner) in keys.to_vec().into_iter().zip(manners) {
+        for (key, manner) in keys.iter().cloned().zip(manners) {
             let (pool, stop) = (self.clone(), stop.clone());
             let mut journal = Journal::new(&key, *manner, told.clone());
             workers.spawn(async move {
@@ -574,6 +560,7 @@ async fn a_close_whose_block_goes_is_closed_again_and_paid_once() -> eyre::Resul
     pool.close().await
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of bad messages, in the order of a task's life")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_out_of_phase_of_another_deal_or_not_its_own_is_refused_and_changes_nothing() -> eyre::Result<()> {
     let pool = Arc::new(Pool::open(4).await?);
@@ -683,7 +670,10 @@ async fn refused(replica: &mut Replica, wanted: &str) -> eyre::Result<()> {
             ToWorker::Refused { code, .. } if code == wanted => return Ok(()),
             // Letters come when they come.
             ToWorker::Mail { .. } => {}
-            other => bail!("{other:?} instead of {wanted}"),
+            other @ (ToWorker::Refused { .. }
+            | ToWorker::Challenge { .. }
+            | ToWorker::Welcome { .. }
+            | ToWorker::Rejected { .. }) => bail!("{other:?} instead of {wanted}"),
         }
     }
 }
