@@ -422,8 +422,8 @@ contract Recourse is BerthStorage, IRecourse {
         uint256 offset = index - terms.first;
         uint256 bit = 1 << (offset % WORD_TASKS);
         (uint256 found, uint256 before) = Rounds.find(round.closed, terms.id(), offset / WORD_TASKS, bit);
-        (bytes32[] memory places, bytes32[] memory leaves) = (new bytes32[](1), new bytes32[](1));
-        places[0] = bytes32(before + Rounds.count(round.closed[found].bits & (bit - 1)));
+        (uint256[] memory places, bytes32[] memory leaves) = (new uint256[](1), new bytes32[](1));
+        places[0] = before + Rounds.count(round.closed[found].bits & (bit - 1));
         leaves[0] = Rounds.leafOf(pad, index);
         bytes32 shown = Rounds.rootOf(Rounds.leavesOf(round.closed), 1, places, leaves, proof);
         // Zero is what a broken proof gives, also where somebody closed a round with that for its root.

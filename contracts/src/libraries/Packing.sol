@@ -52,24 +52,33 @@ library Packing {
         }
     }
 
-    /// @notice Sets an element of a list that the caller has checked to be long enough.
-    function set(bytes32[] memory list, uint256 at, bytes32 value) internal pure {
+    /// @notice Where the first byte of a list stands in memory.
+    function firstOf(bytes memory list) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
-            mstore(add(add(list, 0x20), shl(5, at)), value)
+            place := add(list, 0x20)
         }
     }
 
-    /// @notice Appends `length` bytes of calldata from a place on; gives the place in memory where they are.
-    function pushCalldata(bytes memory list, uint256 from, uint256 length) internal pure returns (uint256 place) {
+    function firstOf(uint256[] memory list) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
-            let held := mload(list)
-            place := add(add(list, 0x20), held)
-            calldatacopy(place, from, length)
-            mstore(list, add(held, length))
+            place := add(list, 0x20)
         }
     }
 
-    /// @notice Overwrites one byte at a place that `pushCalldata` gave, or after it.
+    function firstOf(bytes32[] memory list) internal pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := add(list, 0x20)
+        }
+    }
+
+    /// @notice Says where in memory the bytes of a list end that was reserved.
+    function endAt(bytes memory list, uint256 place) internal pure {
+        assembly ("memory-safe") {
+            mstore(list, sub(sub(place, list), 0x20))
+        }
+    }
+
+    /// @notice Overwrites one byte at a place of memory within a list.
     function put(uint256 place, uint256 value) internal pure {
         assembly ("memory-safe") {
             mstore8(place, value)

@@ -161,7 +161,7 @@ library Rounds {
     function rootOf(
         uint256 leaves,
         uint256 known,
-        bytes32[] memory places,
+        uint256[] memory places,
         bytes32[] memory nodes,
         bytes32[] calldata proof
     ) internal pure returns (bytes32 root) {
@@ -215,7 +215,7 @@ library Rounds {
     function _join(
         uint256 width,
         uint256 known,
-        bytes32[] memory places,
+        uint256[] memory places,
         bytes32[] memory nodes,
         bytes32[] calldata proof,
         uint256 used
