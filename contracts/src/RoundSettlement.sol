@@ -301,13 +301,13 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
             Batch memory batch = bulk.batch;
             bool failed = uint256(Packing.wordAt(at + INDEX_BYTES)) < FAILURES;
             uint256 pot = failed ? batch.failurePot : batch.pot;
-            uint256 scored = !failed && batch.tally >> 128 > 1 ? 1 : 0;
+            uint256 scored = !failed && batch.opened > 1 ? 1 : 0;
             uint256 pairs = Packing.byteAt(at + TASK_BYTES - 1);
             uint256 next = at + TASK_BYTES + pairs;
             for (uint256 i = 0; i < pairs; ++i) {
                 uint256 marked = Packing.byteAt(at + TASK_BYTES + i);
                 Seat memory seat = bulk.table[marked & ~OPENS];
-                uint256 part = pot * seat.share / uint128(batch.tally);
+                uint256 part = pot * seat.share / batch.total;
                 batch.parts += part;
                 if (marked & OPENS == 0) {
                     _leaveOut(bulk, at, seat, Packing.wordAt(next));
@@ -325,7 +325,7 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
 
     function _leaveOut(Bulk memory bulk, uint256 at, Seat memory seat, bytes32 commitment) private pure {
         bytes32 digest = Packing.wordAt(at + INDEX_BYTES);
-        Packing.pushLeftOut(bulk.leftOut, _indexAt(at), digest, seat, commitment, uint128(bulk.batch.tally));
+        Packing.pushLeftOut(bulk.leftOut, _indexAt(at), digest, seat, commitment, bulk.batch.total);
     }
 
     /// @dev Stores and pays out what a batch has come to.

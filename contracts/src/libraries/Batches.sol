@@ -16,12 +16,13 @@ import {Seat} from "./Weighing.sol";
 /// @param end where the packed tasks end in calldata
 /// @param before where the task before begins
 /// @param deal the deal's id
-/// @param desks where the table's desks begin
-/// @param desksEnd where they end
+/// @param desks where the list of the table's desks begins: a word each, 128 of them, zero past the table
+/// @param desksEnd where the list's used part ends
 /// @param leaf where leaves are hashed: 0x00 ‖ deal ‖ uint32 index ‖ chain
 /// @param group the product of the weights of the task's pairs that opened and are covered
 /// @param dissent the product of the others' weights; 1 if there are none
-/// @param tally the sum of all their shares and, from bit 128 on, how many opened and are covered
+/// @param total the sum of all their shares
+/// @param opened how many opened and are covered
 /// @param trust the deal's
 /// @param pot the workers' part of what a task pays its pool
 /// @param failurePot the same for a failed task
@@ -47,7 +48,8 @@ struct Batch {
     uint256 leaf;
     uint256 group;
     uint256 dissent;
-    uint256 tally;
+    uint256 total;
+    uint256 opened;
     uint256 trust;
     uint256 pot;
     uint256 failurePot;
@@ -69,8 +71,11 @@ struct Batch {
 ///   160 chain ‖ 192 worker(20) ‖ 212 commitment                 chain
 ///   256 standing: 0 without a reveal, 1 with one, 2 if its bond covers the deal, too
 ///   288 weight, 320 share, 352 what it is paid and, from bit 128 on, in how many tasks its score rises
+///
+/// The optimiser computes again, at each use, whatever is a sum of what it has at hand; it keeps what was loaded from
+/// memory, or is assigned in a loop or under a condition. Hence the list of desks, and the counts of pairs to go.
 library Batches {
-    uint256 internal constant DESK_BYTES = 384;
+    uint256 private constant DESK_BYTES = 384;
 
     uint256 private constant REST = 0x20;
     uint256 private constant ENDED = 0x40;
@@ -87,13 +92,14 @@ library Batches {
     uint256 private constant LEAF = 0x1a0;
     uint256 private constant GROUP = 0x1c0;
     uint256 private constant DISSENT = 0x1e0;
-    uint256 private constant TALLY = 0x200;
-    uint256 private constant TRUST = 0x220;
-    uint256 private constant POT = 0x240;
-    uint256 private constant DONE = 0x280;
-    uint256 private constant PARTS = 0x2c0;
-    uint256 private constant TOLD_AT = 0x2e0;
-    uint256 private constant UNOPENED = 0x300;
+    uint256 private constant TOTAL = 0x200;
+    uint256 private constant OPENED = 0x220;
+    uint256 private constant TRUST = 0x240;
+    uint256 private constant POT = 0x260;
+    uint256 private constant DONE = 0x2a0;
+    uint256 private constant PARTS = 0x2e0;
+    uint256 private constant TOLD_AT = 0x300;
+    uint256 private constant UNOPENED = 0x320;
 
     /// @notice Sets up a desk for each seat, and what leaves are hashed in.
     function furnish(Batch memory batch, Seat[] memory table) internal pure {
@@ -103,13 +109,17 @@ library Batches {
             mstore(add(batch, LEAF), leaf)
             mstore(leaf, 0)
             mstore(add(leaf, 1), mload(add(batch, DEAL)))
-            let desk := add(leaf, 0x60)
-            let last := add(desk, mul(count, DESK_BYTES))
-            mstore(add(batch, DESKS), desk)
+            let desks := add(leaf, 0x60)
+            let last := add(desks, shl(5, count))
+            mstore(add(batch, DESKS), desks)
             mstore(add(batch, DESKS_END), last)
-            mstore(0x40, last)
+            let desk := add(desks, 0x1000)
+            // Past all calldata there are zeros.
+            calldatacopy(desks, calldatasize(), 0x1000)
+            mstore(0x40, add(desk, mul(count, DESK_BYTES)))
             let seats := add(table, 0x20)
-            for {} lt(desk, last) { desk := add(desk, DESK_BYTES) } {
+            for {} lt(desks, last) { desks := add(desks, 0x20) } {
+                mstore(desks, desk)
                 let seat := mload(seats)
                 seats := add(seats, 0x20)
                 let worker := shl(96, mload(seat))
@@ -121,6 +131,7 @@ library Batches {
                 mstore(add(desk, 288), mload(add(seat, 0x80)))
                 mstore(add(desk, 320), mload(add(seat, 0xa0)))
                 mstore(add(desk, 352), 0)
+                desk := add(desk, DESK_BYTES)
             }
         }
     }
@@ -128,13 +139,13 @@ library Batches {
     /// @notice Adds to the seats what the loop has paid at their desks.
     function clear(Batch memory batch, Seat[] memory table) internal pure {
         assembly ("memory-safe") {
-            let desk := mload(add(batch, DESKS))
+            let desks := mload(add(batch, DESKS))
             let last := mload(add(batch, DESKS_END))
             let seats := add(table, 0x20)
-            for {} lt(desk, last) { desk := add(desk, DESK_BYTES) } {
+            for {} lt(desks, last) { desks := add(desks, 0x20) } {
                 let seat := mload(seats)
                 seats := add(seats, 0x20)
-                let earned := mload(add(desk, 352))
+                let earned := mload(add(mload(desks), 352))
                 mstore(add(seat, 0xc0), add(mload(add(seat, 0xc0)), and(earned, sub(shl(128, 1), 1))))
                 mstore(add(seat, 0xe0), add(mload(add(seat, 0xe0)), shr(128, earned)))
             }
@@ -170,11 +181,13 @@ library Batches {
                 let group := 1
                 let tally := 0
                 let pair := add(at, 37)
+                let left := sub(until, pair)
                 let desks := mload(add(batch, DESKS))
-                let previous := sub(desks, 1)
-                for {} lt(pair, until) { pair := add(pair, 1) } {
-                    let desk := add(desks, mul(and(byte(0, calldataload(pair)), 0x7f), DESK_BYTES))
-                    if iszero(and(gt(desk, previous), lt(desk, mload(add(batch, DESKS_END))))) { break }
+                let previous := 0
+                for {} left { left := sub(left, 1) } {
+                    let desk := mload(add(desks, shl(5, and(byte(0, calldataload(pair)), 0x7f))))
+                    // Desks rise as ranks do; past the table there are none.
+                    if iszero(gt(desk, previous)) { break }
                     previous := desk
                     let standing := 0
                     switch shr(255, calldataload(pair))
@@ -205,11 +218,13 @@ library Batches {
                         mstore(add(batch, DISSENT), mul(mload(add(batch, DISSENT)), mload(add(desk, 288))))
                         if shr(160, mload(add(batch, DISSENT))) { mstore(add(batch, DISSENT), shl(160, 1)) }
                     }
+                    pair := add(pair, 1)
                 }
-                switch lt(pair, until)
+                switch left
                 case 0 {
                     mstore(add(batch, GROUP), group)
-                    mstore(add(batch, TALLY), tally)
+                    mstore(add(batch, TOTAL), and(tally, 0xffffffffffffffffffffffffffffffff))
+                    mstore(add(batch, OPENED), shr(128, tally))
                     mstore(add(batch, BEFORE), at)
                     if gt(next, until) {
                         mstore(add(batch, UNOPENED), add(mload(add(batch, UNOPENED)), shr(5, sub(next, until))))
@@ -244,40 +259,42 @@ library Batches {
     function end(Batch memory batch, uint256 at) internal pure returns (bool partly) {
         assembly ("memory-safe") {
             let pairs := byte(31, calldataload(add(at, 5)))
-            let tally := mload(add(batch, TALLY))
-            partly := lt(shr(128, tally), pairs)
+            let opened := mload(add(batch, OPENED))
+            partly := lt(opened, pairs)
             let ends := 0
             {
                 let trust := mload(add(batch, TRUST))
                 // As `Weighing.suffices`, where a product of none is zero.
-                let group := mul(mload(add(batch, GROUP)), iszero(iszero(shr(128, tally))))
+                let group := mul(mload(add(batch, GROUP)), iszero(iszero(opened)))
                 let others := add(add(group, 1), mul(mload(add(batch, DISSENT)), partly))
                 let bit := mload(add(batch, BIT))
                 let ended := mload(add(batch, ENDED))
-                ends := and(gt(mul(group, trust), mul(others, sub(trust, 1))), iszero(and(ended, bit)))
-                mstore(add(batch, ENDED), or(ended, mul(bit, ends)))
+                if gt(mul(group, trust), mul(others, sub(trust, 1))) { ends := iszero(and(ended, bit)) }
+                if ends { mstore(add(batch, ENDED), or(ended, bit)) }
             }
-            partly := and(partly, ends)
+            if iszero(ends) { partly := 0 }
             if ends {
                 {
                     let told := mload(add(batch, TOLD_AT))
                     calldatacopy(told, at, add(pairs, 37))
                     mstore(add(batch, TOLD_AT), add(told, add(pairs, 37)))
                 }
-                let scored := gt(calldataload(add(at, 4)), 0xff)
+                let slot := batch
+                let scored := 0
+                switch lt(calldataload(add(at, 4)), 0x100)
+                case 0 { if gt(opened, 1) { scored := shl(128, 1) } }
                 // What is kept of failures comes after what is kept of results.
-                let slot := add(batch, shl(5, iszero(scored)))
+                default { slot := add(batch, 0x20) }
                 mstore(add(slot, DONE), add(mload(add(slot, DONE)), 1))
                 if iszero(partly) {
                     let pot := mload(add(slot, POT))
-                    scored := shl(128, and(scored, gt(shr(128, tally), 1)))
-                    let total := and(tally, sub(shl(128, 1), 1))
+                    let total := mload(add(batch, TOTAL))
                     let parts := mload(add(batch, PARTS))
                     let desks := mload(add(batch, DESKS))
                     at := add(at, 37)
-                    let until := add(at, pairs)
-                    for {} lt(at, until) { at := add(at, 1) } {
-                        let desk := add(desks, mul(and(byte(0, calldataload(at)), 0x7f), DESK_BYTES))
+                    for { let left := pairs } left { left := sub(left, 1) } {
+                        let desk := mload(add(desks, shl(5, and(byte(0, calldataload(at)), 0x7f))))
+                        at := add(at, 1)
                         let part := div(mul(pot, mload(add(desk, 320))), total)
                         parts := add(parts, part)
                         mstore(add(desk, 352), add(mload(add(desk, 352)), add(part, scored)))
