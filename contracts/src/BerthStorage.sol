@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
-import {IBerthBase} from "./interfaces/IBerth.sol";
+import {IBerthBase} from "./interfaces/IBerthBase.sol";
+import {Hashing} from "./libraries/Hashing.sol";
 import {Packing} from "./libraries/Packing.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
@@ -135,6 +137,12 @@ abstract contract BerthStorage is IBerthBase {
         progress.claimed = kept.claimed;
         progress.headEnded = kept.ended;
         progress.headClosed = kept.closed;
+    }
+
+    /// @dev The place of a task in its deal.
+    function _offsetOf(DealTerms calldata terms, uint32 index) internal pure returns (uint256) {
+        require(terms.holds(index), Berth_IndexOutside(index, terms.first, terms.size));
+        return index - terms.first;
     }
 
     /// @dev Ends a task in memory, by its offset in the deal; false if it had ended before.
@@ -294,5 +302,10 @@ abstract contract BerthStorage is IBerthBase {
 
     function _requireSigned(address signer, bytes32 digest, bytes calldata signature) internal pure {
         require(Signing.isSignedBy(signer, digest, signature), Berth_BadSignature(signer, digest));
+    }
+
+    /// @dev Somebody signed this struct for this contract.
+    function _requireWord(address signer, bytes32 structHash, bytes calldata signature) internal view {
+        _requireSigned(signer, MessageHashUtils.toTypedDataHash(Hashing.domainSeparator(), structHash), signature);
     }
 }
