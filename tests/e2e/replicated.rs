@@ -162,7 +162,8 @@ async fn a_worker_that_dies_before_the_close_is_replaced() -> eyre::Result<()> {
         let running = Background::start(world.run(&flags, "sleep 3; echo through")?.before("--json"))?;
         let name = World::worker_name(1);
         let worker = world.address(1)?;
-        until("the worker runs it", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(()))).await?;
+        until("the worker runs it", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
+            .await?;
         world.service(&name)?.kill().await?;
         five(world).await?;
         let outcome = running.outcome().await?;
@@ -285,8 +286,7 @@ async fn a_liar_is_outvoted_unpaid_and_punished() -> eyre::Result<()> {
             ensure!(bond.bonded == before.bonds[key].bonded - slashed, "{bond:?}");
         }
         ensure!(after.total() == before.total(), "something was lost");
-        let out: Receipt =
-            world.berth(["task", "result", &detached.deal.to_string(), "--out", "true"])?.json().await?;
+        let out: Receipt = world.berth(["task", "result", &detached.deal.to_string(), "--out", "true"])?.json().await?;
         ensure!(out.only()?.verified, "{out:?}");
         world.all_cleared().await
     })

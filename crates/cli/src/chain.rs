@@ -156,12 +156,7 @@ impl Chain {
     }
 
     /// The owner and the score of a worker of a pool, as of a block.
-    pub(crate) async fn bond_at(
-        &self,
-        pool: B256,
-        worker: Address,
-        block: u64,
-    ) -> Result<(AccountAddr, u32), Failure> {
+    pub(crate) async fn bond_at(&self, pool: B256, worker: Address, block: u64) -> Result<(AccountAddr, u32), Failure> {
         let call = IBerth::bondOfCall { pool, worker }.abi_encode();
         let tx = TransactionRequest::default().to(self.deployment.berth).with_input(call);
         let data = self.rpc.provider().call(tx).block(block.into()).await;
