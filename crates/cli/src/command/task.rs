@@ -20,7 +20,11 @@ use crate::{
 use alloy::{primitives::B256, rpc::types::Filter, sol_types::SolEvent as _};
 use berth_chain::bindings::berth::IBerth;
 use berth_protocol::DealId;
-use berth_wire::{client::SchedulerClient, manifest::Content, scheduler::TaskView};
+use berth_wire::{
+    client::SchedulerClient,
+    manifest::Content,
+    scheduler::{ReplicaView, TaskView},
+};
 use serde_json::{Value, json};
 
 /// A deal, with whoever can tell of its tasks.
@@ -185,6 +189,12 @@ pub(super) async fn show(settings: &Settings, args: &TaskShow) -> Result<Report,
         text.extend(view.stage.map(|stage| ("stage", format!("{stage:?}").to_lowercase())));
         text.extend(view.wall_ms.map(|ms| ("ran for", format!("{ms} ms"))));
         text.extend(view.detail.clone().map(|detail| ("detail", detail)));
+        text.extend(view.replicas.iter().map(|replica| ("replica", part(replica, chain))));
+        text.extend(
+            view.close
+                .as_ref()
+                .map(|close| ("closed in", format!("block {}, transaction {}", close.block, close.transaction))),
+        );
         text.extend(view.why.iter().map(|why| {
             let who = why.worker.map_or_else(|| "nobody".to_owned(), |worker| worker.to_string());
             ("waits", format!("{who}: {}", why.reason))
@@ -211,6 +221,17 @@ pub(super) async fn show(settings: &Settings, args: &TaskShow) -> Result<Report,
         "scheduler": { "url": client.url(), "task": view },
     });
     Ok(Report::new(fields(&text), json))
+}
+
+/// A worker's part in a replicated task.
+fn part(replica: &ReplicaView, chain: &Chain) -> String {
+    let said = match replica.agrees {
+        Some(true) => ", and agrees",
+        Some(false) => ", and answers otherwise",
+        None => "",
+    };
+    let paid = replica.paid.map(|paid| format!(": {}", chain.token.show(paid.into()))).unwrap_or_default();
+    format!("{} {}{said}{paid}", replica.worker, replica.state.describe())
 }
 
 pub(super) async fn logs(settings: &Settings, args: &TaskLogs) -> Result<Report, Failure> {

@@ -1,6 +1,9 @@
 //! A scheduler that dies again and again in the middle of its work, and workers that come back each time.
 
-use crate::support::{Introduction, Market, PATIENCE, POOL_PRICE, ScriptedWorker, Service, WORKER_STAKE, job};
+use crate::{
+    replicated::{Journal as Replica, Manner},
+    support::{Introduction, Market, PATIENCE, POOL_PRICE, ScriptedWorker, Service, WORKER_STAKE, job},
+};
 use alloy::primitives::B256;
 use berth_chain::signer::Signer;
 use berth_protocol::{DealId, DealTerms, ResultDigest};
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 const SEED: u64 = 4_711;
 const TASKS: u32 = 24;
 const DEATHS: u32 = 12;
+const REPLICATED: u32 = 8;
 
 /// A scheduler in a runtime of its own, so that all of it can die at once.
 async fn begin(config: Config, key: Signer) -> eyre::Result<Runtime> {
@@ -209,5 +213,62 @@ async fn a_scheduler_that_dies_again_and_again_settles_each_task_once() -> eyre:
         paid += journal??.paid;
     }
     assert_eq!(paid, all);
+    die(runtime).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_dies_again_and_again_settles_each_replicated_task_once() -> eyre::Result<()> {
+    let market = Arc::new(Market::open().await?);
+    let mut config = market.config();
+    config.listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let service = Arc::new(Service::elsewhere(config.listen));
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        keys.push(market.owned(20 * WORKER_STAKE).await?);
+    }
+    let mut runtime = begin(config.clone(), market.operator.clone()).await?;
+    let requester = service.signed_in(&market.own).await?;
+    let job = job("dies, and many answer");
+    requester.put_job(job.to_bytes()).await?;
+
+    let stop = CancellationToken::new();
+    let sum = Arc::new(watch::Sender::new(0));
+    let mut told = sum.subscribe();
+    let mut workers = JoinSet::new();
+    for key in keys {
+        let (service, market, stop) = (service.clone(), market.clone(), stop.clone());
+        let mut journal = Replica::new(&key, Manner::Honest, sum.clone());
+        workers.spawn(async move {
+            while !stop.is_cancelled() {
+                // A connection that breaks is what this is about.
+                if journal.work(&service, &market, &key, &stop).await.is_err() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+            journal
+        });
+    }
+    let terms = market.trusted(&job, REPLICATED, market.own.address(), 5).await?;
+    let mut chance = StdRng::seed_from_u64(SEED);
+    for _ in 0..DEATHS {
+        // How far it comes before it dies is the chance that is meant.
+        sleep(Duration::from_millis(chance.gen_range(50..350))).await;
+        die(runtime).await?;
+        runtime = begin(config.clone(), market.operator.clone()).await.wrap_err("after a death")?;
+    }
+    let view = service.until_all(terms.id(), "settled").await?;
+    assert!(view.tasks.iter().all(|task| task.close.is_some()), "{view:#?}");
+    assert_eq!(market.reader.deal(terms.id()).await?.map(|state| state.open), Some(0));
+
+    // Each is told of its pay, once; whoever was cut off from a settlement has its share left out.
+    let of_chain: u128 =
+        view.tasks.iter().flat_map(|task| &task.replicas).filter_map(|of| of.paid).map(|of| of.0).sum();
+    timeout(PATIENCE, told.wait_for(|paid| *paid >= of_chain)).await??;
+    stop.cancel();
+    let mut paid = 0;
+    while let Some(journal) = workers.join_next().await {
+        paid += journal?.earned;
+    }
+    assert_eq!(paid, of_chain);
     die(runtime).await
 }

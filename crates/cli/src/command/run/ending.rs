@@ -9,7 +9,7 @@ use alloy::{
 };
 use berth_chain::{bindings::berth::IBerth, convert};
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealTerms, ResultDigest, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealTerms, ResultDigest, RoundId, WorkerAddr,
     consensus::{share, weight},
     ledger::Event,
     payout::{self, Payout},
@@ -29,11 +29,18 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
     /// Paid.
-    Settled { digest: ResultDigest, by: By },
+    Settled { digest: ResultDigest, by: By, close: Option<Close> },
     /// Given back by the operator.
     Declined { stake_returned: bool },
     /// Given back after the final deadline.
     Claimed,
+}
+
+/// The transaction that closed a task's answers, with so many others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) at: Place,
+    tasks: u32,
 }
 
 /// Whose word settled a task.
@@ -115,11 +122,12 @@ impl Endings {
                     }
                 };
                 for (index, digest) in list.entries() {
-                    let how = How::Settled { digest: *digest, by: By::One { worker, owner } };
+                    let how = How::Settled { digest: *digest, by: By::One { worker, owner }, close: None };
                     self.0.insert(*index, Ending { how, at });
                 }
             }
-            Some(Event::TasksSettled { tasks, workers, left_out, .. }) => {
+            Some(Event::TasksSettled { round, tasks, workers, left_out, .. }) => {
+                let close = closed(chain, round).await?;
                 // The settlement weighs by the scores before it.
                 let mut bonds = Vec::with_capacity(workers.len());
                 for payee in &workers {
@@ -134,7 +142,7 @@ impl Endings {
                     };
                     let parts = task.pairs.iter().map(part).collect::<Option<Vec<_>>>();
                     let parts = parts.ok_or_else(|| strange("a pair of no worker"))?;
-                    let how = How::Settled { digest: task.digest, by: By::Many(parts) };
+                    let how = How::Settled { digest: task.digest, by: By::Many(parts), close };
                     self.0.insert(task.index, Ending { how, at });
                 }
             }
@@ -176,6 +184,36 @@ impl Endings {
         }
         Ok(gas)
     }
+
+    /// The gas of closing each task: its round's, shared by all tasks of the round.
+    pub(crate) async fn close_gas(&self, chain: &Chain) -> Result<BTreeMap<u32, u64>, Failure> {
+        let mut used: HashMap<B256, u64> = HashMap::new();
+        let mut gas = BTreeMap::new();
+        for (index, ending) in &self.0 {
+            let How::Settled { close: Some(close), .. } = &ending.how else { continue };
+            let transaction = close.at.transaction;
+            let used = match used.get(&transaction) {
+                Some(used) => *used,
+                None => *used.entry(transaction).or_insert(chain.receipt(transaction).await?.gas_used),
+            };
+            gas.insert(*index, used / u64::from(close.tasks.max(1)));
+        }
+        Ok(gas)
+    }
+}
+
+/// Where a round was closed; nothing for a task that never was.
+async fn closed(chain: &Chain, round: RoundId) -> Result<Option<Close>, Failure> {
+    let filter = Filter::new()
+        .address(chain.deployment.berth)
+        .event_signature(IBerth::RoundClosed::SIGNATURE_HASH)
+        .topic1(round.get());
+    let logs = chain.logs(filter).await?;
+    Ok(logs.last().and_then(|log| {
+        let at = Place { transaction: log.transaction_hash?, block: log.block_number? };
+        let Ok(Some(Event::RoundClosed { round, .. })) = convert::event(&log.inner) else { return None };
+        Some(Close { at, tasks: round.leaves() })
+    }))
 }
 
 /// A payment that an ending made.
@@ -204,6 +242,14 @@ impl Part {
         Self { worker, owner, standing, share }
     }
 
+    /// What its owner was credited, where the shares of all come to `total`.
+    pub(crate) fn earned(&self, terms: &DealTerms, digest: ResultDigest, total: u16) -> Amount {
+        match self.standing {
+            Standing::Opened => payout::share(terms, digest, self.share, total),
+            Standing::Refused | Standing::LeftOut => Amount::ZERO,
+        }
+    }
+
     /// In a word.
     pub(crate) const fn describe(&self) -> &'static str {
         match self.standing {
@@ -223,6 +269,11 @@ impl By {
         }
     }
 
+    /// All shares of the workers' pot together.
+    pub(crate) fn shares(&self) -> u16 {
+        self.parts().iter().map(|part| u16::from(part.share)).sum()
+    }
+
     /// Who stands for it, in a word.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -239,7 +290,7 @@ impl By {
             Self::One { owner, .. } => payout::single(terms, digest, *owner),
             Self::Many(parts) => {
                 let pairs: Vec<_> = parts.iter().map(|part| (part.standing, part.share)).collect();
-                let total = pairs.iter().map(|(_, share)| u16::from(*share)).sum();
+                let total = self.shares();
                 // The chain has weighed them; only the shares matter.
                 let verdict = Verdict { group: U256::ZERO, dissent: U256::ZERO, accepted: true, pairs, total };
                 let owners: Vec<_> = parts.iter().map(|part| Some(part.owner)).collect();
@@ -260,7 +311,7 @@ impl Ending {
     /// Who was paid what: the protocol's rules applied to the terms on chain.
     pub(crate) fn paid(&self, terms: &DealTerms) -> Vec<Paid> {
         let (payout, by) = match &self.how {
-            How::Settled { digest, by } => (by.payout(terms, *digest), Some(by)),
+            How::Settled { digest, by, .. } => (by.payout(terms, *digest), Some(by)),
             How::Declined { stake_returned } => {
                 // Only whether the stake came back matters of the time, and the log says that.
                 let last = terms.stake_returns_until();

@@ -47,6 +47,7 @@ struct Done<'a> {
     ending: &'a Ending,
     outcome: Outcome,
     gas: u64,
+    close_gas: Option<u64>,
 }
 
 impl Receipt<'_> {
@@ -63,9 +64,12 @@ impl Receipt<'_> {
         let mut tasks = Vec::new();
         if settled {
             progress.step("downloading and verifying the result");
-            let (signed_in, gas) =
-                tokio::join!(scheduler::sign_in(client, self.chain, signer), self.endings.gas(self.chain));
-            let (client, gas) = (signed_in?, gas?);
+            let (signed_in, gas, close_gas) = tokio::join!(
+                scheduler::sign_in(client, self.chain, signer),
+                self.endings.gas(self.chain),
+                self.endings.close_gas(self.chain),
+            );
+            let (client, gas, close_gas) = (signed_in?, gas?, close_gas?);
             let views = views(&client, self.matched).await;
             let folder = out.clone().unwrap_or_else(|| usual_folder(self.matched));
             check_empty(&folder)?;
@@ -73,12 +77,13 @@ impl Receipt<'_> {
                 let task = self.matched.deal.task(*index);
                 let into = if self.matched.terms.size == 1 { folder.clone() } else { folder.join(index.to_string()) };
                 let outcome = result::fetch(&client, task, ending, views.get(index), &into).await?;
-                tasks.push(Done { index: *index, task, ending, outcome, gas: gas.get(index).copied().unwrap_or(0) });
+                let (gas, close_gas) = (gas.get(index).copied().unwrap_or(0), close_gas.get(index).copied());
+                tasks.push(Done { index: *index, task, ending, outcome, gas, close_gas });
             }
         } else {
             for (index, ending) in &self.endings.0 {
                 let task = self.matched.deal.task(*index);
-                tasks.push(Done { index: *index, task, ending, outcome: Outcome::GivenBack, gas: 0 });
+                tasks.push(Done { index: *index, task, ending, outcome: Outcome::GivenBack, gas: 0, close_gas: None });
             }
         }
         self.report(&tasks, out.as_deref(), job_exit)
@@ -191,7 +196,7 @@ impl Receipt<'_> {
         let mut head = vec![("deal", deal.to_string())];
         if let [task] = tasks {
             head.push(("task", task.task.to_string()));
-            if let How::Settled { digest, by } = &task.ending.how {
+            if let How::Settled { digest, by, .. } = &task.ending.how {
                 head.push(("digest", digest.to_string()));
                 head.push(("verified", verified(&task.outcome)));
                 head.push((if by.parts().is_empty() { "worker" } else { "workers" }, by.describe()));
@@ -205,13 +210,16 @@ impl Receipt<'_> {
             tail.push(("match", format!("{} gas, block {}", cost.gas, self.matched.block)));
         }
         if let [task] = tasks {
+            if let (How::Settled { close: Some(close), .. }, Some(gas)) = (&task.ending.how, task.close_gas) {
+                tail.push(("closed", format!("{gas} gas, block {}", close.at.block)));
+            }
             tail.push((ended(task.ending), format!("{} gas, block {}", task.gas, task.ending.at.block)));
             head.extend(tail);
-            return format!("{}{}", fields(&head), agreement(tasks));
+            return format!("{}{}", fields(&head), self.agreement(tasks));
         }
         let rows: Vec<[String; 6]> = tasks.iter().map(row).collect();
         let table = table(["task", "ended", "worker", "verified", "gas", "block"], &rows);
-        format!("{}\n{table}\n{}{}", fields(&head), fields(&tail), agreement(tasks))
+        format!("{}\n{table}\n{}{}", fields(&head), fields(&tail), self.agreement(tasks))
     }
 
     /// What each account got of all the tasks.
@@ -256,7 +264,10 @@ impl Receipt<'_> {
             "paid": paid,
             "ending": { "transaction": task.ending.at.transaction, "block": task.ending.at.block, "gas": task.gas },
         });
-        if let How::Settled { digest, by } = &task.ending.how {
+        if let How::Settled { digest, by, close } = &task.ending.how {
+            json["close"] = json!(close.as_ref().map(|close| {
+                json!({ "transaction": close.at.transaction, "block": close.at.block, "gas": task.close_gas })
+            }));
             json["digest"] = digest.to_string().into();
             match by {
                 By::One { worker, owner } => {
@@ -264,9 +275,10 @@ impl Receipt<'_> {
                     json["worker_owner"] = owner.to_string().into();
                 }
                 By::Many(parts) => {
+                    let paid = |part: &Part| part.earned(&self.matched.terms, *digest, by.shares());
                     let part = |part: &Part| {
                         json!({ "worker": part.worker.to_string(), "owner": part.owner.to_string(),
-                                "standing": part.describe() })
+                                "standing": part.describe(), "paid": paid(part).to_string() })
                     };
                     json["workers"] = parts.iter().map(part).collect();
                 }
@@ -315,32 +327,45 @@ fn verified(outcome: &Outcome) -> String {
     }
 }
 
-/// Who agreed with the results, worker by worker; nothing where one worker's word was enough.
-fn agreement(tasks: &[Done<'_>]) -> String {
-    let mut workers: BTreeMap<String, (String, [usize; 3])> = BTreeMap::new();
-    for task in tasks {
-        let How::Settled { by, .. } = &task.ending.how else { continue };
-        for part in by.parts() {
-            let owner = part.owner.get().to_string();
-            let (_, counts) = workers.entry(part.worker.get().to_string()).or_insert((owner, [0; 3]));
-            counts[match part.standing {
-                Standing::Opened => 0,
-                Standing::LeftOut => 1,
-                Standing::Refused => 2,
-            }] += 1;
+/// What a worker did for a deal's tasks, in all.
+#[derive(Default)]
+struct Sum {
+    owner: String,
+    agreed: usize,
+    left_out: usize,
+    unbonded: usize,
+    paid: Amount,
+}
+
+impl Receipt<'_> {
+    /// Who agreed with the results, worker by worker; nothing where one worker's word was enough.
+    fn agreement(&self, tasks: &[Done<'_>]) -> String {
+        let mut workers: BTreeMap<String, Sum> = BTreeMap::new();
+        for task in tasks {
+            let How::Settled { digest, by, .. } = &task.ending.how else { continue };
+            for part in by.parts() {
+                let sum = workers.entry(part.worker.get().to_string()).or_default();
+                sum.owner = part.owner.get().to_string();
+                match part.standing {
+                    Standing::Opened => sum.agreed += 1,
+                    Standing::LeftOut => sum.left_out += 1,
+                    Standing::Refused => sum.unbonded += 1,
+                }
+                let earned = part.earned(&self.matched.terms, *digest, by.shares());
+                sum.paid = sum.paid.checked_add(earned).unwrap_or(sum.paid);
+            }
         }
+        if workers.is_empty() {
+            return String::new();
+        }
+        let row = |(worker, sum): (String, Sum)| {
+            let counts = [sum.agreed, sum.left_out, sum.unbonded].map(|count| count.to_string());
+            let [agreed, left_out, unbonded] = counts;
+            [worker, sum.owner, agreed, left_out, unbonded, self.chain.token.show(sum.paid)]
+        };
+        let rows: Vec<[String; 6]> = workers.into_iter().map(row).collect();
+        format!("\n{}", table(["worker", "owner", "agreed", "left out", "unbonded", "paid to its owner"], &rows))
     }
-    if workers.is_empty() {
-        return String::new();
-    }
-    let rows: Vec<[String; 5]> = workers
-        .into_iter()
-        .map(|(worker, (owner, counts))| {
-            let [agreed, left_out, refused] = counts.map(|count| count.to_string());
-            [worker, owner, agreed, left_out, refused]
-        })
-        .collect();
-    format!("\n{}", table(["worker", "owner", "agreed", "left out", "unbonded"], &rows))
 }
 
 fn row(task: &Done<'_>) -> [String; 6] {
@@ -354,8 +379,9 @@ fn row(task: &Done<'_>) -> [String; 6] {
         Outcome::Failed { digest, .. } => digest.failure().map_or("failed", failure_code).to_owned(),
         Outcome::GivenBack => "-".to_owned(),
     };
-    let Done { index, ending, gas, .. } = task;
-    [index.to_string(), ended(ending).to_owned(), worker, verified, gas.to_string(), ending.at.block.to_string()]
+    let Done { index, ending, gas, close_gas, .. } = task;
+    let gas = close_gas.map_or_else(|| gas.to_string(), |close| format!("{close} + {gas}"));
+    [index.to_string(), ended(ending).to_owned(), worker, verified, gas, ending.at.block.to_string()]
 }
 
 fn advice(code: &str) -> &'static str {
