@@ -280,12 +280,12 @@ impl Actor {
 }
 
 /// What came of a round that was never closed: its tasks are as before.
-pub(super) async fn undo(conn: &mut SqliteConnection, key: &str, rows: &[Row]) -> Result<(), StoreError> {
+pub(crate) async fn undo(conn: &mut SqliteConnection, key: &str, rows: &[Row]) -> Result<(), StoreError> {
     store::pair::drop_append(conn, key).await?;
     let Some(round) = store::round::get(conn, key).await?.filter(|round| round.closed.is_none()) else {
         return Ok(());
     };
-    for row in rows {
+    for row in rows.iter().filter(|row| row.settlement.as_deref() == Some(key)) {
         store::pair::drop_of(conn, row.id).await?;
     }
     store::round::delete(conn, &round.key).await
