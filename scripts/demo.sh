@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A paid result, from nothing: a local chain, contracts, a scheduler and two workers; then jobs that are paid for.
+# A paid result, from nothing: a local chain, contracts, a scheduler and five workers; then jobs that are paid for.
 #
 #   scripts/demo.sh [FILE]
 #
-# First sixteen tiles of a picture in one deal, verified and joined; then the word frequencies of FILE (the README if none
-# is given). What comes out is in demo-out/. It ends by itself and leaves nothing running; a second run is quick.
+# First sixteen tiles of a picture in one deal, each rendered by three workers of different owners, who are paid if they
+# agree; verified and joined; then the word frequencies of FILE (the README if none is given). What comes out is in demo-out/. It ends by itself and leaves nothing running; a second run is quick.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -71,12 +71,12 @@ net=$(mktemp -d "${TMPDIR:-/tmp}/berth-demo.XXXXXX")
 rm -rf "$out"
 mkdir -p "$out"
 
-say "a chain, the contracts, a scheduler, two workers"
+say "a chain, the contracts, a scheduler, five workers with five owners"
 up=yes
-attend berth devnet up --dir "$net" --workers 2
+attend berth devnet up --dir "$net"
 
-say "sixteen tiles of a picture: sixteen tasks, one deal"
-paid berth/render --each 0..16 --out "$out/tiles" -- --grid 4x4 --size 1024
+say "sixteen tiles of a picture: sixteen tasks, one deal, three workers a tile; who agreed, and who was paid"
+paid berth/render --trust 5 --each 0..16 --out "$out/tiles" -- --grid 4x4 --size 1024
 attend "$target/examples/$(rustc -vV | sed -n 's/^host: //p')/release/render" \
   --join "$out/tiles" --grid 4x4 --out "$out/picture.png"
 

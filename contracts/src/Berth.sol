@@ -320,7 +320,8 @@ contract Berth is BerthStorage, ReentrancyGuardTransient, IBerthDirect {
         // Check:
         require(batch.unopened <= MAX_LEFT_OUT, Berth_BatchTooLarge(batch.unopened, MAX_LEFT_OUT));
         bytes32 shown = Rounds.rootOf(Rounds.leavesOf(round.closed), batch.shown, batch.places, batch.leaves, proof);
-        require(shown == round.root, Berth_RootMismatch(round.root, shown));
+        // Zero is what a broken proof gives, also where somebody closed a round with that for its root.
+        require(shown != 0 && shown == round.root, Berth_RootMismatch(round.root, shown));
 
         // Effect:
         if (batch.done + batch.failed > 0) _finish(batch, terms);

@@ -426,7 +426,8 @@ contract Recourse is BerthStorage, IRecourse {
         places[0] = before + Rounds.count(round.closed[found].bits & (bit - 1));
         leaves[0] = Rounds.leafOf(pad, index);
         bytes32 shown = Rounds.rootOf(Rounds.leavesOf(round.closed), 1, places, leaves, proof);
-        require(shown == round.root, Berth_RootMismatch(round.root, shown));
+        // Zero is what a broken proof gives, also where somebody closed a round with that for its root.
+        require(shown != 0 && shown == round.root, Berth_RootMismatch(round.root, shown));
     }
 
     function _storeAppends(DealId deal, uint32 index, bytes32 chain, uint256 pairs, Pair[] memory added) private {

@@ -5,7 +5,11 @@ use alloy::{
     primitives::{Address, B256, Bytes, LogData, U256},
     sol_types::SolValue as _,
 };
-use berth_protocol::ledger::{Event, Orders};
+use berth_protocol::{
+    DealId, WorkerAddr,
+    ledger::{Event, Orders},
+    round::{ClosedRound, EndedTask, LeftOut, Pair, Payee},
+};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -101,6 +105,12 @@ impl Abis {
                 berth("TasksDeclined", &[deal.get()], (indexes, stake_returned).abi_encode_params())
             }
             Event::DealClaimed { deal, tasks } => berth("DealClaimed", &[deal.get()], tasks.abi_encode()),
+            Event::RoundClosed { .. }
+            | Event::PairsAppended { .. }
+            | Event::TasksSettled { .. }
+            | Event::RevealPublished { .. }
+            | Event::ShareOpened { .. }
+            | Event::WorkerPunished { .. } => vec![self.round_log(event)],
             Event::WorkerEnlisted { pool, worker, owner } => {
                 berth("WorkerEnlisted", &[pool.get(), worker.get().into_word(), owner.get().into_word()], Vec::new())
             }
@@ -129,6 +139,52 @@ impl Abis {
             }
         }
     }
+}
+
+impl Abis {
+    /// What the contracts log for an event of rounds. The ledger knows a reveal's signer and not its bytes, so that
+    /// whoever sent it puts these into the event.
+    fn round_log(&self, event: &Event) -> LogData {
+        let berth = |name, indexed: &[B256], data| log(self.interface.topic(name), indexed, data);
+        let task = |deal: DealId, index: u32, worker: WorkerAddr| {
+            [deal.get(), U256::from(index).into(), worker.get().into_word()]
+        };
+        match event.clone() {
+            Event::RoundClosed { id, operator, round } => {
+                let indexed = [id.get(), operator.get().into_word()];
+                berth("RoundClosed", &indexed, (round.root, closed_words(&round)).abi_encode_params())
+            }
+            Event::PairsAppended { deal, index, chain, pairs: count, added } => {
+                let data = (chain, U256::from(count), pairs(&added)).abi_encode_params();
+                berth("PairsAppended", &[deal.get(), U256::from(index).into()], data)
+            }
+            Event::TasksSettled { deal, round, tasks, workers, left_out } => {
+                let packed = [EndedTask::pack(&tasks), Payee::pack(&workers), LeftOut::pack(&left_out)];
+                let [tasks, workers, left_out] = packed.map(Bytes::from);
+                berth("TasksSettled", &[deal.get(), round.get()], (tasks, workers, left_out).abi_encode_params())
+            }
+            Event::RevealPublished { root, worker, seed, signature } => {
+                berth("RevealPublished", &[root, worker.get().into_word()], (seed, signature).abi_encode_params())
+            }
+            Event::ShareOpened { deal, index, worker, paid, scored } => {
+                berth("ShareOpened", &task(deal, index, worker), (paid.units(), scored).abi_encode_params())
+            }
+            Event::WorkerPunished { deal, index, worker, slashed, score } => {
+                berth("WorkerPunished", &task(deal, index, worker), (slashed.units(), score).abi_encode_params())
+            }
+            other => panic!("{other:?} is no event of rounds"),
+        }
+    }
+}
+
+/// A round's words, each of three words of the ABI.
+pub(crate) fn closed_words(round: &ClosedRound) -> Vec<(B256, u32, u128)> {
+    round.closed.iter().map(|of| (of.deal.get(), of.word, of.bits)).collect()
+}
+
+/// Pairs, as the ABI has them.
+pub(crate) fn pairs(pairs: &[Pair]) -> Vec<(Address, B256)> {
+    pairs.iter().map(|pair| (pair.worker.get(), pair.commitment)).collect()
 }
 
 fn log(topic: B256, indexed: &[B256], data: Vec<u8>) -> LogData {

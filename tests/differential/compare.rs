@@ -2,16 +2,17 @@
 
 use crate::{market::Market, world::World};
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256},
     sol_types::SolValue as _,
 };
-use berth_protocol::{AccountAddr, ledger::state::HEAD_TASKS};
+use berth_protocol::{AccountAddr, round::WORD_TASKS};
 
 /// Fails where ledger and contracts keep other things.
 pub(crate) async fn agree(market: &Market, world: &World) {
     accounts(market, world).await;
     bonds(market, world).await;
     deals(market, world).await;
+    rounds(market, world).await;
     let held = market.tokens_of(market.domain().berth).await;
     assert_eq!(held, U256::from(world.ledger.held().units()), "what the contract holds");
     for (order, count) in world.ledger.all_consumed() {
@@ -39,7 +40,8 @@ async fn bonds(market: &Market, world: &World) {
     for ((pool, worker), bond) in world.ledger.bonds() {
         let key = (pool.get(), worker.get()).abi_encode_params();
         let theirs = market.view("bondOf", &key).await;
-        let ours = (bond.owner.get(), bond.bonded.units(), bond.unbonding.units(), bond.release_at.seconds(), 0_u32);
+        let ours =
+            (bond.owner.get(), bond.bonded.units(), bond.unbonding.units(), bond.release_at.seconds(), bond.score);
         let theirs = <(Address, u128, u128, u64, u32)>::abi_decode_params(&theirs);
         assert_eq!(theirs, Ok(ours), "the bond of {worker} in {pool}");
         for (deal, terms) in world.deals().iter().rev().take(5).filter(|(_, terms)| terms.pool == pool.get()) {
@@ -55,14 +57,37 @@ async fn deals(market: &Market, world: &World) {
     for (id, terms) in world.deals() {
         let deal = world.ledger.deal(*id).expect("a matched deal is known");
         let theirs = market.view("dealState", id.get().as_slice()).await;
-        let ours = (deal.open, deal.claimed, deal.head());
-        assert_eq!(<(u32, bool, U256)>::abi_decode_params(&theirs), Ok(ours), "the word of deal {id}");
+        let (ended, closed) = deal.word(0);
+        let ours = (deal.open, deal.claimed, ended, closed);
+        assert_eq!(<(u32, bool, u128, u128)>::abi_decode_params(&theirs), Ok(ours), "the word of deal {id}");
         // Bits past the word are asked one by one: those around the seams, and some.
-        let seams = [HEAD_TASKS - 1, HEAD_TASKS, HEAD_TASKS + 255, HEAD_TASKS + 256];
+        let seams = [WORD_TASKS - 1, WORD_TASKS, 2 * WORD_TASKS - 1, 2 * WORD_TASKS];
         for offset in seams.into_iter().chain((0..terms.size).step_by(53).take(8)).filter(|offset| *offset < terms.size)
         {
-            let theirs = market.view("ended", &(id.get(), U256::from(offset)).abi_encode_params()).await;
+            let place = (id.get(), U256::from(offset)).abi_encode_params();
+            let theirs = market.view("ended", &place).await;
             assert_eq!(bool::abi_decode(&theirs), Ok(deal.has_ended(offset)), "task {offset} of deal {id}");
+            let theirs = market.view("closed", &place).await;
+            let ours = deal.closed.contains(&offset);
+            assert_eq!(bool::abi_decode(&theirs), Ok(ours), "whether task {offset} of deal {id} is closed");
         }
+    }
+}
+
+async fn rounds(market: &Market, world: &World) {
+    for round in world.ledger.rounds() {
+        let theirs = market.view("isRound", round.get().as_slice()).await;
+        assert_eq!(bool::abi_decode(&theirs), Ok(true), "round {round}");
+    }
+    let none = market.view("isRound", B256::repeat_byte(1).as_slice()).await;
+    assert_eq!(bool::abi_decode(&none), Ok(false));
+    for ((deal, index), appends) in world.ledger.appends() {
+        let theirs = market.view("appendsOf", &(deal.get(), index).abi_encode_params()).await;
+        let ours = (appends.chain, u16::from(appends.pairs));
+        assert_eq!(<(B256, u16)>::abi_decode_params(&theirs), Ok(ours), "appends of task {index} of deal {deal}");
+    }
+    for (record, bits) in world.ledger.records() {
+        let theirs = market.view("recordOf", record.get().as_slice()).await;
+        assert_eq!(U256::abi_decode(&theirs), Ok(bits), "record {record}");
     }
 }

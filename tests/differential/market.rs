@@ -177,7 +177,16 @@ impl Market {
 
     /// What the contracts should log.
     pub(crate) fn expected(&self, events: &[Event]) -> Vec<LogData> {
-        events.iter().flat_map(|event| self.abis.logs(event)).collect()
+        events.iter().flat_map(|event| self.abis.logs(&self.signed(event))).collect()
+    }
+
+    /// An event with the signature that the ledger does not know.
+    fn signed(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        if let Event::RevealPublished { root, worker, seed, signature } = &mut event {
+            *signature = self.reveal(*root, (*worker, *seed), Some(worker.get()));
+        }
+        event
     }
 
     const fn target(&self, call: &Call) -> Address {
@@ -192,7 +201,15 @@ impl Market {
             | Call::WithdrawBond { .. }
             | Call::SettleSingles { .. }
             | Call::Decline { .. }
-            | Call::Claim { .. } => self.domain.berth,
+            | Call::Claim { .. }
+            | Call::Close { .. }
+            | Call::Append { .. }
+            | Call::AppendAssigned { .. }
+            | Call::Settle { .. }
+            | Call::SettleOne { .. }
+            | Call::Publish { .. }
+            | Call::Open { .. }
+            | Call::Punish { .. } => self.domain.berth,
         }
     }
 
@@ -229,6 +246,14 @@ impl Market {
             }
             Call::Decline { terms, indexes } => berth.call("decline", &(*terms, indexes).abi_encode_params()),
             Call::Claim { terms } => berth.call("claim", &terms.abi_encode()),
+            Call::Close { .. }
+            | Call::Append { .. }
+            | Call::AppendAssigned { .. }
+            | Call::Settle { .. }
+            | Call::SettleOne { .. }
+            | Call::Publish { .. }
+            | Call::Open { .. }
+            | Call::Punish { .. } => self.encode_round(&step.call),
         }
     }
 

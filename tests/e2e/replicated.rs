@@ -133,6 +133,11 @@ async fn what_can_not_be_agreed_on_is_settled_as_a_failure() -> eyre::Result<()>
         let input = book.to_string_lossy().into_owned();
         let flags = ["--trust", "5", "--detach", "--input", &input];
         let detached: Detached = world.run(&flags, "cat /iexec_in/book.txt")?.json().await?;
+        until("the deal is open", async || {
+            let view = world.scheduler.deal(detached.deal, None, Duration::ZERO).await;
+            Ok(view.is_ok_and(|view| !view.tasks.is_empty()).then_some(()))
+        })
+        .await?;
         world.lose_blob(b"nobody will read this\n")?;
         for n in 1..=5 {
             world.restart(&World::worker_name(n), &[])?;
@@ -335,4 +340,43 @@ async fn alone(world: &mut World, point: &str) -> eyre::Result<()> {
     world.ready().await?;
     until("no worker has anything open", async || Ok((world.open_in_journals().await? == 0).then_some(()))).await?;
     world.all_cleared().await
+}
+
+/// A reorg drops a close before it is deep enough for the workers: they open nothing of it, the round comes again, and
+/// the task is settled once.
+#[tokio::test]
+async fn a_close_that_a_reorg_drops_is_not_opened_and_comes_again() -> eyre::Result<()> {
+    within(3, async |world: &mut World| {
+        for n in 1..=3 {
+            world.configure_worker(n, "confirmations = 1", "confirmations = 40")?;
+            let name = World::worker_name(n);
+            world.service(&name)?.kill().await?;
+            world.restart(&name, &[])?;
+        }
+        world.ready().await?;
+        let before = world.books().await?;
+        let (detached, _) = detached(world, "echo again").await?;
+        let is_closed = async |world: &World| {
+            let (head, _) = world.chain.head().await?;
+            let call = IBerth::closedCall { deal: detached.deal, offset: alloy::primitives::U256::ZERO };
+            world.chain.view(world.chain.berth, &call, head).await
+        };
+        until("the round is closed", async || Ok(is_closed(world).await?.then_some(()))).await?;
+        until("a worker has its leaf", async || Ok((world.in_journals("closed").await? > 0).then_some(()))).await?;
+        // As deep as the match is not.
+        let mut depth = 1;
+        while is_closed(world).await? {
+            ensure!(depth <= 16, "the close stays");
+            world.chain.reorg(depth).await?;
+            depth += 1;
+        }
+        ensure!(world.in_journals("revealed").await? == 0, "a worker has opened what was never deep enough");
+        settled(world, detached.deal).await?;
+        let after = world.books().await?;
+        let agreed = agreement(&after, &detached.deal)?;
+        ensure!(count(agreed, Standing::Opened) == 3, "{agreed:?}");
+        ensure!(after.total() == before.total(), "something was lost");
+        world.all_cleared().await
+    })
+    .await
 }

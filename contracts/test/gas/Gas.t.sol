@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
 import {APP, DATASET} from "../../src/types/Ids.sol";
 import {Orders, Signatures} from "../../src/types/Orders.sol";
-import {World} from "../support/World.sol";
+import {Answers, Replicas, Sealed, Shown} from "../support/Replicas.sol";
 
 /// @notice What each operation costs, as its receipt would say: every call is a transaction of its own (`isolate`), so
 /// the base fee and the calldata are counted, and nothing is warm. Prices are above zero, and accounts in use.
 /// forge-config: default.isolate = true
 /// forge-config: lite.isolate = true
-contract Gas is World {
+contract Gas is Replicas {
     /// @dev Upper bounds of issue 2 are 1.5 times these; see the design's table of numbers.
     function setUp() public override {
         super.setUp();
@@ -18,6 +18,10 @@ contract Gas is World {
         _fund(datasetOwner.addr, 1);
         // Every account has something locked, too, and every asset another owner's token beside it.
         _deal(7);
+        // And every worker has a score.
+        Sealed memory first = _sealAgreed(7, CREW);
+        _settleShown(first, _showAll(first));
+        vm.warp(block.timestamp + 1);
     }
 
     function test_register() public {
@@ -108,6 +112,47 @@ contract Gas is World {
         vm.prank(workerOwner);
         berth.bond(pool, worker.addr, 100, "");
         vm.snapshotGasLastCall("bond_more");
+    }
+
+    function test_roundOfOne() public {
+        (uint256 closing, uint256 settling) = _round(1, 3);
+        vm.snapshotValue("settle_3_workers_alone_total", closing + settling);
+    }
+
+    function test_roundOfAHundred() public {
+        (uint256 closing, uint256 settling) = _round(100, 3);
+        vm.snapshotValue("close_round_x100", closing);
+        vm.snapshotValue("settle_round_3x100_per_task", (closing + settling) / 100);
+    }
+
+    function test_roundOfTwoHundred() public {
+        (uint256 closing, uint256 settling) = _round(200, 3);
+        vm.snapshotValue("settle_round_3x200_per_task", (closing + settling) / 200);
+    }
+
+    function test_roundOfAHundredWithFive() public {
+        (uint256 closing, uint256 settling) = _round(100, 5);
+        vm.snapshotValue("settle_round_5x100_per_task", (closing + settling) / 100);
+    }
+
+    /// @dev What it costs to close and to settle a round of all of a deal's tasks.
+    function _round(uint32 volume, uint256 each) private returns (uint256 closing, uint256 settling) {
+        Orders memory orders = _ordersWithoutDataset();
+        orders.request.volume = volume;
+        orders.request.trust = orders.pool.maxTrust = TRUST;
+        orders.request.salt = keccak256("round");
+        DealTerms memory terms = _matched(orders);
+        Answers[] memory tasks = _agreed(terms, volume, each);
+        for (uint256 i = 0; i < volume; i++) {
+            tasks[i] = _answers(uint32(i), _turn(i, each), _resultOf(i));
+        }
+        Sealed memory sealed_ = _seal(terms, tasks, "round");
+        closing = vm.lastCallGas().gasTotalUsed;
+        Shown memory shown = _showAll(sealed_);
+        vm.prank(operator.addr);
+        berth.settle(terms, sealed_.round, shown.workers, shown.tasks, shown.proof);
+        settling = vm.lastCallGas().gasTotalUsed;
+        assertEq(berth.dealState(_dealId(terms)).open, 0);
     }
 
     function _deal1(string memory salt, uint32 volume) private returns (DealTerms memory) {

@@ -291,13 +291,26 @@ impl World {
     /// # Errors
     /// A journal can't be read.
     pub async fn open_in_journals(&self) -> eyre::Result<i64> {
+        self.count_in_journals("SELECT count(*) FROM tasks WHERE phase NOT IN ('settled', 'ended')").await
+    }
+
+    /// How many tasks stand in this phase in the workers' journals.
+    ///
+    /// # Errors
+    /// A journal can't be read.
+    pub async fn in_journals(&self, phase: &str) -> eyre::Result<i64> {
+        ensure!(phase.bytes().all(|byte| byte.is_ascii_lowercase()), "{phase} is no phase");
+        self.count_in_journals(&format!("SELECT count(*) FROM tasks WHERE phase = '{phase}'")).await
+    }
+
+    async fn count_in_journals(&self, statement: &str) -> eyre::Result<i64> {
         let mut open = 0;
         for name in self.workers.keys() {
             let journal = self.devnet().join("data").join(name).join("journal.db");
             let options = SqliteConnectOptions::new().filename(journal).read_only(true);
             let mut connection = SqliteConnection::connect_with(&options).await?;
-            let statement = "SELECT count(*) FROM tasks WHERE phase NOT IN ('settled', 'ended')";
-            open += sqlx::query_scalar::<_, i64>(statement).fetch_one(&mut connection).await?;
+            let counted = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(statement.to_owned()));
+            open += counted.fetch_one(&mut connection).await?;
             connection.close().await?;
         }
         Ok(open)
@@ -334,6 +347,17 @@ impl World {
         self.connected(0).await?;
         self.restart(&name, &[])?;
         self.ready().await
+    }
+
+    /// Changes a worker's configuration, for its next start.
+    ///
+    /// # Errors
+    /// It does not say `from`.
+    pub fn configure_worker(&self, n: u16, from: &str, to: &str) -> eyre::Result<()> {
+        let config = self.devnet().join(format!("{}.toml", Self::worker_name(n)));
+        let text = std::fs::read_to_string(&config)?;
+        ensure!(text.contains(from), "{} does not say {from}", config.display());
+        Ok(std::fs::write(&config, text.replace(from, to))?)
     }
 
     /// Starts a service that can't start, and gives what it said.

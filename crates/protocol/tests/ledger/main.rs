@@ -210,3 +210,46 @@ fn every_refusal_is_met_and_survives_its_encoding() {
         .collect();
     assert!(missing.is_empty(), "never met: {missing:?}");
 }
+
+/// How many events of rounds there were: closes, appends, settlements, reveals, openings, punishments.
+fn count(events: &mut [u32; 6], event: &Event) {
+    let place = match event {
+        Event::RoundClosed { .. } => 0,
+        Event::PairsAppended { .. } => 1,
+        Event::TasksSettled { .. } => 2,
+        Event::RevealPublished { .. } => 3,
+        Event::ShareOpened { .. } => 4,
+        Event::WorkerPunished { .. } => 5,
+        Event::Deposited { .. }
+        | Event::Withdrawn { .. }
+        | Event::EpochRaised { .. }
+        | Event::DealMatched { .. }
+        | Event::SinglesSettled { .. }
+        | Event::ListSkipped { .. }
+        | Event::TasksDeclined { .. }
+        | Event::DealClaimed { .. }
+        | Event::WorkerEnlisted { .. }
+        | Event::Bonded { .. }
+        | Event::Unbonded { .. }
+        | Event::BondWithdrawn { .. }
+        | Event::AssetRegistered { .. }
+        | Event::AssetGiven { .. } => return,
+    };
+    events[place] += 1;
+}
+
+#[test]
+fn chance_alone_brings_about_every_event_of_rounds() {
+    let mut events = [0; 6];
+    for seed in 0..8 {
+        let mut world = world(seed).without_scenes();
+        for _ in 0..500 {
+            let step = world.step();
+            if let Ok(told) = world.ledger.apply(&step.call, step.sender, step.now) {
+                told.iter().for_each(|event| count(&mut events, event));
+                world.learn(&told);
+            }
+        }
+    }
+    assert!(events.iter().all(|count| *count >= 5), "{events:?}");
+}

@@ -327,7 +327,7 @@ impl Actor {
             store::task::apply(&mut tx, row, Event::Recall, entry).await?;
             store::deal::touch(&mut tx, row.deal).await?;
         }
-        round::undo(&mut tx, key, &rows).await?;
+        round::undo(&mut tx, key).await?;
         tx.commit().await?;
         self.after(Phase::Reported);
         observe::sending_failed(key, reason);

@@ -280,14 +280,13 @@ impl Actor {
 }
 
 /// What came of a round that was never closed: its tasks are as before.
-pub(crate) async fn undo(conn: &mut SqliteConnection, key: &str, rows: &[Row]) -> Result<(), StoreError> {
+pub(crate) async fn undo(conn: &mut SqliteConnection, key: &str) -> Result<(), StoreError> {
     store::pair::drop_append(conn, key).await?;
     let Some(round) = store::round::get(conn, key).await?.filter(|round| round.closed.is_none()) else {
         return Ok(());
     };
-    for row in rows.iter().filter(|row| row.settlement.as_deref() == Some(key)) {
-        store::pair::drop_of(conn, row.id).await?;
-    }
+    // Also those of tasks that have ended meanwhile: their seeds are not spent by a round that never was.
+    store::pair::drop_round(conn, &round.key).await?;
     store::round::delete(conn, &round.key).await
 }
 

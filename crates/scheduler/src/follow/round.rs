@@ -194,7 +194,7 @@ impl Ledger {
             store::deal::touch(conn, row.deal).await?;
         }
         for key in orphaned.iter().filter_map(|row| row.settlement.as_deref()) {
-            undo(conn, key, &orphaned).await?;
+            undo(conn, key).await?;
         }
         for key in store::round::unwind(conn, to).await? {
             observe::round_reopened(&key);

@@ -229,9 +229,10 @@ pub(crate) async fn open(
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets a task's pairs: the round that would have closed it came to nothing.
-pub(crate) async fn drop_of(conn: &mut SqliteConnection, task: TaskId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM pair WHERE task = $1").bind(task.get().to_vec()).execute(conn).await?;
+/// Forgets the pairs of a round's leaves: the round came to nothing.
+pub(crate) async fn drop_round(conn: &mut SqliteConnection, round: &str) -> Result<(), StoreError> {
+    let statement = "DELETE FROM pair WHERE append IS NULL AND task IN (SELECT task FROM leaf WHERE round = $1)";
+    sqlx::query(statement).bind(round).execute(conn).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::World;
 use alloy::primitives::{Address, B256};
 use berth_protocol::{
-    DealTerms, WorkerAddr,
+    Deadlines, DealTerms, Timestamp, WorkerAddr,
     ledger::Call,
     round::{LeftOut, packed::record_id, salt},
 };
@@ -24,17 +24,22 @@ impl World {
         (self.anyone(), Call::Publish { root, worker, seed, signer })
     }
 
-    /// Some record, with its deal; mostly one that is not done with.
-    fn some_record(&mut self) -> Option<(DealTerms, Vec<LeftOut>)> {
-        let fresh: Vec<_> = self.secrets.records.iter().rev().take(4).collect();
-        let (deal, entries) = (*fresh.choose(&mut self.rng)?).clone();
-        let terms = self.deals().iter().find(|(id, _)| *id == deal).map(|(_, terms)| terms.clone());
-        Some((terms.expect("what is settled is known"), entries))
+    /// Some record, with its deal; mostly one that `wanted` holds for.
+    fn some_record(&mut self, wanted: impl Fn(Deadlines, Timestamp) -> bool) -> Option<(DealTerms, Vec<LeftOut>)> {
+        let mut all = Vec::new();
+        for (deal, entries) in self.secrets.records.iter().rev().take(20) {
+            let (_, terms) = self.deals().iter().find(|(id, _)| id == deal).expect("what is settled is known");
+            all.push((terms.clone(), entries.clone(), wanted(terms.deadlines(), self.now)));
+        }
+        let any = self.rng.gen_bool(0.05);
+        all.retain(|(.., fits)| any || *fits);
+        all.choose(&mut self.rng).map(|(terms, entries, _)| (terms.clone(), entries.clone()))
     }
 
     pub(super) fn open(&mut self) -> (Address, Call) {
-        let Some((terms, entries)) = self.some_record() else {
-            return self.publish();
+        let in_time = |until: Deadlines, now| now <= until.open;
+        let Some((terms, entries)) = self.some_record(in_time) else {
+            return self.settle_batch();
         };
         let fault = self.fault(16, LATE_FAULTS);
         self.open_from(&terms, &entries, fault)
@@ -75,8 +80,9 @@ impl World {
     }
 
     pub(super) fn punish(&mut self) -> (Address, Call) {
-        let Some((terms, entries)) = self.some_record() else {
-            return self.publish();
+        let in_time = |until: Deadlines, now| now > until.open && now <= until.punish;
+        let Some((terms, entries)) = self.some_record(in_time) else {
+            return self.settle_batch();
         };
         let fault = self.fault(17, LATE_FAULTS);
         self.punish_from(&terms, &entries, fault)

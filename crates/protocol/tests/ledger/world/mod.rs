@@ -237,22 +237,23 @@ impl World {
             34..52 => self.match_orders(),
             52..60 => self.settle(),
             60..64 => self.decline(),
-            64..68 => self.claim(),
-            68..76 => self.close(),
-            76..80 => self.append(),
-            80..83 => self.append_assigned(),
-            83..90 => self.settle_batch(),
-            90..94 => self.settle_one(),
-            94..95 => self.publish(),
-            95..98 => self.open(),
+            64..66 => self.claim(),
+            66..74 => self.close(),
+            74..77 => self.append(),
+            77..80 => self.append_assigned(),
+            80..89 => self.settle_batch(),
+            89..92 => self.settle_one(),
+            92..93 => self.publish(),
+            93..96 => self.open(),
             _ => self.punish(),
         };
         Step { sender, now: self.now, call, good: None }
     }
 
-    /// The same market without the scenes that every market begins with: all is left to chance.
+    /// The same market without the scenes that every market begins with: once everybody is bonded, all is left to
+    /// chance.
     pub(crate) fn without_scenes(mut self) -> Self {
-        self.scenes.clear();
+        self.scenes = vec![|world| world.bonds_well(); 2 * self.cast.workers.len()];
         self
     }
 
@@ -294,6 +295,10 @@ impl World {
                     ]);
                     ends.extend([terms.stake_returns_until(); 2]);
                 }
+                ends.extend(self.secrets.records.iter().rev().take(3).flat_map(|(deal, _)| {
+                    let of = self.deals.iter().find(|(id, _)| id == deal);
+                    of.map(|(_, terms)| [terms.deadlines().open; 4]).into_iter().flatten()
+                }));
                 let late = self.rng.gen_range(0..2);
                 ends.choose(&mut self.rng).map_or(1, |end| {
                     let end = end.seconds() + late;

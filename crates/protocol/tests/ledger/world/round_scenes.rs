@@ -32,37 +32,28 @@ fn bonds() -> Vec<Act> {
 /// One deal of trust 5, from its close to its last punishment. Workers 0 to 3 agree on most tasks; of the others, task
 /// 10 has a liar, task 11 has one and falls short until two are appended.
 fn closed_by_operator() -> Vec<Act> {
-    let close: Act = |world| {
-        let chosen = vec![(world.last(0), (0..10).collect())];
-        let fault = world.next_fault(CLOSE_FAULTS);
-        let (sender, call) = world.close_of(chosen, Some(&honest(&[0, 1, 2, 3])), fault);
-        world.refused_for(fault, sender, call)
-    };
-    let append: Act = |world| {
-        let (round, place, leaf) = world.leaf_of(11);
-        let task = leaf.terms.id().task(leaf.index);
-        let added = vec![
-            world.lone_pair(task, world.cast.workers[4], false),
-            world.lone_pair(task, world.cast.workers[0], false),
-        ];
-        let fault = world.next_fault(APPEND_FAULTS);
-        let (sender, call) = world.append_to((round, place), &leaf, added, fault);
-        world.refused_for(fault, sender, call)
-    };
-    let settle: Act = |world| {
-        let (round, _, leaf) = world.leaf_of(0);
-        let fault = world.next_fault(SETTLE_FAULTS);
-        let (sender, call) = world.settle_from(&round, &leaf.terms, &[1, 2, 4, 5, 9], Some(&[]), fault);
-        world.refused_for(fault, sender, call)
-    };
-    let settle_one: Act = |world| {
-        let closed = world.leaf_of(11);
-        let fault = world.next_fault(ONE_FAULTS);
-        let (terms, index) = (closed.2.terms.clone(), closed.2.index);
-        let (sender, call) = world.settle_one_of(&terms, index, Some(closed), Some(&[]), fault);
-        world.refused_for(fault, sender, call)
-    };
-    let rest: Vec<Act> = vec![
+    [
+        vec![(|world| world.matches_replicated(14, 14)) as Act],
+        faults(CLOSE_FAULTS, spoiled_close),
+        vec![
+            |world| world.closes(&[10], &vec![(0, false), (1, false), (2, true), (3, false), (4, false), (5, false)]),
+            |world| world.closes(&[11], &vec![(1, false), (2, true), (3, false), (5, false)]),
+            |world| world.closes(&[12], &honest(&[0, 1, 2, 3, 4, 5])),
+            |world| world.closes_again(),
+        ],
+        faults(APPEND_FAULTS, spoiled_append),
+        vec![|world| world.appends_more(11)],
+        faults(SETTLE_FAULTS, spoiled_settle),
+        faults(ONE_FAULTS, spoiled_settle_one),
+        leaves(),
+        late(),
+    ]
+    .concat()
+}
+
+/// One leaf at a time.
+fn leaves() -> Vec<Act> {
+    vec![
         // Four honest ones suffice against one who lies, and who is left out.
         |world| world.settles_leaf(10, &[]),
         // Four of whom one falls silent don't, whether in bulk or alone.
@@ -82,36 +73,15 @@ fn closed_by_operator() -> Vec<Act> {
         },
         // What is closed can't be declined, and is skipped.
         |world| world.declines(7),
-    ];
-    let open: Act = |world| {
-        let fault = world.next_fault(LATE_FAULTS);
-        let (terms, entries) = world.record();
-        let (sender, call) = world.open_from(&terms, &entries, fault);
-        world.refused_for(fault, sender, call)
-    };
-    let punish: Act = |world| {
-        let fault = world.next_fault(LATE_FAULTS);
-        let (terms, entries) = world.record();
-        let (sender, call) = world.punish_from(&terms, &entries, fault);
-        world.refused_for(fault, sender, call)
-    };
+    ]
+}
+
+/// What was left out is opened, then punished, to the last second.
+fn late() -> Vec<Act> {
     [
-        vec![(|world| world.matches_replicated(14, 14)) as Act],
-        faults(CLOSE_FAULTS, close),
-        vec![
-            |world| world.closes(&[10], &vec![(0, false), (1, false), (2, true), (3, false), (4, false), (5, false)]),
-            |world| world.closes(&[11], &vec![(1, false), (2, true), (3, false), (5, false)]),
-            |world| world.closes(&[12], &honest(&[0, 1, 2, 3, 4, 5])),
-            |world| world.closes_again(),
-        ],
-        faults(APPEND_FAULTS, append),
-        vec![|world| world.appends_more(11)],
-        faults(SETTLE_FAULTS, settle),
-        faults(ONE_FAULTS, settle_one),
-        rest,
         // Two of six are silent; one of them is shown again after the settlement.
-        vec![|world| world.settles_leaf(12, &[4])],
-        faults(LATE_FAULTS, open),
+        vec![(|world| world.settles_leaf(12, &[4])) as Act],
+        faults(LATE_FAULTS, spoiled_open),
         vec![|world| {
             let (terms, entries) = world.record();
             world.at(terms.deadlines().open.seconds());
@@ -128,7 +98,7 @@ fn closed_by_operator() -> Vec<Act> {
             world.secrets.records.rotate_right(1);
             world.claims()
         }],
-        faults(LATE_FAULTS, punish),
+        faults(LATE_FAULTS, spoiled_punish),
         vec![
             |world| {
                 let (terms, entries) = world.record();
@@ -145,6 +115,58 @@ fn closed_by_operator() -> Vec<Act> {
         ],
     ]
     .concat()
+}
+
+/// The first ten tasks, which four answer.
+fn spoiled_close(world: &mut World) -> Step {
+    let chosen = vec![(world.last(0), (0..10).collect())];
+    let fault = world.next_fault(CLOSE_FAULTS);
+    let (sender, call) = world.close_of(chosen, Some(&honest(&[0, 1, 2, 3])), fault);
+    world.refused_for(fault, sender, call)
+}
+
+/// Two more for a task that falls short; one is there already.
+fn spoiled_append(world: &mut World) -> Step {
+    let (round, place, leaf) = world.leaf_of(11);
+    let task = leaf.terms.id().task(leaf.index);
+    let added =
+        vec![world.lone_pair(task, world.cast.workers[4], false), world.lone_pair(task, world.cast.workers[0], false)];
+    let fault = world.next_fault(APPEND_FAULTS);
+    let (sender, call) = world.append_to((round, place), &leaf, added, fault);
+    world.refused_for(fault, sender, call)
+}
+
+/// Some of the first ten, in bulk.
+fn spoiled_settle(world: &mut World) -> Step {
+    let (round, _, leaf) = world.leaf_of(0);
+    let fault = world.next_fault(SETTLE_FAULTS);
+    let (sender, call) = world.settle_from(&round, &leaf.terms, &[1, 2, 4, 5, 9], Some(&[]), fault);
+    world.refused_for(fault, sender, call)
+}
+
+/// The task that fell short, with what was appended.
+fn spoiled_settle_one(world: &mut World) -> Step {
+    let closed = world.leaf_of(11);
+    let fault = world.next_fault(ONE_FAULTS);
+    let (terms, index) = (closed.2.terms.clone(), closed.2.index);
+    let (sender, call) = world.settle_one_of(&terms, index, Some(closed), Some(&[]), fault);
+    world.refused_for(fault, sender, call)
+}
+
+/// The last record's entries that open.
+fn spoiled_open(world: &mut World) -> Step {
+    let fault = world.next_fault(LATE_FAULTS);
+    let (terms, entries) = world.record();
+    let (sender, call) = world.open_from(&terms, &entries, fault);
+    world.refused_for(fault, sender, call)
+}
+
+/// The last record's entries that nobody opened.
+fn spoiled_punish(world: &mut World) -> Step {
+    let fault = world.next_fault(LATE_FAULTS);
+    let (terms, entries) = world.record();
+    let (sender, call) = world.punish_from(&terms, &entries, fault);
+    world.refused_for(fault, sender, call)
 }
 
 /// The last second of each call, and the one after it.
@@ -259,7 +281,8 @@ fn without_root() -> Vec<Act> {
             let (terms, round, leaf) = world.rootless();
             world.secrets.leaves.insert(B256::ZERO, vec![leaf.clone()]);
             let index = leaf.index;
-            let (sender, call) = world.settle_one_of(&terms, index, Some((round, 0, leaf)), Some(&[]), Some(11));
+            let (sender, call) =
+                world.settle_one_of(&terms, index, Some((round, 0, leaf)), Some(&[0, 1, 2, 3, 4, 5]), Some(11));
             world.secrets.leaves.remove(&B256::ZERO);
             bad(world, sender, call)
         },
@@ -314,13 +337,23 @@ impl World {
 
     /// Bonds for one worker after the other, who belong to two owners.
     fn bonds_next(&mut self) -> Step {
+        self.bonds_for(self.assets.pools[0], 5 * STAKE)
+    }
+
+    /// The same for both pools, and for more than any deal asks.
+    pub(super) fn bonds_well(&mut self) -> Step {
+        let bonded = self.ledger.bonds().count();
+        let pool = self.assets.pools[bonded / self.cast.workers.len()];
+        self.bonds_for(pool, 300 * STAKE)
+    }
+
+    fn bonds_for(&mut self, pool: B256, amount: u128) -> Step {
         let number = self.scene_fault;
         self.scene_fault = (number + 1) % self.cast.workers.len();
-        let (pool, worker) = (self.assets.pools[0], WorkerAddr::new(self.cast.workers[number]));
+        let worker = WorkerAddr::new(self.cast.workers[number]);
         let known = AssetId::new(pool).and_then(|pool| self.ledger.bond_of(pool, worker));
         let owner = known.map_or(self.cast.bond_owners[number % 2], |bond| bond.owner.get());
-        let call = Call::Bond { pool, worker, amount: 5 * STAKE, enlistment: Some(worker.get()) };
-        good(self, owner, call)
+        good(self, owner, Call::Bond { pool, worker, amount, enlistment: Some(worker.get()) })
     }
 
     fn matches_replicated(&mut self, volume: u32, parallel: u32) -> Step {
