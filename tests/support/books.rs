@@ -187,37 +187,8 @@ impl Books {
                 self.gain(owner, e.amount);
             }
             Event::TasksSettled(e) => self.enter_agreements(&e, tx)?,
-            Event::ShareOpened(e) => {
-                let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
-                let pool = B256::from(deal.terms.pool);
-                let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
-                let share = agreement.shares.get(&e.worker).wrap_err("its pair was not left out")?;
-                ensure!(e.paid == *share || e.paid == 0, "{} was paid {}, not {share}", e.worker, e.paid);
-                ensure!(!agreement.opened.contains(&e.worker), "{} opened twice", e.worker);
-                agreement.opened.push(e.worker);
-                let bond = self.bond(pool, e.worker)?;
-                bond.score += u32::from(e.scored);
-                let owner = bond.owner;
-                self.kept -= e.paid;
-                self.gain(owner, e.paid);
-            }
-            Event::WorkerPunished(e) => {
-                let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
-                let (pool, stake) = (B256::from(deal.terms.pool), deal.terms.workerStake);
-                let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
-                ensure!(!agreement.opened.contains(&e.worker), "{} opened, and is punished", e.worker);
-                ensure!(!agreement.punished.contains(&e.worker), "{} is punished twice", e.worker);
-                agreement.punished.push(e.worker);
-                let bond = self.bond(pool, e.worker)?;
-                let slashed = stake.min(bond.bonded + bond.unbonding);
-                ensure!(e.slashed == slashed, "{} lost {}, not {slashed}", e.worker, e.slashed);
-                ensure!(e.score == slashed_score(bond.score), "{} keeps a score of {}", e.worker, e.score);
-                let from_bonded = slashed.min(bond.bonded);
-                bond.bonded -= from_bonded;
-                bond.unbonding -= slashed - from_bonded;
-                bond.score = e.score;
-                self.burnt += slashed;
-            }
+            Event::ShareOpened(e) => self.enter_opening(&e)?,
+            Event::WorkerPunished(e) => self.enter_punishment(&e)?,
             Event::RoundClosed(_) | Event::PairsAppended(_) | Event::RevealPublished(_) => {}
             Event::EpochRaised(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
         }
@@ -244,6 +215,41 @@ impl Books {
             let payout = payout::single(&terms, *digest, AccountAddr::new(owner));
             self.end(event.deal, *index, (ending, tx), &payout)?;
         }
+        Ok(())
+    }
+
+    fn enter_opening(&mut self, e: &IBerth::ShareOpened) -> eyre::Result<()> {
+        let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
+        let pool = B256::from(deal.terms.pool);
+        let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
+        let share = agreement.shares.get(&e.worker).wrap_err("its pair was not left out")?;
+        ensure!(e.paid == *share || e.paid == 0, "{} was paid {}, not {share}", e.worker, e.paid);
+        ensure!(!agreement.opened.contains(&e.worker), "{} opened twice", e.worker);
+        agreement.opened.push(e.worker);
+        let bond = self.bond(pool, e.worker)?;
+        bond.score += u32::from(e.scored);
+        let owner = bond.owner;
+        self.kept -= e.paid;
+        self.gain(owner, e.paid);
+        Ok(())
+    }
+
+    fn enter_punishment(&mut self, e: &IBerth::WorkerPunished) -> eyre::Result<()> {
+        let deal = self.deals.get_mut(&e.deal).wrap_err("an unknown deal")?;
+        let (pool, stake) = (B256::from(deal.terms.pool), deal.terms.workerStake);
+        let agreement = deal.agreements.get_mut(&e.index).wrap_err("nothing was settled")?;
+        ensure!(!agreement.opened.contains(&e.worker), "{} opened, and is punished", e.worker);
+        ensure!(!agreement.punished.contains(&e.worker), "{} is punished twice", e.worker);
+        agreement.punished.push(e.worker);
+        let bond = self.bond(pool, e.worker)?;
+        let slashed = stake.min(bond.bonded + bond.unbonding);
+        ensure!(e.slashed == slashed, "{} lost {}, not {slashed}", e.worker, e.slashed);
+        ensure!(e.score == slashed_score(bond.score), "{} keeps a score of {}", e.worker, e.score);
+        let from_bonded = slashed.min(bond.bonded);
+        bond.bonded -= from_bonded;
+        bond.unbonding -= slashed - from_bonded;
+        bond.score = e.score;
+        self.burnt += slashed;
         Ok(())
     }
 

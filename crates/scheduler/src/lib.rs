@@ -1,5 +1,6 @@
 //! The daemon of a pool's operator: deals of its pool become tasks, tasks become assignments pushed to connected
-//! workers, their reports are checked, kept and settled in batches, and what nobody settled in time is claimed.
+//! workers, their reports are checked, kept and settled in batches, and what nobody settled in time is claimed. Where a
+//! deal asks for more trust, workers of several owners answer a task: hidden at first, closed in rounds, revealed, weighed.
 //!
 //! It never runs anything that a requester or an app owner supplies, never believes anybody but the chain about how a
 //! task ended, and moves no money but through the outbox.
@@ -24,6 +25,13 @@
 //! elsewhere: leave it out of the list from now on, though it may still be paid if the chain says so), `ended` (the same,
 //! for good), `not-assigned`, `unknown-task`, `bad-list`, `bad-signature`, `bad-result` (the report can't be right),
 //! `blob-missing` (put the blob that is named, then report again), `store-failed` (report again later).
+//!
+//! Of replicated tasks, neither commitment nor reveal nor result is acknowledged: they are said again until the task is
+//! over, by mail. A commitment under a seed that another round takes stays unused until its worker makes it anew. Further
+//! codes: `unknown-deal`, `not-replicated` (the deal has one worker a task), `not-of-deal` (no such index),
+//! `bad-commitment`, `closed` (a round has taken this worker's commitment, or goes without it), `too-late` (the close
+//! deadline is over), `seed-revealed` (draw a fresh one); of reveals `unknown-round` (no round or chain on chain with this
+//! root has a pair of this worker), `bad-seed`, `not-in-round`, `bad-opening`, `bad-tag`; of results `not-revealed`.
 
 mod act;
 mod api;

@@ -201,7 +201,8 @@ pub struct Assign {
     pub beneficiary: Address,
     /// The operator's signature over `Assignment(task, worker)`.
     pub signature: Bytes,
-    /// The chain's time at which the result must be here for the settlement to make it.
+    /// The chain's time at which the result must be here for the settlement to make it; of a replicated task, the
+    /// commitment, for the close.
     pub report_by: u64,
 }
 

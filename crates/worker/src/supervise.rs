@@ -186,7 +186,7 @@ pub async fn run(
     let (session, watch) = (session.keep(stop.clone()), watch.keep(stop.clone()));
     let outside = async {
         // Either ends only by `stop`, or with an error that ends the worker.
-        tokio::try_join!(async { session.await.map_err(WorkerError::from) }, async { Ok(watch.await?) }).map(drop)
+        tokio::try_join!(async { Ok(Box::pin(session).await?) }, async { Ok(Box::pin(watch).await?) }).map(drop)
     };
     supervise(floor, Box::pin(outside), shutdown, stop).await
 }
@@ -404,10 +404,8 @@ impl Floor {
         let (task, cancel, bench) = (row.task, CancellationToken::new(), self.bench.clone());
         self.at_work.insert(task, AtWork { cancel: cancel.clone(), limits });
         self.work.spawn(async move {
-            let ended = match row.phase {
-                Phase::Revealed => bench.deliver(&row, &cancel).await,
-                _ => bench.advance(&row, &cancel).await,
-            };
+            let is_open = row.phase == Phase::Revealed;
+            let ended = if is_open { bench.deliver(&row, &cancel).await } else { bench.advance(&row, &cancel).await };
             (task, ended)
         });
     }

@@ -1,6 +1,8 @@
-//! Databases that a service must refuse.
+//! What tests break: databases that a service must refuse, results that are lost, journals that lie.
 
-use eyre::ensure;
+use super::World;
+use alloy::primitives::B256;
+use eyre::{ensure, eyre};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     fs,
@@ -70,6 +72,43 @@ impl Displaced {
         for (path, aside) in self.kept {
             fs::rename(aside, path)?;
         }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Removes something from the pool's store.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn lose_blob(&self, bytes: &[u8]) -> eyre::Result<()> {
+        let name = berth_wire::units::Sha256::of(bytes).to_string();
+        let mut folders = vec![self.devnet().join("data").join("store")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.to_string_lossy().contains(&name) {
+                    return Ok(fs::remove_file(path)?);
+                }
+            }
+        }
+        Err(eyre!("the store has no {name}"))
+    }
+
+    /// Makes a liar of a worker that has been stopped: what it has computed is another result in its journal.
+    ///
+    /// # Errors
+    /// It has computed nothing, or its journal can't be written.
+    pub async fn falsify(&self, n: u16, digest: B256) -> eyre::Result<()> {
+        let journal = self.devnet().join("data").join(Self::worker_name(n)).join("journal.db");
+        let options = SqliteConnectOptions::new().filename(journal);
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let statement = "UPDATE tasks SET digest = $1 WHERE phase = 'computed'";
+        let done = sqlx::query(statement).bind(digest.to_string()).execute(&mut connection).await?;
+        connection.close().await?;
+        ensure!(done.rows_affected() == 1, "it has computed {} tasks", done.rows_affected());
         Ok(())
     }
 }

@@ -37,6 +37,7 @@ use berth_protocol::{
 };
 pub(crate) use call::Route;
 pub(crate) use report::{Refusal, ReportFailure};
+pub(crate) use round::undo;
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 use thiserror::Error;

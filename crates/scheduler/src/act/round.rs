@@ -280,7 +280,7 @@ impl Actor {
 }
 
 /// What came of a round that was never closed: its tasks are as before.
-pub(super) async fn undo(conn: &mut SqliteConnection, key: &str) -> Result<(), StoreError> {
+pub(crate) async fn undo(conn: &mut SqliteConnection, key: &str) -> Result<(), StoreError> {
     store::pair::drop_append(conn, key).await?;
     let Some(round) = store::round::get(conn, key).await?.filter(|round| round.closed.is_none()) else {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use super::{At, Ledger};
 use crate::{
-    act::kill_points,
+    act::{kill_points, undo},
     mailbox, observe,
     store::{
         self,
@@ -188,6 +188,14 @@ impl Ledger {
         store::pair::unwind(conn, to).await?;
         store::payment::drop_above(conn, to).await?;
         store::left_out::unwind(conn, to).await?;
+        let orphaned = store::task::orphaned(conn).await?;
+        for row in &orphaned {
+            store::task::apply(conn, row, Change::Recall, entry).await?;
+            store::deal::touch(conn, row.deal).await?;
+        }
+        for key in orphaned.iter().filter_map(|row| row.settlement.as_deref()) {
+            undo(conn, key).await?;
+        }
         for key in store::round::unwind(conn, to).await? {
             observe::round_reopened(&key);
             for (_, task) in store::round::leaves(conn, &key).await? {

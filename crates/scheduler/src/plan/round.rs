@@ -89,16 +89,25 @@ fn close(view: &View, policy: &Policy, plan: &mut Plan) {
     plan.actions.push(Action::Close { tasks });
 }
 
+/// What a round's leaves take at the most as a letter to a worker that has part in all of them: it fits into a frame.
+const MAX_LETTER_BYTES: usize = 900_000;
+/// What a leaf takes of that: each pair, and besides it a proof of some ten hashes.
+const PAIR_BYTES: usize = 180;
+const LEAF_BYTES: usize = 900;
+
 /// As many of these as go into one round: a worker's answers in it are under one seed.
 fn one_round(policy: &Policy, ready: &[Closable<'_>]) -> Vec<(TaskId, Vec<B256>)> {
     let mut seeds: HashMap<WorkerAddr, B256> = HashMap::new();
     let mut words: BTreeSet<(DealId, u32)> = BTreeSet::new();
     let mut tasks = Vec::new();
+    let mut bytes = 0;
     for closable in ready {
         let word = (closable.deal.id, (closable.task.index - closable.deal.terms.first) / WORD_TASKS);
         let fits = words.contains(&word) || words.len() < MAX_WORDS;
         let is_one = closable.seeds.iter().all(|(worker, seed)| seeds.get(worker).is_none_or(|of| of == seed));
-        if tasks.len() < policy.round_size && fits && is_one {
+        let with = bytes + LEAF_BYTES + PAIR_BYTES * closable.commitments.len();
+        if tasks.len() < policy.round_size && fits && is_one && with <= MAX_LETTER_BYTES {
+            bytes = with;
             words.insert(word);
             seeds.extend(closable.seeds.iter().copied());
             tasks.push((closable.task.id, closable.commitments.clone()));

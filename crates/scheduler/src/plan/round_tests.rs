@@ -8,8 +8,13 @@ use super::{
 use crate::{
     presence::Seen,
     samples::{self, START, capacity, digest, shares, worker},
-    store::{attempt::Outcome, commitment::Commitment, pair::Pair, sending::Kind},
-    view::{Deal, Hidden, Record, Replicas, Round, TaskState, Try, View, Work},
+    store::{
+        attempt::Outcome,
+        commitment::Commitment,
+        pair::Pair,
+        sending::{Kind, Sent},
+    },
+    view::{Deal, Fate, Hidden, Record, Replicas, Round, Sending, TaskState, Try, View, Work},
 };
 use alloy::primitives::B256;
 use berth_protocol::{
@@ -313,4 +318,18 @@ fn who_never_opened_is_punished_between_the_deadlines_and_only_then() {
     assert_eq!(actions(&view), [Action::Punish { deal, left_out, entries }]);
     view.now = deadlines.punish.plus(1);
     assert_eq!(actions(&view), [Action::Forget(deal)]);
+}
+
+#[test]
+fn a_close_whose_block_is_gone_is_waited_for() {
+    let mut view = view(&[Task::Replicated(Replicated::Closing)], &[1, 2, 3]);
+    view.deals[0].tasks[0].settlement = Some("round".to_owned());
+    let sent = Sent { key: "round".to_owned(), deal: view.deals[0].id, kind: Kind::Close };
+    for fate in [Fate::Pending, Fate::Mined, Fate::Final] {
+        view.sendings = vec![Sending { sent: sent.clone(), fate }];
+        assert_eq!(actions(&view), [], "the outbox sends it again");
+    }
+    view.deals[0].tasks[0].settlement = None;
+    view.deals[0].tasks[0].task = CLOSED;
+    assert_eq!(actions(&view), [Action::Finish { key: "round".to_owned() }]);
 }

@@ -20,6 +20,9 @@ pub(super) fn outcomes(view: &View, plan: &mut Plan) {
         let key = sending.sent.key.clone();
         match &sending.fate {
             Fate::Pending => {}
+            // A close takes all of its tasks or none: while they are not closed here, its block is gone, and the outbox
+            // is about to notice and to send it again.
+            Fate::Mined | Fate::Final if sending.sent.kind == Kind::Close && is_short(view, sending) => {}
             Fate::Failed(reason) => plan.actions.push(Action::Fail { key, reason: reason.clone() }),
             // Its events are in the view, and there is a task that it did not end: its list was left out.
             Fate::Mined | Fate::Final if is_short(view, sending) => {

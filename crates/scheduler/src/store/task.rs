@@ -226,6 +226,16 @@ pub(crate) async fn settling_by(conn: &mut SqliteConnection, key: &str) -> Resul
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+/// Tasks whose transaction is gone with the deal that it stood under.
+pub(crate) async fn orphaned(conn: &mut SqliteConnection) -> Result<Vec<Row>, StoreError> {
+    let rows: Vec<Columns> = sqlx::query_as(select!(
+        "WHERE settlement IS NOT NULL AND NOT EXISTS (SELECT 1 FROM sending WHERE sending.key = task.settlement)"
+    ))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 /// What is written besides when a task enters a phase.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry<'a> {

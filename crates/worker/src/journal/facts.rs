@@ -1,6 +1,6 @@
 //! What the chain says of the tasks that are watched, by the block that says it, so that a reorg takes it back.
 
-use super::{Journal, JournalError, Phase, Row, ended, round, row, signed, unsigned};
+use super::{Journal, JournalError, Phase, Row, mail::ended, round, row, signed, unsigned};
 use alloy::primitives::{B256, Bytes};
 use berth_chain::BlockNumber;
 use berth_protocol::{Amount, ResultDigest, TaskId, WorkerAddr, round::Pair};

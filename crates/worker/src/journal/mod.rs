@@ -5,24 +5,24 @@
 //! may lose the last moments, after which the scheduler, told what the worker holds, gives the task again.
 
 mod facts;
+mod mail;
 mod phase;
 mod round;
 mod rounds;
 mod row;
 
-use crate::assignment::task_of;
 use alloy::primitives::B256;
 use berth_chain::Class;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, DealId, ResultDigest, TaskId, WorkerAddr, domain::Domain, single::MAX_ENTRIES};
-use berth_wire::worker::{Assign, Mail};
+use berth_wire::worker::Mail;
 pub use facts::{Append, Fact, Published, Settlement};
 pub use phase::{KILL_POINTS, Phase, UnknownPhase};
 pub use round::{Hidden, Opened, Seed, Shown};
 pub(crate) use rounds::{chain_of, own};
 pub use row::{Computed, Row, Totals};
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
@@ -244,7 +244,7 @@ impl Journal {
             return Err(JournalError::Gap { last, got: seq });
         }
         sqlx::query("UPDATE identity SET last_seq = $1").bind(signed(seq)).execute(&mut *tx).await?;
-        let received = apply(&mut tx, self.worker, mail).await?;
+        let received = mail::apply(&mut tx, self.worker, mail).await?;
         tx.commit().await?;
         self.faults.reach(after);
         Ok(received)
@@ -321,7 +321,7 @@ impl Journal {
         let mut tx = self.pool.begin().await?;
         let received = match row::phase_of(&mut tx, task).await? {
             Some(Phase::Ended) | None => Received::Nothing,
-            Some(_) => ended(&mut tx, task, reason).await?,
+            Some(_) => mail::ended(&mut tx, task, reason).await?,
         };
         tx.commit().await?;
         let moved = matches!(received, Received::Stopped(_));
@@ -411,7 +411,7 @@ impl Journal {
     /// [`JournalError::Statement`].
     pub async fn give_up(&self, task: TaskId, reason: &str) -> Result<(), JournalError> {
         let mut tx = self.pool.begin().await?;
-        ended(&mut tx, task, reason).await?;
+        mail::ended(&mut tx, task, reason).await?;
         Ok(tx.commit().await?)
     }
 
@@ -431,83 +431,6 @@ impl Journal {
     pub async fn totals(&self) -> Result<Totals, JournalError> {
         row::totals(&self.pool).await
     }
-}
-
-async fn apply(tx: &mut Transaction<'_, Sqlite>, worker: WorkerAddr, mail: &Mail) -> Result<Received, JournalError> {
-    match mail {
-        Mail::Assign(assign) => assigned(tx, assign).await,
-        Mail::Cancel { task, reason } => {
-            let task = TaskId::new(*task);
-            // What was computed is worth reporting; what was reported stays so.
-            match row::phase_of(tx, task).await? {
-                Some(Phase::Accepted | Phase::Fetched | Phase::Running) => ended(tx, task, reason).await,
-                Some(_) | None => Ok(Received::Nothing),
-            }
-        }
-        Mail::Ended { task, reason } => {
-            let task = TaskId::new(*task);
-            match row::phase_of(tx, task).await? {
-                Some(Phase::Ended) | None => Ok(Received::Nothing),
-                Some(_) => ended(tx, task, reason).await,
-            }
-        }
-        Mail::Settled { task, digest, earned, transaction } => {
-            let task = TaskId::new(*task);
-            let moved = row::enter(tx, task, Phase::Settled).await?;
-            if !moved {
-                return Ok(Received::Nothing);
-            }
-            sqlx::query(
-                "UPDATE tasks SET digest = $2, earned = $3, tx = $4, manifest = NULL, \
-                 assign = CASE watched WHEN 1 THEN assign ELSE '' END WHERE task = $1",
-            )
-            .bind(task.to_string())
-            .bind(digest.to_string())
-            .bind(earned.0.to_string())
-            .bind(transaction.to_string())
-            .execute(&mut **tx)
-            .await?;
-            Ok(Received::Settled(task))
-        }
-        Mail::Closed(closed) => rounds::shown(tx, closed.root, mail).await,
-        Mail::Appended(appended) => rounds::shown(tx, rounds::chain_of(&appended.pairs), mail).await,
-        Mail::Agree { task, digest } => rounds::agreed(tx, worker, TaskId::new(*task), *digest).await,
-    }
-}
-
-async fn assigned(tx: &mut Transaction<'_, Sqlite>, assign: &Assign) -> Result<Received, JournalError> {
-    let task = task_of(assign);
-    match row::phase_of(tx, task).await? {
-        None => {
-            row::insert(tx, task, assign).await?;
-            Ok(Received::Assigned(task))
-        }
-        Some(Phase::Ended) => {
-            row::insert(tx, task, assign).await?;
-            Ok(Received::Assigned(task))
-        }
-        Some(
-            Phase::Uploaded | Phase::Reported | Phase::Committed | Phase::Closed | Phase::Revealed | Phase::Delivered,
-        ) => Ok(Received::Known(task)),
-        Some(Phase::Accepted | Phase::Fetched | Phase::Running | Phase::Computed) => Ok(Received::Assigned(task)),
-        Some(Phase::Settled) => Ok(Received::Nothing),
-    }
-}
-
-async fn ended(tx: &mut Transaction<'_, Sqlite>, task: TaskId, reason: &str) -> Result<Received, JournalError> {
-    if !row::enter(tx, task, Phase::Ended).await? {
-        return Ok(Received::Nothing);
-    }
-    // What the chain may still owe, it owes by the terms.
-    sqlx::query(
-        "UPDATE tasks SET reason = $2, decline = NULL, manifest = NULL, \
-         assign = CASE watched WHEN 1 THEN assign ELSE '' END WHERE task = $1",
-    )
-    .bind(task.to_string())
-    .bind(reason)
-    .execute(&mut **tx)
-    .await?;
-    Ok(Received::Stopped(task))
 }
 
 /// A number as SQLite keeps it.

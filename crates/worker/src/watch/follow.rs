@@ -66,6 +66,7 @@ impl Watching {
 
 impl Interest {
     /// What an event says of the tasks that are watched.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the node was asked for no other events")]
     fn facts(&self, told: &Told) -> Vec<(BlockNumber, Fact)> {
         let facts = match &told.event {
             Event::TasksSettled { deal, tasks, workers, left_out, .. } => {

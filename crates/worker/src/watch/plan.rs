@@ -207,7 +207,7 @@ mod tests {
     fn a_share_that_was_left_out_is_opened_until_its_deadline() {
         let salt = round::salt(hidden().seed.seed, TASK);
         let open = Action::Open { record: vec![1], entry: 2, salt };
-        assert_eq!(settled(1, false, true).decide(at(10, 10)), [open.clone()]);
+        assert_eq!(settled(1, false, true).decide(at(10, 10)), std::slice::from_ref(&open));
         assert_eq!(settled(1, false, true).decide(at(100, 10)), [open]);
         assert_eq!(settled(1, false, true).decide(at(101, 10)), [Action::Over("its share was not opened in time")]);
         assert_eq!(settled(2, false, true).decide(at(10, 10)), [Action::Wait], "a reorg may undo it");

@@ -146,7 +146,7 @@ pub(super) fn configure(dir: &Path, market: &Founded, state: &State) -> Result<(
             "deployment": "deployment.json", "pool": market.pool.to_string(), "settle_wait": "20s",
             // All workers that there will be are there, or back at once: what none of them can do, nobody will.
             "unable_wait": "5s",
-            "round_wait": "0s", "confirmations": 1, "reveal_wait": "1s",
+            "round_wait": "2s", "confirmations": 1, "reveal_wait": "1s",
         }),
     )?;
     for number in 1..=market.workers {
