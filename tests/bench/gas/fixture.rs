@@ -286,7 +286,7 @@ impl Fixture {
         let agreed = count(|ending| matches!(ending, Ending::Agreed { .. }));
         let (declined, claimed) = (count(|e| *e == Ending::Declined), count(|e| *e == Ending::Claimed));
         ensure!(
-            (settled, agreed, declined, claimed) == (101, 401, 1, 100),
+            (settled, agreed, declined, claimed) == (101, 411, 1, 100),
             "settled {settled}, agreed {agreed}, declined {declined}, claimed {claimed}"
         );
         ensure!(books.kept == 0, "{} was kept back, though everybody revealed", books.kept);

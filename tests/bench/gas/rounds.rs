@@ -32,6 +32,8 @@ impl Cost {
 
 /// Measures rounds of several sizes.
 pub(super) async fn measure(fixture: &Fixture) -> eyre::Result<()> {
+    // Every worker has a score from here on, as all but the newest do.
+    settled(fixture, "earlier round", PARALLEL, 3).await?;
     let bag = settled(fixture, "round of 100", 100, 3).await?;
     print("close_round_x100", bag.close)?;
     let alone = settled(fixture, "round of one", 1, 3).await?;
@@ -47,7 +49,8 @@ pub(super) async fn measure(fixture: &Fixture) -> eyre::Result<()> {
 async fn settled(fixture: &Fixture, name: &str, tasks: u32, each: u32) -> eyre::Result<Cost> {
     let terms = fixture.replicated(name, tasks).await?;
     let crew = Crew::of(fixture, name);
-    let answers: Vec<Answer> = terms.indexes().map(|index| crew.answer(&terms, index, each)).collect::<Result<_, _>>()?;
+    let answers: Vec<Answer> =
+        terms.indexes().map(|index| crew.answer(&terms, index, each)).collect::<Result<_, _>>()?;
     let leaves: Vec<B256> =
         answers.iter().map(|of| round::leaf(terms.id(), of.index, &of.pairs)).collect::<Result<_, _>>()?;
     let root = round::root(&leaves).ok_or_eyre("a round without tasks")?;
@@ -108,8 +111,7 @@ impl<'a> Crew<'a> {
 
     /// The reveals of those who have a pair.
     fn table(&self, fixture: &Fixture, root: B256, answers: &[Answer]) -> eyre::Result<Vec<TableRow>> {
-        let answered =
-            |worker: WorkerAddr| answers.iter().any(|of| of.pairs.iter().any(|pair| pair.worker == worker));
+        let answered = |worker: WorkerAddr| answers.iter().any(|of| of.pairs.iter().any(|pair| pair.worker == worker));
         let reveal = |(signer, seed): &(&PrivateKeySigner, B256)| {
             let (worker, seed) = (WorkerAddr::new(signer.address()), *seed);
             Ok(TableRow { worker, seed, signature: fixture.sign(signer, &Reveal { root, seed })? })
