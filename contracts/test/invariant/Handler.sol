@@ -7,13 +7,13 @@ import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
 import {APP, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
 import {Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
-import {World} from "../support/World.sol";
+import {Replicas} from "../support/Replicas.sol";
 import {Ledger} from "./Ledger.sol";
 
-/// @notice Makes calls that have to succeed, as anybody, and keeps the ledger by what is logged.
-contract Handler is World {
+/// @notice Makes calls that have to succeed, as anybody, and keeps the ledger by what is logged. `RoundHandler` adds
+/// those of replicated tasks.
+abstract contract Handler is Replicas {
     uint256 private constant ACTORS = 6;
-    uint256 private constant WORKERS = 3;
     uint256 private constant POOLS = 2;
 
     Ledger public ledger;
@@ -25,26 +25,21 @@ contract Handler is World {
     mapping(bytes32 name => uint256) public calls;
 
     Vm.Wallet[] private _actors;
-    Vm.Wallet[] private _workers;
     AssetId[] private _pools;
     AssetId[] private _apps;
     bytes32[] private _orders_;
     mapping(bytes32 order => uint32) private _volumes;
     mapping(bytes32 order => uint32) private _consumedBefore;
-    uint256 private _salt;
+    uint256 private _orderSalt;
 
     constructor() {
-        World.setUp();
+        Replicas.setUp();
         vm.recordLogs();
         ledger = new Ledger();
         // Whoever is an actor here may be anything: requester, sponsor, owner of assets and of workers, passer-by.
         string[6] memory names = ["ann", "ben", "cat", "dan", "eve", "fay"];
         for (uint256 i = 0; i < ACTORS; i++) {
             _actors.push(vm.createWallet(names[i]));
-        }
-        string[3] memory workers = ["worker one", "worker two", "worker three"];
-        for (uint256 i = 0; i < WORKERS; i++) {
-            _workers.push(vm.createWallet(workers[i]));
         }
         for (uint256 i = 0; i < POOLS; i++) {
             _pools.push(_register(POOL, _actors[i].addr, string.concat("pool ", vm.toString(i))));
@@ -56,8 +51,10 @@ contract Handler is World {
         vm.getRecordedLogs();
         for (uint256 i = 0; i < ACTORS; i++) {
             deposit(i, 1e12);
-            // Every pool has a worker from the start, of an owner each.
-            if (i < WORKERS) bond(i, i, i, 1e6);
+        }
+        // Every pool has all workers from the start.
+        for (uint256 i = 0; i < POOLS * CREW; i++) {
+            bond(i % CREW, i % CREW, i / CREW, 3e6);
         }
     }
 
@@ -162,7 +159,7 @@ contract Handler is World {
             // Again with another pool order, if the first had less than the request asks for.
             if (berth.consumed(_digest(orders.request)) == orders.request.volume || !_affordable(orders)) break;
             if (berth.consumed(_digest(orders.app)) == orders.app.volume) break;
-            orders.pool.salt = bytes32(++_salt);
+            orders.pool.salt = bytes32(++_orderSalt);
             signatures.pool = _signature(poolOwner_, _digest(orders.pool));
             _note(_digest(orders.pool), orders.pool.volume);
         }
@@ -176,7 +173,7 @@ contract Handler is World {
         WorkerResults[] memory lists = new WorkerResults[](_bound(seed >> 8, 1, 3));
         bool byOperator = seed % 2 == 0;
         for (uint256 i = 0; i < lists.length; i++) {
-            Vm.Wallet memory worker_ = _workers[uint256(keccak256(abi.encode(seed, i))) % WORKERS];
+            Vm.Wallet memory worker_ = crew[uint256(keccak256(abi.encode(seed, i))) % CREW];
             lists[i] = _someList(terms, worker_, uint256(keccak256(abi.encode(picked, i))), !byOperator);
         }
         vm.prank(byOperator ? terms.operator : stranger);
@@ -220,7 +217,7 @@ contract Handler is World {
     // Bonds.
 
     function bond(uint256 who, uint256 which, uint256 where, uint128 amount) public counted("bond") {
-        Vm.Wallet memory worker_ = _workers[which % WORKERS];
+        Vm.Wallet memory worker_ = crew[which % CREW];
         AssetId pool_ = _pools[where % POOLS];
         (address owner,,,,) = berth.bondOf(pool_, worker_.addr);
         if (owner == address(0)) owner = _actor(who).addr;
@@ -232,7 +229,7 @@ contract Handler is World {
     }
 
     function unbond(uint256 which, uint256 where, uint128 amount) external counted("unbond") {
-        Vm.Wallet memory worker_ = _workers[which % WORKERS];
+        Vm.Wallet memory worker_ = crew[which % CREW];
         AssetId pool_ = _pools[where % POOLS];
         (address owner, uint128 bonded,,,) = berth.bondOf(pool_, worker_.addr);
         if (owner == address(0)) return;
@@ -243,7 +240,7 @@ contract Handler is World {
     }
 
     function withdrawBond(uint256 which, uint256 where) external counted("withdrawBond") {
-        Vm.Wallet memory worker_ = _workers[which % WORKERS];
+        Vm.Wallet memory worker_ = crew[which % CREW];
         AssetId pool_ = _pools[where % POOLS];
         (address owner,, uint128 unbonding, uint64 releaseAt,) = berth.bondOf(pool_, worker_.addr);
         if (unbonding == 0 || block.timestamp < releaseAt) return;
@@ -254,8 +251,14 @@ contract Handler is World {
 
     /// @notice Time passes: mostly a part of a deal's, sometimes more than any deal or bond lasts.
     function warp(uint256 by) external counted("warp") {
-        vm.warp(block.timestamp + (by % 8 == 0 ? 50 days : by % 500));
+        _pass(block.timestamp + (by % 8 == 0 ? 50 days : by % 500));
     }
+
+    /// @dev Before time goes on, whoever watches the chain does what it must.
+    function _pass(uint256 time) internal virtual;
+
+    /// @dev Each log that the ledger has taken up.
+    function _seen(Vm.Log memory log) internal virtual;
 
     // What the invariants look at.
 
@@ -265,23 +268,23 @@ contract Handler is World {
 
     /// @notice Everybody who may have an account.
     function accounts() public view returns (address[] memory list) {
-        list = new address[](ACTORS + WORKERS + 4);
+        list = new address[](ACTORS + CREW + 4);
         for (uint256 i = 0; i < ACTORS; i++) {
             list[i] = _actors[i].addr;
         }
-        for (uint256 i = 0; i < WORKERS; i++) {
-            list[ACTORS + i] = _workers[i].addr;
+        for (uint256 i = 0; i < CREW; i++) {
+            list[ACTORS + i] = crew[i].addr;
         }
-        list[ACTORS + WORKERS] = operator.addr;
-        list[ACTORS + WORKERS + 1] = stranger;
-        list[ACTORS + WORKERS + 2] = address(0);
-        list[ACTORS + WORKERS + 3] = address(berth);
+        list[ACTORS + CREW] = operator.addr;
+        list[ACTORS + CREW + 1] = stranger;
+        list[ACTORS + CREW + 2] = address(0);
+        list[ACTORS + CREW + 3] = address(berth);
     }
 
     function bondKeys() external view returns (AssetId[] memory pools, address[] memory workers) {
-        workers = new address[](WORKERS);
-        for (uint256 i = 0; i < WORKERS; i++) {
-            workers[i] = _workers[i].addr;
+        workers = new address[](CREW);
+        for (uint256 i = 0; i < CREW; i++) {
+            workers[i] = crew[i].addr;
         }
         return (_pools, workers);
     }
@@ -314,10 +317,12 @@ contract Handler is World {
     }
 
     /// @dev Brings the ledger up to date, and looks whose free money fell though it was none of those `willing`.
-    function _follow(address[2] memory willing) private {
+    function _follow(address[2] memory willing) internal {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 i = 0; i < logs.length; i++) {
-            if (logs[i].emitter == address(berth)) ledger.apply_(logs[i]);
+            if (logs[i].emitter != address(berth)) continue;
+            ledger.apply_(logs[i]);
+            _seen(logs[i]);
         }
         address[] memory list = accounts();
         for (uint256 i = 0; i < list.length; i++) {
@@ -343,11 +348,12 @@ contract Handler is World {
 
     function _draw(uint256 seed, uint32 volume, uint128 price) private returns (Orders memory orders) {
         orders = _ordersWithoutDataset();
-        _salt++;
+        _orderSalt++;
         orders.app.app = orders.request.app = _apps[seed % _apps.length];
         orders.pool.pool = _pools[seed / 2 % POOLS];
         orders.request.poolRule = _assetRule(orders.pool.pool);
-        (orders.app.salt, orders.pool.salt, orders.request.salt) = (bytes32(_salt), bytes32(_salt), bytes32(_salt));
+        (orders.app.salt, orders.pool.salt, orders.request.salt) =
+        (bytes32(_orderSalt), bytes32(_orderSalt), bytes32(_orderSalt));
         orders.app.price = price % 1009;
         orders.pool.price = price % 100_003;
         (orders.request.appMaxPrice, orders.request.poolMaxPrice) = (orders.app.price, orders.pool.price);
@@ -359,7 +365,7 @@ contract Handler is World {
         orders.request.volume = uint32(volume % 9 == 0 ? _bound(volume, 190, 460) : _bound(volume, 1, 12));
         if (seed % 4 == 0) orders.pool.volume = uint32(_bound(seed >> 128, 1, 8));
         if (seed % 6 == 0) orders.app.volume = uint32(_bound(seed >> 136, 1, 20));
-        if (seed % 11 == 0) (orders.pool.maxTrust, orders.request.trust) = (5, 5);
+        if (seed % 2 == 0) orders.pool.maxTrust = orders.request.trust = uint32(_bound(seed >> 144, 2, 5));
     }
 
     function _affordable(Orders memory orders) private view returns (bool) {
@@ -404,7 +410,7 @@ contract Handler is World {
         list.assignments = assignments;
     }
 
-    function _only(address one) private pure returns (address[2] memory) {
+    function _only(address one) internal pure returns (address[2] memory) {
         return [one, one];
     }
 

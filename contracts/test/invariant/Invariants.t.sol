@@ -8,16 +8,17 @@ import {AssetId, DealId} from "../../src/types/Ids.sol";
 import {Deal} from "../../src/types/Storage.sol";
 import {Handler} from "./Handler.sol";
 import {Ledger} from "./Ledger.sol";
+import {RoundHandler} from "./RoundHandler.sol";
 
 /// @notice The numbered statements of README.md.
 contract Invariants is Test {
-    Handler private _handler;
+    RoundHandler private _handler;
     Ledger private _ledger;
     IBerth private _berth;
     PermitToken private _token;
 
     function setUp() public {
-        _handler = new Handler();
+        _handler = new RoundHandler();
         _ledger = _handler.ledger();
         (_berth, _token) = _handler.system();
 
@@ -37,14 +38,28 @@ contract Invariants is Test {
         selectors[12] = Handler.withdrawBond.selector;
         selectors[13] = Handler.warp.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: selectors}));
+        bytes4[] memory replicated = new bytes4[](9);
+        replicated[0] = RoundHandler.close.selector;
+        replicated[1] = RoundHandler.append.selector;
+        replicated[2] = RoundHandler.appendAssigned.selector;
+        replicated[3] = RoundHandler.settle.selector;
+        replicated[4] = RoundHandler.settleOne.selector;
+        replicated[5] = RoundHandler.settleNeverClosed.selector;
+        replicated[6] = RoundHandler.open.selector;
+        replicated[7] = RoundHandler.punish.selector;
+        replicated[8] = RoundHandler.warpToDeadline.selector;
+        targetSelector(FuzzSelector({addr: address(_handler), selectors: replicated}));
         // What makes deals go on is drawn more often than what surrounds them.
-        bytes4[] memory often = new bytes4[](6);
+        bytes4[] memory often = new bytes4[](9);
         often[0] = Handler.matchOrders.selector;
         often[1] = Handler.matchOrders.selector;
         often[2] = Handler.settleSingles.selector;
         often[3] = Handler.settleSingles.selector;
         often[4] = Handler.settleSingles.selector;
         often[5] = Handler.bond.selector;
+        often[6] = RoundHandler.close.selector;
+        often[7] = RoundHandler.settle.selector;
+        often[8] = RoundHandler.settleOne.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: often}));
         targetContract(address(_handler));
     }
@@ -53,13 +68,13 @@ contract Invariants is Test {
         uint256 owed = _owed();
         uint256 held = _token.balanceOf(address(_berth));
         assertGe(held, owed);
-        assertEq(held, owed + _ledger.burnt() + _handler.sentAlong());
+        assertEq(held, owed + _ledger.kept() + _ledger.burnt() + _handler.sentAlong());
     }
 
     function invariant_I2_ADealNeverPaysOutMoreThanItLocked() public view {
         for (uint256 i = 0; i < _ledger.dealCount(); i++) {
             (, Ledger.Entry memory entry) = _ledger.dealAt(i);
-            assertEq(entry.paid + entry.returned + entry.burnt + entry.held, entry.locked);
+            assertEq(entry.paid + entry.returned + entry.burnt + entry.kept + entry.held, entry.locked);
             uint256 price = uint256(entry.terms.appPrice) + entry.terms.datasetPrice + entry.terms.poolPrice;
             assertEq(entry.held, entry.open * (price + entry.terms.poolStake));
         }
@@ -76,6 +91,8 @@ contract Invariants is Test {
             for (uint256 offset = 0; offset < entry.terms.size; offset += step) {
                 bool ended = entry.claimed || _ledger.ended(DealId.unwrap(deal), entry.terms.first + offset);
                 assertEq(_berth.ended(deal, offset), ended);
+                bool closed = _ledger.closed(DealId.unwrap(deal), entry.terms.first + offset);
+                assertEq(_berth.closed(deal, offset), closed);
             }
         }
     }
@@ -104,15 +121,23 @@ contract Invariants is Test {
             for (uint256 j = 0; j < workers.length; j++) {
                 (address owner, uint128 bonded, uint128 unbonding, uint64 releaseAt, uint32 score) =
                     _berth.bondOf(pools[i], workers[j]);
-                (address toldOwner, uint256 toldBonded, uint256 toldUnbonding, uint256 toldRelease) =
+                (address toldOwner, uint256 toldBonded, uint256 toldUnbonding, uint256 toldRelease, uint256 toldScore) =
                     _ledger.bonds(AssetId.unwrap(pools[i]), workers[j]);
                 assertEq(owner, toldOwner);
                 assertEq(bonded, toldBonded);
                 assertEq(unbonding, toldUnbonding);
                 assertEq(releaseAt, toldRelease);
-                assertEq(score, 0);
+                assertEq(score, toldScore);
             }
         }
+    }
+
+    function invariant_I8_APairThatCameLateIsNotWeighedWhereTheLeafSuffices() public view {
+        assertEq(_handler.lateWeighed(), 0);
+    }
+
+    function invariant_I9_NoHonestWorkersBondFalls() public view {
+        assertEq(_handler.honestPunished(), 0);
     }
 
     /// @dev I5, at the end of every run.
@@ -150,6 +175,46 @@ contract Invariants is Test {
         assertGt(_ledger.claimedTasks(), 20);
         assertGt(_ledger.burnt(), 0);
         afterInvariant();
+    }
+
+    /// @dev The same for what only replicated tasks do.
+    function test_TheHandlerReachesEveryTurnOfARound() public {
+        // Two workers take their bonds back, and don't know when to stop.
+        for (uint256 i = 0; i < 4; i++) {
+            _handler.unbond(i / 2, i % 2, 3e6);
+        }
+        _handler.warp(0);
+        for (uint256 i = 0; i < 500; i++) {
+            uint256 seed = uint256(keccak256(abi.encode("round", i)));
+            uint256 picked = uint256(keccak256(abi.encode(seed)));
+            if (i % 3 == 0) _handler.matchOrders(seed << 1, uint32(seed >> 40), uint128(seed >> 80));
+            if (i % 2 == 0) _handler.close(seed, picked);
+            if (i % 3 == 0) _handler.append(seed, picked);
+            _handler.appendAssigned(seed, picked);
+            if (i % 4 == 0) _handler.settle(seed, picked);
+            _handler.settleOne(seed, picked);
+            _handler.settleNeverClosed(seed, picked);
+            if (i % 7 == 0) _handler.open(seed);
+            _handler.punish(seed);
+            if (i % 4 == 3) _handler.warpToDeadline(seed);
+            if (i % 11 == 0) _handler.claim(seed);
+            if (i % 13 == 0) _handler.unbond(seed, seed >> 8, 1e6);
+            if (i % 17 == 0) _handler.bond(seed, seed >> 8, seed >> 16, 1e6);
+        }
+        assertGt(_ledger.closedTasks(), 100, "closed");
+        assertGt(_ledger.agreedTasks(), 50, "agreed");
+        assertGt(_ledger.neverClosedTasks(), 5, "never closed");
+        assertGt(_ledger.failedTasks(), 10, "failed");
+        assertGt(_ledger.openedShares(), 5, "opened");
+        assertGt(_ledger.punishedPairs(), 2, "punished");
+        assertGt(_ledger.refusedPairs(), 5, "refused");
+        assertGt(_handler.lateNeeded(), 0, "late pairs needed");
+        assertGt(_handler.latePassedOver(), 3, "late pairs passed over");
+        assertGt(_ledger.kept(), 0, "kept back");
+        afterInvariant();
+        invariant_I2_ADealNeverPaysOutMoreThanItLocked();
+        invariant_I8_APairThatCameLateIsNotWeighedWhereTheLeafSuffices();
+        invariant_I9_NoHonestWorkersBondFalls();
     }
 
     function _owed() private view returns (uint256 owed) {

@@ -5,11 +5,14 @@ import {Vm} from "forge-std/Vm.sol";
 import {IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {DealSubject, DealTerms} from "../../src/types/Deals.sol";
 import {AssetId, DealId} from "../../src/types/Ids.sol";
+import {ClosedWord, Pair} from "../../src/types/Rounds.sol";
 
-/// @notice All of Berth's state, rebuilt from its logs alone by the formulas of ADR 0001, section 3.
+/// @notice All of Berth's state, rebuilt from its logs alone by the formulas of ADR 0001, section 3, and of ADR
+/// 0003, section 4.
 /// @dev A log that cannot be true (a task that ends twice, a balance below zero) reverts.
 contract Ledger {
-    /// @notice A deal, and where its money went. `held` is what it still has of what it `locked`.
+    /// @notice A deal, and where its money went. `held` is what it still has of what it `locked`; `kept` is
+    /// kept back for pairs that were left out.
     struct Entry {
         DealTerms terms;
         uint256 open;
@@ -19,6 +22,27 @@ contract Ledger {
         uint256 paid;
         uint256 returned;
         uint256 burnt;
+        uint256 kept;
+    }
+
+    /// @notice A pair that a settlement left out, until it was `dealt` with: opened or punished.
+    struct LeftOut {
+        uint256 share;
+        bool dealt;
+        bool there;
+    }
+
+    /// @notice What the settlement of some tasks says, while it is checked.
+    struct Settlement {
+        bytes32 deal;
+        bytes32 round;
+        bytes tasks;
+        bytes workers;
+        bytes leftOut;
+        uint256[] scores;
+        uint256[] paid;
+        uint256[] scored;
+        uint256 listed;
     }
 
     struct Bond {
@@ -26,6 +50,7 @@ contract Ledger {
         uint256 bonded;
         uint256 unbonding;
         uint256 releaseAt;
+        uint256 score;
     }
 
     mapping(address account => uint256) public free;
@@ -34,8 +59,18 @@ contract Ledger {
     mapping(bytes32 pool => mapping(address worker => Bond)) public bonds;
     mapping(bytes32 deal => mapping(uint256 index => bool)) public ended;
     mapping(bytes32 deal => Entry) private _entries;
+    mapping(bytes32 deal => mapping(uint256 index => bool)) public closed;
+    mapping(bytes32 deal => mapping(uint256 index => mapping(address worker => LeftOut))) private _leftOut;
+    mapping(bytes32 deal => mapping(uint256 index => uint256)) private _pairs;
     bytes32[] private _deals;
     uint256 public burnt;
+    uint256 public kept;
+    uint256 public agreedTasks;
+    uint256 public neverClosedTasks;
+    uint256 public closedTasks;
+    uint256 public openedShares;
+    uint256 public punishedPairs;
+    uint256 public refusedPairs;
     uint256 public settledTasks;
     uint256 public failedTasks;
     uint256 public declinedTasks;
@@ -47,6 +82,10 @@ contract Ledger {
 
     function dealAt(uint256 which) external view returns (DealId, Entry memory) {
         return (DealId.wrap(_deals[which]), _entries[_deals[which]]);
+    }
+
+    function termsOf(bytes32 deal) external view returns (DealTerms memory) {
+        return _entries[deal].terms;
     }
 
     function apply_(Vm.Log calldata log) external {
@@ -71,10 +110,206 @@ contract Ledger {
             _claimed(log.topics[1], abi.decode(log.data, (uint32)));
         } else if (topic == IBerthBase.ListSkipped.selector) {
             require(_entries[log.topics[1]].terms.size > 0, "a list of no deal");
-        } else {
+        } else if (!_replicated(log)) {
             _bond(log);
         }
     }
+
+    // Replicated tasks.
+
+    function _replicated(Vm.Log calldata log) private returns (bool) {
+        bytes32 topic = log.topics[0];
+        if (topic == IBerthBase.RoundClosed.selector) {
+            (, ClosedWord[] memory words) = abi.decode(log.data, (bytes32, ClosedWord[]));
+            for (uint256 i = 0; i < words.length; i++) {
+                _closed(words[i]);
+            }
+        } else if (topic == IBerthBase.PairsAppended.selector) {
+            (, uint8 pairs, Pair[] memory added) = abi.decode(log.data, (bytes32, uint8, Pair[]));
+            uint256 before = _pairs[log.topics[1]][uint256(log.topics[2])];
+            // The first append counts the leaf's, which are not in the log.
+            require(before == 0 ? pairs >= added.length : pairs == before + added.length, "I8: pairs were lost");
+            _pairs[log.topics[1]][uint256(log.topics[2])] = pairs;
+        } else if (topic == IBerthBase.TasksSettled.selector) {
+            Settlement memory told;
+            (told.deal, told.round) = (log.topics[1], log.topics[2]);
+            (told.tasks, told.workers, told.leftOut) = abi.decode(log.data, (bytes, bytes, bytes));
+            _agreed(told);
+        } else if (topic == IBerthBase.ShareOpened.selector) {
+            (uint128 paid, bool scored) = abi.decode(log.data, (uint128, bool));
+            _opened(log.topics[1], uint256(log.topics[2]), _account(log.topics[3]), paid, scored);
+        } else if (topic == IBerthBase.WorkerPunished.selector) {
+            (uint128 slashed, uint32 score) = abi.decode(log.data, (uint128, uint32));
+            _punished(log.topics[1], uint256(log.topics[2]), _account(log.topics[3]), slashed, score);
+        } else {
+            return topic == IBerthBase.RevealPublished.selector;
+        }
+        return true;
+    }
+
+    function _closed(ClosedWord memory word) private {
+        bytes32 deal = DealId.unwrap(word.deal);
+        DealTerms memory terms = _entries[deal].terms;
+        for (uint256 bit = 0; bit < 104; bit++) {
+            if (word.bits >> bit & 1 == 0) continue;
+            uint256 offset = 104 * uint256(word.word) + bit;
+            uint256 index = terms.first + offset;
+            require(offset < terms.size && terms.trust > 1, "I8: no such task");
+            require(!closed[deal][index] && !ended[deal][index], "I8: a task is closed twice, or too late");
+            closed[deal][index] = true;
+            closedTasks++;
+        }
+    }
+
+    function _agreed(Settlement memory told) private {
+        require(told.tasks.length > 0 && told.workers.length % 40 == 0 && told.leftOut.length % 91 == 0, "no items");
+        bytes32 pool = AssetId.unwrap(_entries[told.deal].terms.pool);
+        uint256 rows = told.workers.length / 40;
+        (told.scores, told.paid, told.scored) = (new uint256[](rows), new uint256[](rows), new uint256[](rows));
+        for (uint256 i = 0; i < rows; i++) {
+            told.scores[i] = bonds[pool][_workerAt(told, i)].score;
+        }
+        uint256 at = 0;
+        while (at < told.tasks.length) {
+            at = _agreedTask(told, at);
+        }
+        require(told.listed * 91 == told.leftOut.length, "I9: a record of pairs that were not weighed");
+        for (uint256 i = 0; i < rows; i++) {
+            uint256 row = _number(told.workers, 40 * i + 20, 20);
+            require(row == told.paid[i] << 32 | told.scored[i], "I7: a worker was paid or scored otherwise");
+            bonds[pool][_workerAt(told, i)].score += told.scored[i];
+        }
+    }
+
+    /// @dev Ends one task: what was the payer's and the pool owner's is paid, kept back, and returned.
+    function _agreedTask(Settlement memory told, uint256 at) private returns (uint256) {
+        Entry storage entry = _entries[told.deal];
+        uint256 index = _number(told.tasks, at, 4);
+        uint256 digest = _number(told.tasks, at + 4, 32);
+        uint256 pairs = _number(told.tasks, at + 36, 1);
+        require(closed[told.deal][index] == (told.round != 0), "I8: a task of another round, or of none");
+        _end(told.deal, entry, index);
+        agreedTasks++;
+        if (told.round == 0) neverClosedTasks++;
+
+        DealTerms memory terms = entry.terms;
+        uint256 price = digest < 256 ? terms.poolPrice / 10 : terms.poolPrice;
+        locked[terms.payer] -= _price(terms);
+        uint256 parts = _weighed(told, at + 37, pairs, price * (10_000 - terms.operatorShareBps) / 10_000);
+        _pay(entry, terms.poolOwner, price - parts);
+        if (digest < 256) {
+            failedTasks++;
+            _return(entry, terms.payer, _price(terms) - price);
+        } else {
+            _pay(entry, terms.appOwner, terms.appPrice);
+            _pay(entry, terms.datasetOwner, terms.datasetPrice);
+        }
+        locked[terms.poolOwner] -= terms.poolStake;
+        _return(entry, terms.poolOwner, terms.poolStake);
+        return at + 37 + pairs;
+    }
+
+    /// @dev Pays the pairs that opened, keeps back for those left out, and burns what would have been the refused ones'.
+    function _weighed(Settlement memory told, uint256 at, uint256 pairs, uint256 pot) private returns (uint256 parts) {
+        uint256 total = 0;
+        uint256 opened = 0;
+        for (uint256 i = 0; i < pairs; i++) {
+            total += _shareOf(told.scores[_number(told.tasks, at + i, 1) & 0x7f]);
+            opened += _number(told.tasks, at + i, 1) >> 7;
+        }
+        bool scores = opened > 1 && _number(told.tasks, at - 33, 32) >= 256;
+        for (uint256 i = 0; i < pairs; i++) {
+            uint256 mark = _number(told.tasks, at + i, 1);
+            uint256 share = _shareOf(told.scores[mark & 0x7f]);
+            uint256 part = pot * share / total;
+            parts += part;
+            if (mark > 0x7f) {
+                _earned(told, mark & 0x7f, part);
+                if (scores) told.scored[mark & 0x7f]++;
+            } else {
+                _missed(told, _number(told.tasks, at - 37, 4), mark, part, share << 16 | total);
+            }
+        }
+    }
+
+    function _earned(Settlement memory told, uint256 row, uint256 part) private {
+        Entry storage entry = _entries[told.deal];
+        told.paid[row] += part;
+        _pay(entry, bonds[AssetId.unwrap(entry.terms.pool)][_workerAt(told, row)].owner, part);
+    }
+
+    function _missed(Settlement memory told, uint256 index, uint256 row, uint256 part, uint256 shares) private {
+        Entry storage entry = _entries[told.deal];
+        address worker = _workerAt(told, row);
+        entry.held -= part;
+        uint256 at = 91 * told.listed;
+        bool listed = at < told.leftOut.length && _number(told.leftOut, at, 4) == index
+            && _number(told.leftOut, at + 36, 20) == uint160(worker);
+        if (!listed) {
+            // It opened, but its bond did not cover: nobody's for ever.
+            entry.burnt += part;
+            burnt += part;
+            refusedPairs++;
+            return;
+        }
+        require(_number(told.leftOut, at + 88, 3) == shares, "I9: another share than was weighed");
+        told.listed++;
+        entry.kept += part;
+        kept += part;
+        _leftOut[told.deal][index][worker] = LeftOut(part, false, true);
+    }
+
+    function _opened(bytes32 deal, uint256 index, address worker, uint256 paid, bool scored) private {
+        Entry storage entry = _entries[deal];
+        Bond storage bond = bonds[AssetId.unwrap(entry.terms.pool)][worker];
+        LeftOut storage left = _leftOut[deal][index][worker];
+        require(left.there && !left.dealt, "I9: a pair is opened twice, or was not left out");
+        require(paid == left.share || paid == 0, "I9: another share than was kept back");
+        left.dealt = true;
+        entry.kept -= paid;
+        kept -= paid;
+        entry.paid += paid;
+        free[bond.owner] += paid;
+        if (scored) bond.score++;
+        openedShares++;
+    }
+
+    function _punished(bytes32 deal, uint256 index, address worker, uint256 slashed, uint256 score) private {
+        DealTerms memory terms = _entries[deal].terms;
+        Bond storage bond = bonds[AssetId.unwrap(terms.pool)][worker];
+        LeftOut storage left = _leftOut[deal][index][worker];
+        require(left.there && !left.dealt, "I9: a pair is punished twice, or was opened");
+        left.dealt = true;
+        uint256 all = bond.bonded + bond.unbonding;
+        require(slashed == (all < terms.workerStake ? all : terms.workerStake), "I9: another stake");
+        uint256 fromBonded = slashed < bond.bonded ? slashed : bond.bonded;
+        bond.bonded -= fromBonded;
+        bond.unbonding -= slashed - fromBonded;
+        bond.score = bond.score * 2 / 3;
+        require(score == bond.score, "I9: another score");
+        burnt += slashed;
+        punishedPairs++;
+    }
+
+    function _workerAt(Settlement memory told, uint256 row) private pure returns (address) {
+        return address(uint160(_number(told.workers, 40 * row, 20)));
+    }
+
+    function _shareOf(uint256 score) private pure returns (uint256 share) {
+        uint256 weight = (score / 3 > 3 ? score / 3 : 3) - 1;
+        while (weight > 1) {
+            weight /= 2;
+            share++;
+        }
+    }
+
+    function _number(bytes memory from, uint256 at, uint256 count) private pure returns (uint256 number) {
+        for (uint256 i = 0; i < count; i++) {
+            number = number << 8 | uint8(from[at + i]);
+        }
+    }
+
+    // Everything else.
 
     function _matched(bytes32 deal, DealTerms memory terms) private {
         require(deal == keccak256(abi.encode(terms)), "terms of another deal");
@@ -121,6 +356,7 @@ contract Ledger {
         Entry storage entry = _entries[deal];
         require(indexes.length > 0, "nothing declined");
         for (uint256 i = 0; i < indexes.length; i++) {
+            require(!closed[deal][indexes[i]], "I8: a closed task is declined");
             _end(deal, entry, indexes[i]);
         }
         declinedTasks += indexes.length;
@@ -199,16 +435,7 @@ contract Ledger {
     }
 
     function _entryAt(bytes memory entries, uint256 at) private pure returns (uint32 index, bytes32 digest) {
-        bytes memory entry = new bytes(36);
-        for (uint256 i = 0; i < 36; i++) {
-            entry[i] = entries[at + i];
-        }
-        index = uint32(bytes4(entry));
-        uint256 word = 0;
-        for (uint256 i = 4; i < 36; i++) {
-            word = word << 8 | uint8(entry[i]);
-        }
-        digest = bytes32(word);
+        (index, digest) = (uint32(_number(entries, at, 4)), bytes32(_number(entries, at + 4, 32)));
     }
 
     function _price(DealTerms memory terms) private pure returns (uint256) {

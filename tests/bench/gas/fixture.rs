@@ -50,6 +50,8 @@ const POOL_STAKE: u128 = 30_011_000_000_000_000;
 const WORKER_STAKE: u128 = 50_021_000_000_000_000;
 const SHARE_BPS: u16 = 1_111;
 const DURATION: u32 = 100;
+/// Three workers without a score that agree are enough.
+const TRUST: u32 = 5;
 const WEALTH: u128 = 1_000_000_000_000_000_000_000_000;
 
 /// The volumes of app, dataset and pool order.
@@ -183,6 +185,11 @@ impl Fixture {
         self.node.send(from.address(), Some(to), call.abi_encode().into()).await
     }
 
+    /// The operator calls the contract; gives the gas.
+    pub(crate) async fn operate(&self, input: Bytes) -> eyre::Result<u64> {
+        Ok(self.node.send(self.operator.address(), Some(self.berth), input).await?.gas_used)
+    }
+
     /// The owner bonds enough for one deal; gives the gas.
     pub(crate) async fn bond(&self, worker: &PrivateKeySigner, owner: &PrivateKeySigner) -> eyre::Result<u64> {
         let statement = Enlistment { pool: self.pool.get(), owner: owner.address() };
@@ -199,7 +206,7 @@ impl Fixture {
         Domain { chain_id: 31_337, berth: self.berth }
     }
 
-    fn sign<M: SolStruct>(&self, signer: &PrivateKeySigner, message: &M) -> eyre::Result<Bytes> {
+    pub(crate) fn sign<M: SolStruct>(&self, signer: &PrivateKeySigner, message: &M) -> eyre::Result<Bytes> {
         Ok(signer.sign_hash_sync(&self.domain().digest(message))?.as_bytes().into())
     }
 
@@ -215,6 +222,25 @@ impl Fixture {
         let (app, pool) = (self.app_order(name, volume), self.pool_order(name, volume));
         let dataset = if dataset { self.dataset_order(name, volume) } else { no_dataset() };
         let request = self.request_order(name, size, dataset.dataset);
+        self.meet(app, dataset, pool, request).await
+    }
+
+    /// A deal of replicated tasks, with a dataset, of limited orders.
+    pub(crate) async fn replicated(&self, name: &str, size: u32) -> eyre::Result<DealTerms> {
+        let dataset = self.dataset_order(name, 1_000);
+        let pool = PoolOrder { maxTrust: TRUST, ..self.pool_order(name, 1_000) };
+        let request = RequestOrder { trust: TRUST, ..self.request_order(name, size, dataset.dataset) };
+        Ok(self.meet(self.app_order(name, 1_000), dataset, pool, request).await?.terms)
+    }
+
+    async fn meet(
+        &self,
+        app: AppOrder,
+        dataset: DatasetOrder,
+        pool: PoolOrder,
+        request: RequestOrder,
+    ) -> eyre::Result<Matched> {
+        let size = request.volume;
         let signatures = Signatures {
             app: self.sign(&self.app_owner, &app)?,
             dataset: if dataset.dataset.is_zero() { Bytes::new() } else { self.sign(&self.dataset_owner, &dataset)? },
@@ -257,11 +283,13 @@ impl Fixture {
             books.deals.values().flat_map(|deal| deal.endings.values()).filter(|(ending, _)| wanted(ending)).count()
         };
         let settled = count(|ending| matches!(ending, Ending::Settled { .. }));
+        let agreed = count(|ending| matches!(ending, Ending::Agreed { .. }));
         let (declined, claimed) = (count(|e| *e == Ending::Declined), count(|e| *e == Ending::Claimed));
         ensure!(
-            (settled, declined, claimed) == (101, 1, 100),
-            "settled {settled}, declined {declined}, claimed {claimed}"
+            (settled, agreed, declined, claimed) == (101, 411, 1, 100),
+            "settled {settled}, agreed {agreed}, declined {declined}, claimed {claimed}"
         );
+        ensure!(books.kept == 0, "{} was kept back, though everybody revealed", books.kept);
         Ok(())
     }
 

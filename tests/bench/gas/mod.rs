@@ -2,6 +2,7 @@
 
 mod fixture;
 mod node;
+mod rounds;
 
 use crate::report::Figure;
 use alloy::primitives::{Address, U256};
@@ -28,6 +29,7 @@ pub(crate) async fn measure() -> eyre::Result<()> {
     accounts(&fixture).await?;
     matches(&fixture).await?;
     settlements(&fixture).await?;
+    rounds::measure(&fixture).await?;
     refunds(&fixture).await?;
     // Figures count only if every operation did all that it was to do.
     fixture.audit().await
