@@ -39,11 +39,7 @@ contract RoundHashes {
         pure
         returns (bytes32)
     {
-        bytes32[] memory at;
-        assembly ("memory-safe") {
-            at := places
-        }
-        return Rounds.rootOf(count, places.length, at, shown, proof);
+        return Rounds.rootOf(count, places.length, places, shown, proof);
     }
 
     function commitment(Hidden memory hidden) external pure returns (TaskId task, bytes32 bySeed, bytes32 bySalt) {
