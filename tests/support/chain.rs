@@ -1,5 +1,6 @@
 //! The chain as a test sees it: its views, its logs, and the strings that only a local chain has.
 
+use crate::world::until;
 use alloy::{
     network::TransactionBuilder as _,
     primitives::{Address, B256, U256},
@@ -40,6 +41,14 @@ impl Chain {
     pub async fn head(&self) -> eyre::Result<(BlockNumber, Timestamp)> {
         let block = self.rpc.head().await?.block;
         Ok((block.number, block.timestamp))
+    }
+
+    /// Waits until a block is no longer the last.
+    ///
+    /// # Errors
+    /// The node does not answer, or mines no more.
+    pub async fn pass_block(&self, block: BlockNumber) -> eyre::Result<()> {
+        until("a further block is mined", async || Ok((self.head().await?.0 > block).then_some(()))).await
     }
 
     /// Every log of `Berth` up to a block.
