@@ -85,6 +85,21 @@ library Packing {
         }
     }
 
+    /// @notice Writes one word at a place of memory within a list.
+    function putWord(uint256 place, bytes32 value) internal pure {
+        assembly ("memory-safe") {
+            mstore(place, value)
+        }
+    }
+
+    /// @notice Copies calldata to a place of memory within a list, and tells where it ends there.
+    function copy(uint256 place, uint256 from, uint256 length) internal pure returns (uint256 end) {
+        assembly ("memory-safe") {
+            calldatacopy(place, from, length)
+            end := add(place, length)
+        }
+    }
+
     function pushWorker(bytes memory list, Seat memory seat) internal pure {
         // Earned within this call, so within what the contract holds: 128 bits. At most 256 tasks were scored.
         (address worker, uint256 paid, uint256 scored) = (seat.worker, seat.paid, seat.scored);
