@@ -10,7 +10,7 @@ import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
 import {Seat, Weighing} from "./libraries/Weighing.sol";
 import {AssetId, DealId, RecordId, RoundId} from "./types/Ids.sol";
-import {Account, Appends, Bond, Deal, Word} from "./types/Storage.sol";
+import {Account, Appends, Bond, Deal, Signer, Stance, Word} from "./types/Storage.sol";
 import {DealTerms} from "./types/Deals.sol";
 import {Round} from "./types/Rounds.sol";
 
@@ -65,7 +65,7 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev slot 3
     mapping(bytes32 order => uint32) internal _consumed;
     /// @dev slot 4
-    mapping(address signer => uint64) internal _epochs;
+    mapping(address signer => Signer) internal _signers;
     /// @dev slot 5
     mapping(AssetId pool => mapping(address worker => Bond)) internal _bonds;
     /// @dev slot 6
@@ -74,6 +74,8 @@ abstract contract BerthStorage is IBerthBase {
     mapping(DealId deal => mapping(uint256 index => Appends)) internal _appends;
     /// @dev slot 8; bit 255: there is such a record; bit i: its entry i was opened or punished
     mapping(RecordId record => uint256) internal _records;
+    /// @dev slot 9
+    mapping(address signer => mapping(bytes32 order => Stance)) internal _stances;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan) {
         require(

@@ -19,11 +19,17 @@ interface IBerthBase {
 
     /// @notice All orders of `account` of an earlier epoch are cancelled.
     event EpochRaised(address indexed account, uint64 epoch);
+    /// @notice `account` stands for the order (or sponsorship) of this digest, as if it had signed it.
+    event OrderApproved(address indexed account, bytes32 indexed order);
+    /// @notice Whatever `account` has signed or approved of this order (or sponsorship) is worth nothing from now on.
+    event OrderCancelled(address indexed account, bytes32 indexed order);
     /// @notice Four orders became a deal of `terms.size` tasks. The payer's price and the pool owner's stake, each
     /// times the size, went from free to locked. Keep the terms: all later calls need them.
     event DealMatched(
         DealId indexed deal, AssetId indexed pool, address indexed requester, DealTerms terms, DealSubject subject
     );
+    /// @notice The deal's payer did not send the match, but had agreed to it: its sponsorship is used up.
+    event DealSponsored(DealId indexed deal, address indexed payer, bytes32 sponsorship);
     /// @notice Tasks of a single-worker deal ended. Each entry (`uint32 index, bytes32 digest`, packed, 36 bytes) is
     /// one that ended now; a digest below 2^8 is a failure. With the terms and the worker's owner this tells every
     /// balance that moved (ADR 0001, section 3, money).
@@ -123,10 +129,18 @@ interface IBerthBase {
     error Berth_OrderCancelled(bytes32 order, uint64 epoch, uint64 current);
     /// @notice Nothing is left of the order's volume.
     error Berth_OrderConsumed(bytes32 order);
-    /// @notice The signature is not that of `signer` over `digest`, in 65 bytes with a low s.
+    /// @notice Its signer has cancelled this one order.
+    error Berth_OrderRevoked(bytes32 order, address signer);
+    /// @notice There is no signature, and `signer` has not approved the order on chain.
+    error Berth_NotApproved(bytes32 order, address signer);
+    /// @notice The signature is not that of `signer` over `digest`, in 65 bytes with a low s; for an order also: nor in
+    /// 64 bytes, nor one that the contract at `signer` takes for good.
     error Berth_BadSignature(address signer, bytes32 digest);
-    /// @notice A payer other than the requester has to send the match itself.
+    /// @notice A payer other than the requester has to send the match itself, or to sign a sponsorship for
+    /// `matchSponsored`.
     error Berth_PayerAbsent(address payer, address sender);
+    /// @notice The sponsor pays for a match of exactly `volume` tasks, and this one would be of `size`.
+    error Berth_SponsoredVolume(uint32 size, uint32 volume);
     /// @notice The pool would take longer for so many tasks than the contract allows.
     error Berth_SpanTooLong(uint256 span, uint256 maxSpan);
     /// @notice An epoch only rises.
