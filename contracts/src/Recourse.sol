@@ -5,6 +5,7 @@ import {Appeals} from "./Appeals.sol";
 import {OneSettlement} from "./OneSettlement.sol";
 import {BerthStorage} from "./BerthStorage.sol";
 import {Bonds} from "./Bonds.sol";
+import {Delivery} from "./Delivery.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
 import {IRecourse} from "./interfaces/IBerth.sol";
 import {DealId, RecordId} from "./types/Ids.sol";
@@ -14,8 +15,9 @@ import {Appends} from "./types/Storage.sol";
 /// @title The slow path of Berth
 /// @notice Runs in Berth's name, by delegatecall. Called directly it acts on its own storage, which says that nobody
 /// has anything; it holds no money and calls no token.
-/// @dev Nothing here calls out, but for a staticcall to Assets: there is nothing to re-enter from.
-contract Recourse is Bonds, OneSettlement, Appeals {
+/// @dev Nothing here calls out, but for staticcalls, and for the callback at the very end of a delivery, which says why
+/// there is nothing to gain from re-entering.
+contract Recourse is Bonds, OneSettlement, Appeals, Delivery {
     uint256 private constant MAX_DECLINED = 256;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan)
