@@ -295,10 +295,9 @@ abstract contract BerthStorage is IBerthBase {
 
     // Deliveries.
 
-    /// @dev Keeps what tasks were settled to for the deal's callback, if it has one; of failures it hears nothing.
-    /// `tasks` are those that ended now, as the event tells them.
-    function _owe(DealTerms calldata terms, DealId deal, bytes memory tasks, bool paired) internal {
-        if (terms.callback == address(0)) return;
+    /// @dev Keeps what tasks were settled to, for the deal's callback, which hears nothing of failures. `tasks` are
+    /// those that ended now, as the event tells them.
+    function _owe(DealId deal, bytes memory tasks, bool paired) internal {
         uint256 at = 0;
         // Places within a list in memory.
         unchecked {

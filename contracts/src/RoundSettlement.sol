@@ -347,6 +347,6 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         bytes memory workers = _payWorkers(terms.pool, bulk.table, bulk.table.length);
         _pay(terms, done, failed, poolPart);
         emit TasksSettled(batch.deal, bulk.round, bulk.told, workers, bulk.leftOut);
-        _owe(terms, batch.deal, bulk.told, PAIRED);
+        if (terms.callback != address(0)) _owe(batch.deal, bulk.told, PAIRED);
     }
 }
