@@ -19,7 +19,7 @@ fail() {
 command -v forge >/dev/null || fail "forge is missing: run scripts/setup.sh"
 
 # What Rust and JavaScript bind: contract name, and whether it can be deployed.
-artifacts="Assets:src/Assets.sol Berth:src/Berth.sol Recourse:src/Recourse.sol PermitToken:src/mocks/PermitToken.sol IBerth:src/interfaces/IBerth.sol"
+artifacts="Assets:src/Assets.sol Berth:src/Berth.sol Recourse:src/Recourse.sol PermitToken:src/mocks/PermitToken.sol ResultBox:src/mocks/ResultBox.sol IBerth:src/interfaces/IBerth.sol"
 
 # Writes {contractName, abi, bytecode} of every artifact to the folder given.
 write_abi() {

@@ -4,12 +4,13 @@ pragma solidity 0.8.37;
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
 import {IBerthBase} from "./interfaces/IBerthBase.sol";
+import {Ended} from "./libraries/Ended.sol";
 import {Hashing} from "./libraries/Hashing.sol";
 import {Packing} from "./libraries/Packing.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
 import {Seat, Weighing} from "./libraries/Weighing.sol";
-import {AssetId, DealId, RecordId, RoundId} from "./types/Ids.sol";
+import {AssetId, DealId, RecordId, RoundId, TaskId} from "./types/Ids.sol";
 import {Account, Appends, Bond, Deal, Signer, Stance, Word} from "./types/Storage.sol";
 import {DealTerms} from "./types/Deals.sol";
 import {Round} from "./types/Rounds.sol";
@@ -48,6 +49,11 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev In the word of a record: it is there.
     uint256 internal constant RECORDED = 1 << 255;
 
+    /// @dev What follows `index ‖ digest` in the events' lists of tasks that ended: nothing, or pairs, one byte each,
+    /// after their number.
+    bool internal constant UNPAIRED = false;
+    bool internal constant PAIRED = true;
+
     /// @dev The longest span: a hundred years. It keeps every time that this contract computes below 2^40.
     uint64 private constant MAX_SPAN_CEILING = 3_155_760_000;
 
@@ -76,6 +82,8 @@ abstract contract BerthStorage is IBerthBase {
     mapping(RecordId record => uint256) internal _records;
     /// @dev slot 9
     mapping(address signer => mapping(bytes32 order => Stance)) internal _stances;
+    /// @dev slot 10; what a task was settled to, as long as its deal's callback waits for it
+    mapping(TaskId task => bytes32) internal _due;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan) {
         require(
@@ -285,6 +293,22 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev Keeps word of the pairs that a settlement left out, if there are any.
     function _record(DealId deal, bytes memory leftOut) internal {
         if (leftOut.length > 0) _records[Packing.recordOf(deal, leftOut)] = RECORDED;
+    }
+
+    // Deliveries.
+
+    /// @dev Keeps what tasks were settled to, for the deal's callback, which hears nothing of failures. `tasks` are
+    /// those that ended now, as the event tells them.
+    function _owe(DealId deal, bytes memory tasks, bool paired) internal {
+        uint256 at = 0;
+        // Places within a list in memory.
+        unchecked {
+            while (at < tasks.length) {
+                (uint256 index, bytes32 digest, uint256 pairs) = Ended.read(tasks, at);
+                if (uint256(digest) >= FAILURES) _due[deal.task(index)] = digest;
+                at += Ended.TASK_BYTES + (paired ? 1 + pairs : 0);
+            }
+        }
     }
 
     // Bonds.

@@ -336,6 +336,7 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
         // forge-lint: disable-next-line(unsafe-typecast)
         bytes memory task = abi.encodePacked(uint32(one.index), one.digest, uint8(one.weighed), marks);
         emit TasksSettled(one.deal, one.round, task, workers, leftOut);
+        if (terms.callback != address(0)) _owe(one.deal, task, PAIRED);
     }
 
     /// @dev Gives each pair that opened its part, in memory; tells the sum of all parts, whether paid or kept back, the

@@ -5,6 +5,7 @@ import {Accounts} from "./Accounts.sol";
 import {Appeals} from "./Appeals.sol";
 import {BerthStorage} from "./BerthStorage.sol";
 import {Bonds} from "./Bonds.sol";
+import {Delivery} from "./Delivery.sol";
 import {OneSettlement} from "./OneSettlement.sol";
 import {OrderStances} from "./OrderStances.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
@@ -16,8 +17,9 @@ import {Appends} from "./types/Storage.sol";
 /// @title All of Berth that needs not be fast
 /// @notice Runs in Berth's name, by delegatecall. Called directly it acts on its own storage, which says that nobody
 /// has anything; it holds no money, and knows no token that it could call.
-/// @dev Nothing here calls out, but for `Accounts`, where it is argued, and a staticcall to Assets.
-contract Recourse is Accounts, OrderStances, Bonds, OneSettlement, Appeals {
+/// @dev Nothing here calls out, but for `Accounts` and the callback at the very end of a delivery, where it is argued why
+/// there is nothing to gain from re-entering, and staticcalls.
+contract Recourse is Accounts, OrderStances, Bonds, OneSettlement, Appeals, Delivery {
     uint256 private constant MAX_DECLINED = 256;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan)

@@ -422,5 +422,6 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         bytes memory workers = _payWorkers(terms.pool, bulk.table, bulk.table.length);
         _pay(terms, done, failed, poolPart);
         emit TasksSettled(bulk.deal, bulk.round, bulk.told, workers, bulk.leftOut);
+        if (terms.callback != address(0)) _owe(bulk.deal, bulk.told, PAIRED);
     }
 }

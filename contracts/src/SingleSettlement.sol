@@ -101,6 +101,7 @@ abstract contract SingleSettlement is BerthStorage, IBerthDirect {
             _credit(owner, settlement.pot * (endedNow - failed) + settlement.failurePot * failed);
         }
         emit SinglesSettled(settlement.deal, worker, kept);
+        if (terms.callback != address(0)) _owe(settlement.deal, kept, UNPAIRED);
     }
 
     /// @dev Each entry has the operator's word that this worker may run the task.

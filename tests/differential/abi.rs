@@ -111,6 +111,10 @@ impl Abis {
             | Event::RevealPublished { .. }
             | Event::ShareOpened { .. }
             | Event::WorkerPunished { .. } => vec![self.round_log(event)],
+            Event::ResultDelivered { deal, index, callback } => {
+                let indexed = [deal.get(), U256::from(index).into(), callback.into_word()];
+                berth("ResultDelivered", &indexed, Vec::new())
+            }
             Event::WorkerEnlisted { pool, worker, owner } => {
                 berth("WorkerEnlisted", &[pool.get(), worker.get().into_word(), owner.get().into_word()], Vec::new())
             }

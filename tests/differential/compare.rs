@@ -13,6 +13,7 @@ pub(crate) async fn agree(market: &Market, world: &World) {
     bonds(market, world).await;
     deals(market, world).await;
     rounds(market, world).await;
+    deliveries(market, world).await;
     let held = market.tokens_of(market.domain().berth).await;
     assert_eq!(held, U256::from(world.ledger.held().units()), "what the contract holds");
     for (order, count) in world.ledger.all_consumed() {
@@ -89,5 +90,16 @@ async fn rounds(market: &Market, world: &World) {
     for (record, bits) in world.ledger.records() {
         let theirs = market.view("recordOf", record.get().as_slice()).await;
         assert_eq!(U256::abi_decode(&theirs), Ok(bits), "record {record}");
+    }
+}
+
+/// Of the last deals' tasks, the ones that callbacks wait for, and that they wait for no others.
+async fn deliveries(market: &Market, world: &World) {
+    for (deal, terms) in world.deals().iter().rev().take(8) {
+        for index in terms.first..terms.first + terms.size.min(4) {
+            let theirs = market.view("dueOf", &(deal.get(), index).abi_encode_params()).await;
+            let ours = world.ledger.due_of(deal.task(index)).map_or(B256::ZERO, |digest| digest.get());
+            assert_eq!(B256::abi_decode(&theirs), Ok(ours), "what is due of task {index} of deal {deal}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     abi::{Abis, match_arguments},
     keys::Keys,
-    world::{BOUNDS, GATE, Step, World},
+    world::{BOUNDS, GATE, REFUSER, Step, TAKER, World},
 };
 use alloy::{
     primitives::{Address, B256, Bytes, LogData, U256, keccak256},
@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const GAS: &str = "0x20000000";
+/// What a callback has a right to: too little for it and all that comes before.
+const CALLBACK_GAS: u64 = 210_000;
 
 /// What a call comes to.
 #[derive(Debug)]
@@ -99,7 +101,8 @@ impl Market {
         answers
     }
 
-    /// Gives everybody tokens and Berth an allowance of them, and puts the rule contract where orders look for it.
+    /// Gives everybody tokens and Berth an allowance of them, and puts the rule contract and the
+    /// callbacks where orders look for them.
     pub(crate) async fn furnish(&self, world: &World) {
         let plenty = (U256::ONE << 200_usize, U256::MAX);
         for account in world.cast.all() {
@@ -108,7 +111,15 @@ impl Market {
             let approve = self.abis.token.call("approve", &(self.domain.berth, plenty.1).abi_encode_params());
             self.send_good(account, self.token, approve).await;
         }
-        let _: Value = self.rpc("anvil_setCode", json!([GATE, gate_code(world.permitted())])).await;
+        // One callback does nothing at all, the other reverts.
+        let codes = [
+            (GATE, gate_code(world.permitted())),
+            (TAKER, Bytes::from_static(&[0x00])),
+            (REFUSER, Bytes::from_static(&[0x5f, 0x5f, 0xfd])),
+        ];
+        for (at, code) in codes {
+            let _: Value = self.rpc("anvil_setCode", json!([at, code])).await;
+        }
     }
 
     async fn rpc<T: serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + Unpin + 'static>(
@@ -164,6 +175,13 @@ impl Market {
         self.ask_raw(transaction, step.now).await
     }
 
+    /// Asks for a delivery that is good with less gas than its callback has a right to.
+    pub(crate) async fn ask_with_little_gas(&self, step: &Step, data: &Bytes) -> Answer {
+        let to = self.target(&step.call);
+        let transaction = json!({ "from": step.sender, "to": to, "data": data, "gas": U256::from(CALLBACK_GAS) });
+        self.ask_raw(transaction, step.now).await
+    }
+
     /// Sends a step that is good, and gives what the contracts logged.
     pub(crate) async fn send(&self, step: &Step, data: &Bytes) -> Vec<LogData> {
         let to = self.target(&step.call);
@@ -209,7 +227,8 @@ impl Market {
             | Call::SettleOne { .. }
             | Call::Publish { .. }
             | Call::Open { .. }
-            | Call::Punish { .. } => self.domain.berth,
+            | Call::Punish { .. }
+            | Call::Deliver { .. } => self.domain.berth,
         }
     }
 
@@ -246,6 +265,10 @@ impl Market {
             }
             Call::Decline { terms, indexes } => berth.call("decline", &(*terms, indexes).abi_encode_params()),
             Call::Claim { terms } => berth.call("claim", &terms.abi_encode()),
+            Call::Deliver { terms, index, manifest, result } => {
+                let arguments = (*terms, index, manifest, Bytes::from(result));
+                berth.call("deliver", &arguments.abi_encode_params())
+            }
             Call::Close { .. }
             | Call::Append { .. }
             | Call::AppendAssigned { .. }

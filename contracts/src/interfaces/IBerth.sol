@@ -134,7 +134,7 @@ interface IBerthDirect is IBerthBase, IERC5267 {
 }
 
 /// @notice What Berth hands on to Recourse: accounts, what is said of orders on chain, bonds, decline and claim, the slow
-/// path of rounds, and all other views.
+/// path of rounds, deliveries, and all other views.
 interface IRecourse is IBerthBase {
     /// @notice Pays tokens of the sender into the sender's account.
     /// @dev Requires: an allowance of the sender for this contract. Changes: free += what arrived. Emits: Deposited.
@@ -302,6 +302,29 @@ interface IRecourse is IBerthBase {
     /// Reverts: Berth_UnknownRecord, Berth_TooEarly, Berth_TooLate, Berth_BadEntry, Berth_BadSignature.
     function punish(DealTerms calldata terms, bytes calldata leftOut, Evidence[] calldata evidence) external;
 
+    /// @notice Brings a settled task's result to its deal's callback, by `receiveResult(taskId, result)` of
+    /// `IResultReceiver` (ERC-1154). Anyone may, until it succeeds once; there is no deadline.
+    /// @dev Requires: a deal with a callback, and a task of it that was settled with a result, not with a failure
+    /// (digest of at least 2^8), and not yet delivered; keccak256(manifest ‖ keccak256(result)) is that digest; a
+    /// callback with code that is neither this contract nor its token nor Assets; at least 204,174 gas left before the
+    /// call, of which the callback has all but a 64th (EIP-150), so at least 200,000. Changes: nothing is due any more.
+    /// Emits: ResultDelivered; then calls.
+    /// Reverts: Berth_NothingDue, Berth_WrongResult, Berth_BadCallback, Berth_NoContract, Berth_GasTooLow,
+    /// Berth_CallbackFailed.
+    ///
+    /// Settlement itself calls nobody: a callback that fails takes nothing from whoever did the work, and whatever gas
+    /// it burns is its deliverer's. What it returns is not looked at.
+    ///
+    /// Warning: simulate it. A callback may burn all the gas that it is given, in vain.
+    /// Warning: a digest that a pool and its workers made of no manifest and no bytes at all can be settled, and then
+    /// never be delivered.
+    /// @param manifest the sha256 of the task's manifest
+    /// @param result the bytes that the job left for the callback
+    function deliver(DealTerms calldata terms, uint32 index, bytes32 manifest, bytes calldata result) external;
+
+    /// @notice What the callback of a deal waits for: the digest that the task was settled to. Zero: for nothing.
+    function dueOf(DealId deal, uint32 index) external view returns (bytes32);
+
     /// @notice The chain of a task that pairs were appended to, and how many it has; zero if there were none.
     function appendsOf(DealId deal, uint32 index) external view returns (bytes32 chain, uint8 pairs);
 
@@ -352,5 +375,6 @@ interface IRecourse is IBerthBase {
 /// Words: T is a task's duration; S = T * ceil(size / parallel), a deal's span; all deadlines are inclusive.
 ///
 /// The only calls out: the token, at the very end of a deposit or a withdrawal, under a lock; staticcalls to Assets
-/// and to the contracts that orders name as rules or that sign them, at a match.
+/// and to the contracts that orders name as rules or that sign them, at a match; a deal's callback, at the very end of a
+/// delivery.
 interface IBerth is IBerthDirect, IRecourse {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {AssetId, DealId, RecordId, RoundId} from "../types/Ids.sol";
+import {AssetId, DealId, RecordId, RoundId, TaskId} from "../types/Ids.sol";
 import {DealSubject, DealTerms} from "../types/Deals.sol";
 import {ClosedWord, Pair} from "../types/Rounds.sol";
 import {Rule} from "../types/Rule.sol";
@@ -67,6 +67,11 @@ interface IBerthBase {
     event WorkerPunished(
         DealId indexed deal, uint32 indexed index, address indexed worker, uint128 slashed, uint32 score
     );
+
+    // Deliveries
+
+    /// @notice The callback of a deal has received a task's result.
+    event ResultDelivered(DealId indexed deal, uint32 indexed index, address indexed callback);
 
     // Bonds
 
@@ -211,6 +216,20 @@ interface IBerthBase {
     error Berth_BadEntry(uint256 entry, uint256 entries);
     /// @notice This salt does not open the entry to the settled digest.
     error Berth_WrongSalt(uint256 entry);
+
+    // Errors of deliveries
+
+    /// @notice No callback waits for this task's result: its deal names none or is unknown, the task is not settled, or
+    /// to a failure, or its result was delivered.
+    error Berth_NothingDue(TaskId task);
+    /// @notice The task was settled to `digest`; this manifest and these bytes are `shown`.
+    error Berth_WrongResult(bytes32 digest, bytes32 shown);
+    /// @notice Neither Berth itself nor Assets nor the token is ever called with a result.
+    error Berth_BadCallback(address callback);
+    /// @notice There is so little gas left before the callback, which has a right to 200,000.
+    error Berth_GasTooLow(uint256 left, uint256 needed);
+    /// @notice The callback reverted, or used up its gas. Nothing has happened; it may be tried again.
+    error Berth_CallbackFailed(address callback);
 
     // Errors of bonds
 

@@ -288,4 +288,15 @@ pub enum Call {
         /// Entries, each with who signed its task and commitment.
         evidence: Vec<(u8, Option<Address>)>,
     },
+    /// `deliver`.
+    Deliver {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The task.
+        index: u32,
+        /// The sha256 of its manifest.
+        manifest: B256,
+        /// What its job left for the callback.
+        result: Vec<u8>,
+    },
 }

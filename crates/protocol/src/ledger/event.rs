@@ -165,6 +165,15 @@ pub enum Event {
         /// What is left of its score.
         score: u32,
     },
+    /// A deal's callback has received a task's result.
+    ResultDelivered {
+        /// The deal.
+        deal: DealId,
+        /// The task.
+        index: u32,
+        /// Who received it.
+        callback: Address,
+    },
     /// A worker has an owner in a pool, for ever.
     WorkerEnlisted {
         /// The pool.

@@ -5,10 +5,11 @@
 //! a call with several faults is refused for the same one. Signatures are abstracted: a call says whose they are.
 //!
 //! Of what is outside, two things are given: what the token lets arrive (a deposit says so itself), and what contracts
-//! that stand in orders as rules answer ([`Ledger::set_gate`]).
+//! that stand in orders as rules, or as callbacks, answer ([`Ledger::set_gate`], [`Ledger::set_receiver`]). Gas is not
+//! counted.
 //!
 //! In the order of a task's life: [`state`] is what is kept, [`call`] what can be asked, `accounts`, `bonds`,
-//! `matching`, `closing`, `settling`, `recourse` and `ending` answer it with [`event`] or [`refusal`].
+//! `matching`, `closing`, `settling`, `recourse`, `ending` and `delivering` answer it with [`event`] or [`refusal`].
 
 pub mod call;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod state;
 mod accounts;
 mod bonds;
 mod closing;
+mod delivering;
 mod ending;
 mod matching;
 mod recourse;
@@ -26,7 +28,7 @@ mod settling;
 pub use call::{Assignments, Call, Contribution, List, Orders, Signature, Signers, TableRow};
 pub use event::Event;
 pub use refusal::Refusal;
-pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger};
+pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger, Receiver};
 
 use crate::{DealTerms, Timestamp, round::ClosedRound};
 use alloy_primitives::{Address, B256};
@@ -80,6 +82,7 @@ impl Ledger {
             Call::Publish { root, worker, seed, signer } => self.publish(*root, *worker, *seed, *signer),
             Call::Open { terms, left_out, openings } => self.open(terms, left_out, openings, now),
             Call::Punish { terms, left_out, evidence } => self.punish(terms, left_out, evidence, now),
+            Call::Deliver { terms, index, manifest, result } => self.deliver(terms, *index, *manifest, result),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why the contracts refuse: one variant for each of their custom errors, with the same values.
 
-use crate::{AccountAddr, Class, DealId, OperatorAddr, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr};
+use crate::{AccountAddr, Class, DealId, OperatorAddr, OrderHash, RecordId, RoundId, TaskId, Timestamp, WorkerAddr};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ macro_rules! word_of_id {
         }
     )*};
 }
-word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, OrderHash, RoundId, RecordId);
+word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, TaskId, OrderHash, RoundId, RecordId);
 
 macro_rules! refusals {
     ($(
@@ -334,6 +334,24 @@ refusals! {
     #[error("the salt does not open entry {entry} to the settled digest")]
     WrongSalt { entry: U256 } = "Berth_WrongSalt(uint256)";
 
+    // Deliveries.
+
+    /// No callback waits for the task's result.
+    #[error("no callback waits for the result of task {task}")]
+    NothingDue { task: TaskId } = "Berth_NothingDue(bytes32)";
+    /// The task was settled to something else.
+    #[error("manifest and bytes give {shown}, and the task was settled to {digest}")]
+    WrongResult { digest: B256, shown: B256 } = "Berth_WrongResult(bytes32,bytes32)";
+    /// Berth never calls itself, Assets or the token with a result.
+    #[error("{callback} is part of the market itself, and is never called with a result")]
+    BadCallback { callback: Address } = "Berth_BadCallback(address)";
+    /// The callback has a right to more.
+    #[error("{left} gas is left for the callback and {needed} needed")]
+    GasTooLow { left: U256, needed: U256 } = "Berth_GasTooLow(uint256,uint256)";
+    /// It reverted, or used up its gas.
+    #[error("the callback {callback} failed")]
+    CallbackFailed { callback: Address } = "Berth_CallbackFailed(address)";
+
     // Bonds.
 
     /// The worker belongs to somebody else, or to nobody.
@@ -354,9 +372,16 @@ refusals! {
 }
 
 impl Refusal {
-    /// What to do about it: only what waits for a time, or for money, may pass later.
+    /// What to do about it: only what waits for a time, for money, or for a callback that behaves, may pass later.
     pub const fn class(&self) -> Class {
-        if matches!(self, Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }) {
+        if matches!(
+            self,
+            Self::TooEarly { .. }
+                | Self::BondHeld { .. }
+                | Self::FreeTooSmall { .. }
+                | Self::GasTooLow { .. }
+                | Self::CallbackFailed { .. }
+        ) {
             Class::Retry
         } else {
             Class::Refused

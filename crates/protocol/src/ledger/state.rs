@@ -2,7 +2,8 @@
 
 use super::Refusal;
 use crate::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, ResultDigest, RoundId, TaskId, Timestamp,
+    WorkerAddr,
     domain::Domain,
     round::{WORD_TASKS, WordBits},
 };
@@ -82,6 +83,17 @@ pub struct Appends {
     pub pairs: u8,
 }
 
+/// What becomes of a delivery to an address. One that nobody said anything of has no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Receiver {
+    /// It takes whatever it is given.
+    Takes,
+    /// It reverts.
+    Fails,
+    /// It is the market's own: Berth, Assets or the token.
+    Own,
+}
+
 /// The bounds that a contract is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -143,6 +155,8 @@ pub struct Ledger {
     pub(super) rounds: BTreeSet<RoundId>,
     pub(super) appends: BTreeMap<(DealId, u32), Appends>,
     pub(super) records: BTreeMap<RecordId, U256>,
+    pub(super) due: BTreeMap<TaskId, ResultDigest>,
+    pub(super) receivers: BTreeMap<Address, Receiver>,
     pub(super) held: Amount,
     pub(super) kept_back: Amount,
     pub(super) burnt: Amount,
@@ -164,6 +178,8 @@ impl Ledger {
             rounds: BTreeSet::new(),
             appends: BTreeMap::new(),
             records: BTreeMap::new(),
+            due: BTreeMap::new(),
+            receivers: BTreeMap::new(),
             held: Amount::ZERO,
             kept_back: Amount::ZERO,
             burnt: Amount::ZERO,
@@ -174,6 +190,11 @@ impl Ledger {
     /// permits nobody, as an address without code does.
     pub fn set_gate(&mut self, gate: Address, permitted: BTreeSet<(B256, Address)>) {
         self.gates.insert(gate, permitted);
+    }
+
+    /// Says what stands at an address that deals may name as their callback.
+    pub fn set_receiver(&mut self, callback: Address, receiver: Receiver) {
+        self.receivers.insert(callback, receiver);
     }
 
     /// Where it stands.
@@ -264,6 +285,16 @@ impl Ledger {
     /// All records.
     pub fn records(&self) -> impl Iterator<Item = (RecordId, U256)> + '_ {
         self.records.iter().map(|(record, bits)| (*record, *bits))
+    }
+
+    /// What a task was settled to, as long as its deal's callback waits for it.
+    pub fn due_of(&self, task: TaskId) -> Option<ResultDigest> {
+        self.due.get(&task).copied()
+    }
+
+    /// All that callbacks wait for.
+    pub fn due(&self) -> impl Iterator<Item = (TaskId, ResultDigest)> + '_ {
+        self.due.iter().map(|(task, digest)| (*task, *digest))
     }
 
     /// What the contract holds of the token: all free, locked, bonded and unbonding money, what is kept back for pairs

@@ -4,6 +4,7 @@
 //! Most calls are good. The others have exactly one fault put in, and the faults of each kind of call take turns, so
 //! that a trace of some hundred calls meets every one of them.
 
+mod deliveries;
 mod endings;
 mod late;
 mod offers;
@@ -16,7 +17,7 @@ use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AccountAddr, AssetId, AssetKind, DealId, DealTerms, Timestamp, WorkerAddr,
     domain::Domain,
-    ledger::{Bounds, Call, Event, Ledger, Orders, Signers},
+    ledger::{Bounds, Call, Event, Ledger, Orders, Receiver, Signers},
     order::{AppOrder, DatasetOrder, PoolOrder},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -29,6 +30,13 @@ pub(crate) const BOUNDS: (u32, u32, u64) = (10, 100, 2_000);
 pub(crate) const GATE: Address = Address::repeat_byte(0x67);
 /// An address without code, which permits nobody.
 const NO_GATE: Address = Address::repeat_byte(0x68);
+
+/// A callback that takes whatever it is given.
+pub(crate) const TAKER: Address = Address::repeat_byte(0xcb);
+/// A callback that reverts.
+pub(crate) const REFUSER: Address = Address::repeat_byte(0xcc);
+/// A callback without code.
+const NOBODY: Address = Address::repeat_byte(0xcd);
 
 /// Who is there.
 #[derive(Debug, Clone)]
@@ -142,7 +150,7 @@ pub(crate) struct World {
     secrets: Secrets,
     /// The next fault of a scene.
     scene_fault: usize,
-    turns: [usize; 18],
+    turns: [usize; 19],
     salt: u64,
 }
 
@@ -173,12 +181,16 @@ impl World {
             catalogue: Catalogue::default(),
             deals: Vec::new(),
             // Other markets begin with other faults.
-            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 18],
+            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 19],
             secrets: Secrets::default(),
             scene_fault: 0,
             salt: 0,
         };
         world.ledger.set_gate(GATE, world.permitted().clone());
+        let receivers = [(TAKER, Receiver::Takes), (REFUSER, Receiver::Fails), (domain.berth, Receiver::Own)];
+        for (callback, receiver) in receivers {
+            world.ledger.set_receiver(callback, receiver);
+        }
         world.opening = world.opening_calls();
         world
     }
@@ -225,7 +237,7 @@ impl World {
             return act(self);
         }
         self.pass_time();
-        let (sender, call) = match self.rng.gen_range(0..100) {
+        let (sender, call) = match self.rng.gen_range(0..104) {
             0..8 => self.pay_in(),
             8..12 => self.take_out(),
             12..14 => self.register(),
@@ -245,7 +257,8 @@ impl World {
             89..92 => self.settle_one(),
             92..93 => self.publish(),
             93..96 => self.open(),
-            _ => self.punish(),
+            96..100 => self.punish(),
+            _ => self.deliver(),
         };
         Step { sender, now: self.now, call, good: None }
     }

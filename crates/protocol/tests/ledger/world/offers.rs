@@ -209,7 +209,7 @@ impl World {
             requester,
             payer,
             beneficiary: self.anyone(),
-            callback: self.one_of(&[Address::ZERO, Address::repeat_byte(0xcb)]),
+            callback: self.some_callback(),
             jobHash: self.word(),
             volume: match self.rng.gen_range(0..10) {
                 0..8 => self.rng.gen_range(1..12),

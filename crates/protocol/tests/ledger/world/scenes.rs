@@ -1,6 +1,6 @@
 //! What every market begins with: calls right at, and one past, each bound. Chance alone would seldom get there.
 
-use super::{Act, Step, World, round_scenes};
+use super::{Act, Step, World, deliveries, round_scenes};
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AssetId, DealTerms, Timestamp, WorkerAddr,
@@ -15,7 +15,7 @@ const MAX_BOND: u128 = (1 << 96) - 1;
 
 /// All scenes, act by act.
 pub(super) fn acts() -> Vec<Act> {
-    [covering(), deadlines(), bonds(), orders(), sizes(), round_scenes::acts(), money()].concat()
+    [covering(), deadlines(), bonds(), orders(), sizes(), deliveries::acts(), round_scenes::acts(), money()].concat()
 }
 
 pub(super) fn good(world: &World, sender: Address, call: Call) -> Step {
