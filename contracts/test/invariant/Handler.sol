@@ -5,7 +5,7 @@ import {Vm} from "forge-std/Vm.sol";
 import {IBerth} from "../../src/interfaces/IBerth.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
-import {APP, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
+import {APP, DATASET, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
 import {Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
 import {Replicas} from "../support/Replicas.sol";
 import {Ledger} from "./Ledger.sol";
@@ -27,6 +27,7 @@ abstract contract Handler is Replicas {
     Vm.Wallet[] private _actors;
     AssetId[] private _pools;
     AssetId[] private _apps;
+    AssetId[] private _datasets;
     bytes32[] private _orders_;
     mapping(bytes32 order => uint32) private _volumes;
     mapping(bytes32 order => uint32) private _consumedBefore;
@@ -44,6 +45,7 @@ abstract contract Handler is Replicas {
         for (uint256 i = 0; i < POOLS; i++) {
             _pools.push(_register(POOL, _actors[i].addr, string.concat("pool ", vm.toString(i))));
             _apps.push(_register(APP, _actors[i + 1].addr, string.concat("app ", vm.toString(i))));
+            _datasets.push(_register(DATASET, _actors[i + 3].addr, string.concat("dataset ", vm.toString(i))));
         }
         // A fresh contract: the ledger starts with nothing.
         token = PermitToken(_create("PermitToken", ""));
@@ -125,7 +127,9 @@ abstract contract Handler is Replicas {
 
     /// @notice An asset changes hands: from now on its new owner signs and is paid.
     function sell(uint256 which, uint256 to) external counted("sell") {
-        AssetId asset = which % 2 == 0 ? _apps[which / 2 % _apps.length] : _pools[which / 2 % POOLS];
+        AssetId asset = _pools[which / 3 % POOLS];
+        if (which % 3 == 0) asset = _apps[which / 3 % _apps.length];
+        if (which % 3 == 1) asset = _datasets[which / 3 % _datasets.length];
         address owner = assets.ownerOf(asset.tokenId());
         vm.prank(owner);
         assets.transferFrom(owner, _actor(to).addr, asset.tokenId());
@@ -137,19 +141,12 @@ abstract contract Handler is Replicas {
         Orders memory orders = _draw(seed, volume, price);
         (orders.request.requester, orders.request.payer) = (requester_.addr, payer.addr);
         orders.request.epoch = berth.epochOf(requester_.addr);
-        Vm.Wallet memory appOwner_ = _ownerOf(orders.app.app);
         Vm.Wallet memory poolOwner_ = _ownerOf(orders.pool.pool);
-        orders.app.epoch = berth.epochOf(appOwner_.addr);
+        orders.app.epoch = berth.epochOf(_ownerOf(orders.app.app).addr);
         orders.pool.epoch = berth.epochOf(poolOwner_.addr);
+        if (_hasDataset(orders)) orders.dataset.epoch = berth.epochOf(_ownerOf(orders.dataset.dataset).addr);
         if (!_affordable(orders)) return;
-
-        Signatures memory signatures;
-        signatures.app = _signature(appOwner_, _digest(orders.app));
-        signatures.pool = _signature(poolOwner_, _digest(orders.pool));
-        signatures.request = _signature(requester_, _digest(orders.request));
-        _note(_digest(orders.app), orders.app.volume);
-        _note(_digest(orders.pool), orders.pool.volume);
-        _note(_digest(orders.request), orders.request.volume);
+        Signatures memory signatures = _signBy(orders, requester_);
 
         uint256 rounds = _bound(seed >> 24, 1, 3);
         for (uint256 i = 0; i < rounds; i++) {
@@ -159,10 +156,27 @@ abstract contract Handler is Replicas {
             // Again with another pool order, if the first had less than the request asks for.
             if (berth.consumed(_digest(orders.request)) == orders.request.volume || !_affordable(orders)) break;
             if (berth.consumed(_digest(orders.app)) == orders.app.volume) break;
+            if (_hasDataset(orders) && berth.consumed(_digest(orders.dataset)) == orders.dataset.volume) break;
             orders.pool.salt = bytes32(++_orderSalt);
             signatures.pool = _signature(poolOwner_, _digest(orders.pool));
             _note(_digest(orders.pool), orders.pool.volume);
         }
+    }
+
+    function _signBy(Orders memory orders, Vm.Wallet memory requester_) private returns (Signatures memory signatures) {
+        signatures.app = _signature(_ownerOf(orders.app.app), _digest(orders.app));
+        signatures.pool = _signature(_ownerOf(orders.pool.pool), _digest(orders.pool));
+        signatures.request = _signature(requester_, _digest(orders.request));
+        _note(_digest(orders.app), orders.app.volume);
+        _note(_digest(orders.pool), orders.pool.volume);
+        _note(_digest(orders.request), orders.request.volume);
+        if (!_hasDataset(orders)) return signatures;
+        signatures.dataset = _signature(_ownerOf(orders.dataset.dataset), _digest(orders.dataset));
+        _note(_digest(orders.dataset), orders.dataset.volume);
+    }
+
+    function _hasDataset(Orders memory orders) private pure returns (bool) {
+        return AssetId.unwrap(orders.dataset.dataset) != 0;
     }
 
     // Deals.
@@ -303,18 +317,11 @@ abstract contract Handler is Replicas {
 
     modifier counted(bytes32 name) {
         calls[name]++;
-        _remember();
         _;
     }
 
+    /// @dev As of the last call that was followed; nothing else moves money.
     mapping(address account => uint256) private _freeBefore;
-
-    function _remember() private {
-        address[] memory list = accounts();
-        for (uint256 i = 0; i < list.length; i++) {
-            _freeBefore[list[i]] = _free(list[i]);
-        }
-    }
 
     /// @dev Brings the ledger up to date, and looks whose free money fell though it was none of those `willing`.
     function _follow(address[2] memory willing) internal {
@@ -326,10 +333,11 @@ abstract contract Handler is Replicas {
         }
         address[] memory list = accounts();
         for (uint256 i = 0; i < list.length; i++) {
-            bool fell = _free(list[i]) < _freeBefore[list[i]];
+            uint256 now_ = _free(list[i]);
+            bool fell = now_ < _freeBefore[list[i]];
             if (fell && list[i] != willing[0] && list[i] != willing[1]) violations++;
+            _freeBefore[list[i]] = now_;
         }
-        _remember();
     }
 
     // Draws.
@@ -365,11 +373,20 @@ abstract contract Handler is Replicas {
         orders.request.volume = uint32(volume % 9 == 0 ? _bound(volume, 190, 460) : _bound(volume, 1, 12));
         if (seed % 4 == 0) orders.pool.volume = uint32(_bound(seed >> 128, 1, 8));
         if (seed % 6 == 0) orders.app.volume = uint32(_bound(seed >> 136, 1, 20));
+        if (seed % 3 == 1) _drawDataset(orders, seed, price);
         if (seed % 2 == 0) orders.pool.maxTrust = orders.request.trust = uint32(_bound(seed >> 144, 2, 5));
     }
 
+    function _drawDataset(Orders memory orders, uint256 seed, uint128 price) private view {
+        orders.dataset.dataset = orders.request.dataset = _datasets[seed / 4 % _datasets.length];
+        orders.dataset.price = orders.request.datasetMaxPrice = price % 2003;
+        orders.dataset.volume = seed % 8 == 0 ? uint32(_bound(seed >> 152, 1, 10)) : UNLIMITED;
+        orders.dataset.expiry = orders.request.expiry;
+        orders.dataset.salt = bytes32(_orderSalt);
+    }
+
     function _affordable(Orders memory orders) private view returns (bool) {
-        uint256 price = uint256(orders.app.price) + orders.pool.price;
+        uint256 price = uint256(orders.app.price) + orders.dataset.price + orders.pool.price;
         address poolOwner_ = assets.ownerOf(orders.pool.pool.tokenId());
         uint256 stake = uint256(orders.pool.poolStake) * orders.request.volume;
         price *= orders.request.volume;

@@ -38,7 +38,7 @@ contract Invariants is Test {
         selectors[12] = Handler.withdrawBond.selector;
         selectors[13] = Handler.warp.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: selectors}));
-        bytes4[] memory replicated = new bytes4[](9);
+        bytes4[] memory replicated = new bytes4[](10);
         replicated[0] = RoundHandler.close.selector;
         replicated[1] = RoundHandler.append.selector;
         replicated[2] = RoundHandler.appendAssigned.selector;
@@ -48,6 +48,7 @@ contract Invariants is Test {
         replicated[6] = RoundHandler.open.selector;
         replicated[7] = RoundHandler.punish.selector;
         replicated[8] = RoundHandler.warpToDeadline.selector;
+        replicated[9] = RoundHandler.publish.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: replicated}));
         // What makes deals go on is drawn more often than what surrounds them.
         bytes4[] memory often = new bytes4[](9);
@@ -138,6 +139,18 @@ contract Invariants is Test {
 
     function invariant_I9_NoHonestWorkersBondFalls() public view {
         assertEq(_handler.honestPunished(), 0);
+    }
+
+    /// @dev All of them in one campaign: for long runs, where a campaign for each would make every call nine times.
+    function invariant_AllHold() public {
+        invariant_I1_TheContractHoldsAllThatIsOwed();
+        invariant_I2_ADealNeverPaysOutMoreThanItLocked();
+        invariant_I3_ATaskEndsExactlyOnce();
+        invariant_I4_NothingLowersFreeMoneyWithoutItsHolder();
+        invariant_I6_NothingGoesBack();
+        invariant_I7_TheLogsTellAll();
+        invariant_I8_APairThatCameLateIsNotWeighedWhereTheLeafSuffices();
+        invariant_I9_NoHonestWorkersBondFalls();
     }
 
     /// @dev I5, at the end of every run.
