@@ -24,6 +24,7 @@ mod ending;
 mod matching;
 mod recourse;
 mod settling;
+mod wording;
 
 pub use call::{Assignments, Call, Contribution, List, Orders, Signature, Signers, TableRow};
 pub use event::Event;
