@@ -73,21 +73,15 @@ library Batches {
         }
     }
 
-    /// @notice Enters the workers of the table whose pairs may be opened and covered.
-    function enter(Seat[] memory table) internal pure {
+    /// @notice Enters a worker of the table, whose pairs may be opened and are covered.
+    function enter(uint256 rank, Seat memory seat) internal pure {
+        (address worker, bytes32 seed, uint256 weight, uint256 share) =
+            (seat.worker, seat.seed, seat.weight, seat.share);
         assembly ("memory-safe") {
-            let seats := add(table, 0x20)
-            let last := add(0x1000, shl(5, mload(table)))
-            for { let at := 0x1000 } lt(at, last) { at := add(at, 0x20) } {
-                let seat := mload(seats)
-                seats := add(seats, 0x20)
-                if and(mload(add(seat, 0x60)), iszero(iszero(mload(add(seat, 0x20))))) {
-                    let share := mload(add(seat, 0xa0))
-                    mstore(at, or(or(shl(96, mload(seat)), shl(40, share)), mload(add(seat, 0x80))))
-                    mstore(add(at, 0x1000), mload(add(seat, 0x40)))
-                    mstore(add(at, 0x2000), shl(240, share))
-                }
-            }
+            let place := add(0x1000, shl(5, rank))
+            mstore(place, or(or(shl(96, worker), shl(40, share)), weight))
+            mstore(add(place, 0x1000), seed)
+            mstore(add(place, 0x2000), shl(240, share))
         }
     }
 
@@ -118,65 +112,66 @@ library Batches {
         assembly ("memory-safe") {
             mcopy(0xd60, batch, 0x100)
             next := at
-            let rest := mload(0xd80)
-            let leafAt := mload(0xde0)
             for {} lt(next, mload(0xdc0)) {} {
                 mstore(0xcfc, calldataload(next))
                 mstore(0xc20, shr(224, mload(0xcfc)))
                 mstore(0xc74, calldataload(add(next, 4)))
                 mstore(0xe60, add(add(next, 37), byte(0, calldataload(add(next, 36)))))
-                mstore(0x00, shl(sub(mload(0xc20), mload(0xd60)), 1))
+                mstore(0xe80, shl(sub(mload(0xc20), mload(0xd60)), 1))
                 // The next of the round's, and open: than no bit at all nothing is less.
-                let group := lt(or(xor(mload(0x00), and(rest, sub(0, rest))), and(mload(0x00), mload(0xda0))), mload(0x00))
+                let group :=
+                    lt(
+                        or(xor(mload(0xe80), and(mload(0xd80), sub(0, mload(0xd80)))), and(mload(0xe80), mload(0xda0))),
+                        mload(0xe80)
+                    )
                 // No product of eight weights, each below 2^31, wraps around.
                 group := and(group, lt(mload(0xe60), add(next, 46)))
                 group := and(group, iszero(gt(mload(0xe60), mload(0xdc0))))
-                group := and(group, lt(leafAt, mload(0xe00)))
+                group := and(group, lt(mload(0xde0), mload(0xe00)))
                 if iszero(and(group, gt(mload(0xc74), 0xff))) { break }
 
-                mstore(0x20, keccak256(0xc00, 0x40))
-                mstore(0xc40, mload(0x20))
+                mstore(0xea0, keccak256(0xc00, 0x40))
+                mstore(0xc40, mload(0xea0))
                 mstore(0xd00, 0)
-                // The group's bit is in none of the shares.
                 let tally := group
                 let pair := add(next, 37)
-                // Ranks rise, and are marked as opened: all bytes are above this. What comes after the pairs is the next
-                // task's index, which is small, or zeros; if it happens to rise, too, the task is not plain.
-                let previous := 0xfe0
-                let place := shl(5, byte(0, calldataload(pair)))
-                for {} gt(place, previous) {} {
-                    mstore(0x00, mload(add(place, 0x1000)))
-                    mstore(0xc94, keccak256(0x00, 0x40))
+                mstore(0xf00, 0xfe0)
+                let place := and(shr(243, calldataload(pair)), 0x1fe0)
+                for {} gt(place, mload(0xf00)) {} {
+                    mstore(0xf00, place)
+                    mstore(0xe80, mload(add(place, 0x1000)))
+                    mstore(0xc94, keccak256(0xe80, 0x40))
                     mcopy(0xc60, place, 20)
                     let worker := mload(place)
                     mstore(0xd20, worker)
                     mstore(0xd34, keccak256(0xc40, 116))
                     mstore(0xd00, keccak256(0xd00, 84))
-                    tally := add(tally, worker)
                     group := mul(group, and(worker, 0xffffffff))
-                    previous := place
+                    tally := add(tally, worker)
                     pair := add(pair, 1)
-                    place := shl(5, byte(0, calldataload(pair)))
+                    place := and(shr(243, calldataload(pair)), 0x1fe0)
                 }
                 // As `Weighing.suffices`, without dissent.
                 if lt(mul(group, eq(pair, mload(0xe60))), mload(0xe20)) { break }
 
-                mstore(leafAt, keccak256(0xcdb, 69))
-                leafAt := add(leafAt, 0x20)
-                rest := and(rest, sub(rest, 1))
+                mstore(mload(0xde0), keccak256(0xcdb, 69))
+                mstore(0xde0, add(mload(0xde0), 0x20))
+                mstore(0xd80, and(mload(0xd80), sub(mload(0xd80), 1)))
                 // One pair alone raises no score.
-                mstore(0x00, shl(128, gt(pair, add(next, 38))))
-                mstore(0x20, and(shr(40, tally), 0xffff))
+                mstore(0xe80, shl(128, gt(pair, add(next, 38))))
+                mstore(0xea0, and(shr(40, tally), 0xffff))
                 next := add(next, 37)
-                place := shl(5, byte(0, calldataload(next)))
+                place := and(shr(243, calldataload(next)), 0x1fe0)
                 for {} lt(next, pair) {} {
                     let account := mload(add(place, 0x2000))
-                    let part := div(mul(mload(0xe40), shr(240, account)), mload(0x20))
-                    mstore(add(place, 0x2000), add(add(account, mload(0x00)), part))
+                    let part := div(mul(mload(0xe40), shr(240, account)), mload(0xea0))
+                    mstore(add(place, 0x2000), add(add(account, mload(0xe80)), part))
                     next := add(next, 1)
-                    place := shl(5, byte(0, calldataload(next)))
+                    place := and(shr(243, calldataload(next)), 0x1fe0)
                 }
             }
+            let rest := mload(0xd80)
+            let leafAt := mload(0xde0)
             let told := mload(add(batch, TOLD_AT))
             calldatacopy(told, at, sub(next, at))
             mstore(add(batch, TOLD_AT), add(told, sub(next, at)))
