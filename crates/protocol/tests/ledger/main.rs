@@ -70,7 +70,10 @@ impl Ended {
             Event::Deposited { .. }
             | Event::Withdrawn { .. }
             | Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
             | Event::DealMatched { .. }
+            | Event::DealSponsored { .. }
             | Event::ListSkipped { .. }
             | Event::WorkerEnlisted { .. }
             | Event::Bonded { .. }
@@ -112,7 +115,7 @@ fn take(world: &mut World, ended: &mut Ended) -> Result<(), Refusal> {
     };
     let ledger = &world.ledger;
     assert_eq!(counted(ledger), U256::from(ledger.held().units()), "{step:?}");
-    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. });
+    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. } | Call::Multicall { .. });
     assert!(moved || ledger.held() == before.held(), "{step:?}");
     let payers = payers(&step, &events);
     for (account, held) in before.accounts() {
@@ -223,7 +226,10 @@ fn count(events: &mut [u32; 6], event: &Event) {
         Event::Deposited { .. }
         | Event::Withdrawn { .. }
         | Event::EpochRaised { .. }
+        | Event::OrderApproved { .. }
+        | Event::OrderCancelled { .. }
         | Event::DealMatched { .. }
+        | Event::DealSponsored { .. }
         | Event::SinglesSettled { .. }
         | Event::ListSkipped { .. }
         | Event::TasksDeclined { .. }
