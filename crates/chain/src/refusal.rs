@@ -128,7 +128,7 @@ impl Revert {
             Self::TokenAllowance { spender, needed, .. } => {
                 Some(format!("approve {needed} base units of the token for {spender}"))
             }
-            Self::Contract(refusal) => of_round(refusal).map(str::to_owned),
+            Self::Contract(refusal) => of_order(refusal).or_else(|| of_round(refusal)).map(str::to_owned),
             Self::NotLocal { .. } => Some("give the address of a token of that chain".to_owned()),
             Self::Silent => Some("check that the contracts' addresses are those of this chain".to_owned()),
             Self::PermitExpired { .. }
@@ -139,6 +139,24 @@ impl Revert {
             | Self::Unknown(_) => None,
         }
     }
+}
+
+/// What whoever signs or matches orders can do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other refusals are not about an order's word")]
+const fn of_order(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::OrderRevoked { .. } => "sign a new order: another salt makes it another one",
+        Refusal::NotApproved { .. } => {
+            "give a signature, or let the signer approve the digest: `berth account approve-order`"
+        }
+        Refusal::PayerAbsent { .. } => {
+            "let the payer send the match, or sign a sponsorship for it: `berth account sponsor`"
+        }
+        Refusal::SponsoredVolume { .. } => {
+            "match orders of which exactly the sponsored number of tasks is left, or ask for another sponsorship"
+        }
+        _ => return None,
+    })
 }
 
 /// What whoever closes, settles, opens or punishes can do.

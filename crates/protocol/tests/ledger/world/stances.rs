@@ -4,7 +4,7 @@ use super::{
     Act, Step, WALLET, World,
     scenes::{bad, good},
 };
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AccountAddr, OrderHash,
     ledger::{Call, Consent, Orders, Signature, Signers, Stance},
@@ -275,7 +275,8 @@ impl World {
         let pools = self.catalogue.pools.iter().map(|(order, signer)| (order.hash(&domain), *signer));
         let offers: Vec<_> = apps.chain(pools).collect();
         let stranger = self.cast.stranger;
-        let (order, signer) = offers.choose(&mut self.rng).copied().unwrap_or_default();
+        let nothing = (OrderHash::new(B256::ZERO), Signature::Nobodys);
+        let (order, signer) = offers.choose(&mut self.rng).copied().unwrap_or(nothing);
         let sender = match signer {
             Signature::Of(owner) if self.rng.gen_bool(0.8) => owner,
             Signature::Of(_) | Signature::Empty | Signature::Nobodys => stranger,
