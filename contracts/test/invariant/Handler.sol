@@ -153,7 +153,7 @@ abstract contract Handler is Replicas {
 
         uint256 rounds = _bound(seed >> 24, 1, 3);
         for (uint256 i = 0; i < rounds; i++) {
-            _send(orders, signatures, payer, seed >> 32);
+            _send(orders, signatures, payer);
             _follow(_two(payer.addr, poolOwner_.addr));
             // Again with another pool order, if the first had less than the request asks for.
             if (berth.consumed(_digest(orders.request)) == orders.request.volume || !_affordable(orders)) break;
@@ -188,8 +188,10 @@ abstract contract Handler is Replicas {
     }
 
     /// @dev The payer sends the match, or consents to it; at times the request is approved instead of signed.
-    function _send(Orders memory orders, Signatures memory signatures, Vm.Wallet memory payer, uint256 seed) private {
+    function _send(Orders memory orders, Signatures memory signatures, Vm.Wallet memory payer) private {
         bytes32 request = _digest(orders.request);
+        // As good as drawn, and the stack is full.
+        uint256 seed = uint256(request);
         if (seed % 4 == 1) {
             vm.prank(orders.request.requester);
             berth.approveOrder(request);
