@@ -89,6 +89,15 @@ impl Abis {
             Event::EpochRaised { account, epoch } => {
                 berth("EpochRaised", &[account.get().into_word()], epoch.abi_encode())
             }
+            Event::OrderApproved { account, order } => {
+                berth("OrderApproved", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::OrderCancelled { account, order } => {
+                berth("OrderCancelled", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::DealSponsored { deal, payer, sponsorship } => {
+                berth("DealSponsored", &[deal.get(), payer.get().into_word()], sponsorship.get().abi_encode())
+            }
             Event::DealMatched { deal, requester, terms, subject } => {
                 let indexed = [deal.get(), terms.pool, requester.get().into_word()];
                 berth("DealMatched", &indexed, (*terms, *subject).abi_encode_params())
@@ -196,10 +205,14 @@ fn log(topic: B256, indexed: &[B256], data: Vec<u8>) -> LogData {
     LogData::new(topics, data.into()).expect("an event has at most four topics")
 }
 
-/// The arguments of a match.
-pub(crate) fn match_arguments(orders: &Orders, signatures: [Bytes; 4]) -> Vec<u8> {
+/// The arguments of a match, and of one with the payer's consent.
+pub(crate) fn match_arguments(orders: &Orders, signatures: [Bytes; 4], consent: Option<(u32, u64, Bytes)>) -> Vec<u8> {
     let orders = orders.clone();
     let orders = (orders.app, orders.dataset, orders.pool, orders.request);
     let [app, dataset, pool, request] = signatures;
-    (orders, (app, dataset, pool, request)).abi_encode_params()
+    let signatures = (app, dataset, pool, request);
+    match consent {
+        None => (orders, signatures).abi_encode_params(),
+        Some(consent) => (orders, signatures, consent).abi_encode_params(),
+    }
 }

@@ -1,11 +1,14 @@
 //! All state of the contracts, read back and compared with the ledger's.
 
-use crate::{market::Market, world::World};
+use crate::{
+    market::Market,
+    world::{WALLET, World},
+};
 use alloy::{
     primitives::{Address, B256, U256},
     sol_types::SolValue as _,
 };
-use berth_protocol::{AccountAddr, round::WORD_TASKS};
+use berth_protocol::{AccountAddr, ledger::Stance, round::WORD_TASKS};
 
 /// Fails where ledger and contracts keep other things.
 pub(crate) async fn agree(market: &Market, world: &World) {
@@ -20,13 +23,21 @@ pub(crate) async fn agree(market: &Market, world: &World) {
         let theirs = market.view("consumed", order.get().as_slice()).await;
         assert_eq!(U256::abi_decode(&theirs), Ok(U256::from(count)), "consumed of order {order}");
     }
+    for ((signer, order), stance) in world.ledger.stances() {
+        let theirs = market.view("stanceOf", &(signer.get(), order.get()).abi_encode_params()).await;
+        let ours = match stance {
+            Stance::Approved => 1,
+            Stance::Cancelled => 2,
+        };
+        assert_eq!(U256::abi_decode(&theirs), Ok(U256::from(ours)), "what {signer} says of order {order}");
+    }
     for (asset, owner) in world.ledger.assets() {
         assert_eq!(market.owner_of(asset.get()).await, owner.get(), "the owner of {asset}");
     }
 }
 
 async fn accounts(market: &Market, world: &World) {
-    for holder in world.cast.all().into_iter().chain([Address::ZERO]) {
+    for holder in world.cast.all().into_iter().chain([Address::ZERO, WALLET]) {
         let account = world.ledger.account(AccountAddr::new(holder));
         let theirs = market.view("account", &holder.abi_encode()).await;
         let ours = (account.free.units(), account.locked.units());

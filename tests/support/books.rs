@@ -194,7 +194,8 @@ impl Books {
             Event::ShareOpened(e) => self.enter_opening(&e)?,
             Event::WorkerPunished(e) => self.enter_punishment(&e)?,
             Event::RoundClosed(_) | Event::PairsAppended(_) | Event::RevealPublished(_) => {}
-            Event::EpochRaised(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
+            Event::EpochRaised(_) | Event::OrderApproved(_) | Event::OrderCancelled(_) => {}
+            Event::DealSponsored(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ import {IBerth} from "../../src/interfaces/IBerth.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
 import {APP, DATASET, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
-import {Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
+import {Consent, Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
 import {Replicas} from "../support/Replicas.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -150,8 +150,7 @@ abstract contract Handler is Replicas {
 
         uint256 rounds = _bound(seed >> 24, 1, 3);
         for (uint256 i = 0; i < rounds; i++) {
-            vm.prank(payer.addr);
-            berth.matchOrders(orders, signatures);
+            _send(orders, signatures, payer);
             _follow(_two(payer.addr, poolOwner_.addr));
             // Again with another pool order, if the first had less than the request asks for.
             if (berth.consumed(_digest(orders.request)) == orders.request.volume || !_affordable(orders)) break;
@@ -177,6 +176,67 @@ abstract contract Handler is Replicas {
 
     function _hasDataset(Orders memory orders) private pure returns (bool) {
         return AssetId.unwrap(orders.dataset.dataset) != 0;
+    }
+
+    /// @notice An order that nobody has matched yet is cancelled, by its signer or by somebody whom it is no business of.
+    function cancelOrder(uint256 who, bytes32 order) external counted("cancelOrder") {
+        address actor = _actor(who).addr;
+        vm.prank(actor);
+        berth.cancelOrder(order);
+        _follow(_only(actor));
+    }
+
+    /// @notice Several calls in one: what goes in goes out again.
+    function multicall(uint256 who, uint256 amount) external counted("multicall") {
+        address actor = _actor(who).addr;
+        amount = _bound(amount, 0, 1e15);
+        token.mint(actor, amount);
+        vm.prank(actor);
+        token.approve(address(berth), amount);
+        bytes[] memory calls_ = new bytes[](2);
+        calls_[0] = abi.encodeCall(berth.deposit, (amount));
+        calls_[1] = abi.encodeCall(berth.withdraw, (actor, amount));
+        vm.prank(actor);
+        berth.multicall(calls_);
+        _follow(_only(actor));
+    }
+
+    /// @dev The payer sends the match, or consents to it; at times the request is approved instead of signed.
+    function _send(Orders memory orders, Signatures memory signatures, Vm.Wallet memory payer) private {
+        bytes32 request = _digest(orders.request);
+        // As good as drawn, and the stack is full.
+        uint256 seed = uint256(request);
+        if (seed % 4 == 1) {
+            vm.prank(orders.request.requester);
+            berth.approveOrder(request);
+            signatures.request = "";
+        }
+        if (seed % 2 == 0) {
+            vm.prank(payer.addr);
+            berth.matchOrders(orders, signatures);
+            return;
+        }
+        Consent memory consent = Consent(_sizeOf(orders), uint64(block.timestamp), "");
+        bytes32 sponsorship = _typed(
+            "Sponsorship(bytes32 request,bytes32 poolOrder,uint32 volume,uint64 expiry)",
+            abi.encode(request, _digest(orders.pool), consent.volume, consent.expiry)
+        );
+        consent.signature = _signature(payer, sponsorship);
+        vm.prank(stranger);
+        berth.matchSponsored(orders, signatures, consent);
+    }
+
+    /// @dev What a match of these orders takes.
+    function _sizeOf(Orders memory orders) private view returns (uint32 size) {
+        size = orders.request.volume - berth.consumed(_digest(orders.request));
+        size = _left(size, _digest(orders.app), orders.app.volume);
+        size = _left(size, _digest(orders.pool), orders.pool.volume);
+    }
+
+    function _left(uint32 size, bytes32 order, uint32 volume) private view returns (uint32) {
+        if (volume == UNLIMITED) return size;
+        uint32 left = volume - berth.consumed(order);
+        return left < size ? left : size;
     }
 
     // Deals.

@@ -22,7 +22,7 @@ contract Invariants is Test {
         _ledger = _handler.ledger();
         (_berth, _token) = _handler.system();
 
-        bytes4[] memory selectors = new bytes4[](14);
+        bytes4[] memory selectors = new bytes4[](16);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.depositFor.selector;
         selectors[2] = Handler.depositWithPermit.selector;
@@ -37,6 +37,8 @@ contract Invariants is Test {
         selectors[11] = Handler.unbond.selector;
         selectors[12] = Handler.withdrawBond.selector;
         selectors[13] = Handler.warp.selector;
+        selectors[14] = Handler.cancelOrder.selector;
+        selectors[15] = Handler.multicall.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: selectors}));
         bytes4[] memory replicated = new bytes4[](10);
         replicated[0] = RoundHandler.close.selector;

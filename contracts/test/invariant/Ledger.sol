@@ -98,6 +98,10 @@ contract Ledger {
             uint64 raised = abi.decode(log.data, (uint64));
             require(raised > epoch[_account(log.topics[1])], "I6: an epoch fell");
             epoch[_account(log.topics[1])] = raised;
+        } else if (topic == IBerthBase.OrderApproved.selector || topic == IBerthBase.OrderCancelled.selector) {
+            require(log.data.length == 0, "an order's word has no data");
+        } else if (topic == IBerthBase.DealSponsored.selector) {
+            require(_entries[log.topics[1]].terms.payer == _account(log.topics[2]), "another pays");
         } else if (topic == IBerthBase.DealMatched.selector) {
             (DealTerms memory terms,) = abi.decode(log.data, (DealTerms, DealSubject));
             _matched(log.topics[1], terms);

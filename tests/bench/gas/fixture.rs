@@ -225,6 +225,19 @@ impl Fixture {
         self.meet(app, dataset, pool, request).await
     }
 
+    /// A fresh request meets the limited orders of `offers`, of which something is used up already.
+    pub(crate) async fn matched_again(
+        &self,
+        offers: &str,
+        name: &str,
+        size: u32,
+        dataset: bool,
+    ) -> eyre::Result<Matched> {
+        let dataset = if dataset { self.dataset_order(offers, 1_000) } else { no_dataset() };
+        let request = self.request_order(name, size, dataset.dataset);
+        self.meet(self.app_order(offers, 1_000), dataset, self.pool_order(offers, 1_000), request).await
+    }
+
     /// A deal of replicated tasks, with a dataset, of limited orders.
     pub(crate) async fn replicated(&self, name: &str, size: u32) -> eyre::Result<DealTerms> {
         let dataset = self.dataset_order(name, 1_000);

@@ -48,7 +48,13 @@ pub(super) const HINTS: &[(&str, &str)] = &[
         "Berth_BadSignature",
         "let the asset's owner of today, or the requester, sign this very order for this chain and contract",
     ),
-    ("Berth_PayerAbsent", "let the payer send the match, or sign for it"),
+    ("Berth_PayerAbsent", "let the payer send the match, or sign a sponsorship for it: `berth account sponsor`"),
+    ("Berth_OrderRevoked", "sign a new order: another salt makes it another one"),
+    ("Berth_NotApproved", "give a signature, or let the signer approve the digest: `berth account approve-order`"),
+    (
+        "Berth_SponsoredVolume",
+        "match orders of which exactly the sponsored number of tasks is left, or ask for another sponsorship",
+    ),
     ("Berth_SpanTooLong", "ask for fewer tasks, shorter ones, or a pool that runs more at a time"),
     ("Berth_EpochNotRaised", "give an epoch above the current one: `berth account cancel-orders` takes the next"),
     // Deals.

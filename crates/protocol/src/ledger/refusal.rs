@@ -227,12 +227,21 @@ refusals! {
     /// Nothing is left of the order's volume.
     #[error("nothing is left of order {order}")]
     OrderConsumed { order: OrderHash } = "Berth_OrderConsumed(bytes32)";
+    /// Its signer has cancelled this one order.
+    #[error("order {order} is cancelled by {signer}")]
+    OrderRevoked { order: OrderHash, signer: Address } = "Berth_OrderRevoked(bytes32,address)";
+    /// There is neither a signature nor an approval.
+    #[error("order {order} has no signature, and {signer} has not approved it on chain")]
+    NotApproved { order: OrderHash, signer: Address } = "Berth_NotApproved(bytes32,address)";
     /// The signature is not the one needed.
     #[error("the signature over {digest} is not {signer}'s")]
     BadSignature { signer: Address, digest: B256 } = "Berth_BadSignature(address,bytes32)";
-    /// A payer other than the requester has to send the match itself.
-    #[error("{payer} pays and has to send the match, not {sender}")]
+    /// A payer other than the requester has to send the match itself, or to agree to it.
+    #[error("{payer} pays, and has neither sent the match (that was {sender}) nor signed a sponsorship for it")]
     PayerAbsent { payer: AccountAddr, sender: Address } = "Berth_PayerAbsent(address,address)";
+    /// The sponsor agreed to another volume.
+    #[error("the sponsor pays for a match of exactly {volume} tasks, and this one would be of {size}")]
+    SponsoredVolume { size: u32, volume: u32 } = "Berth_SponsoredVolume(uint32,uint32)";
     /// The pool would take too long.
     #[error("so many tasks would take the pool {span} s, and {max_span} s are the most")]
     SpanTooLong { span: U256, max_span: U256 } = "Berth_SpanTooLong(uint256,uint256)";

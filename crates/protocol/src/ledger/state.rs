@@ -140,6 +140,15 @@ impl Bounds {
     }
 }
 
+/// What an account has said of one order on chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// As good as signed.
+    Approved,
+    /// For ever worth nothing.
+    Cancelled,
+}
+
 /// All that the contracts keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
@@ -152,6 +161,8 @@ pub struct Ledger {
     pub(super) epochs: BTreeMap<AccountAddr, u64>,
     pub(super) assets: BTreeMap<AssetId, AccountAddr>,
     pub(super) gates: BTreeMap<Address, BTreeSet<(B256, Address)>>,
+    pub(super) wallets: BTreeMap<Address, Address>,
+    pub(super) stances: BTreeMap<(AccountAddr, OrderHash), Stance>,
     pub(super) rounds: BTreeSet<RoundId>,
     pub(super) appends: BTreeMap<(DealId, u32), Appends>,
     pub(super) records: BTreeMap<RecordId, U256>,
@@ -175,6 +186,8 @@ impl Ledger {
             epochs: BTreeMap::new(),
             assets: BTreeMap::new(),
             gates: BTreeMap::new(),
+            wallets: BTreeMap::new(),
+            stances: BTreeMap::new(),
             rounds: BTreeSet::new(),
             appends: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -195,6 +208,11 @@ impl Ledger {
     /// Says what stands at an address that deals may name as their callback.
     pub fn set_receiver(&mut self, callback: Address, receiver: Receiver) {
         self.receivers.insert(callback, receiver);
+    }
+
+    /// Says whose signatures the contract at `wallet` takes for its own (ERC-1271): this key's, and nobody else's.
+    pub fn set_wallet(&mut self, wallet: Address, key: Address) {
+        self.wallets.insert(wallet, key);
     }
 
     /// Where it stands.
@@ -245,6 +263,16 @@ impl Ledger {
     /// The epoch of an account.
     pub fn epoch_of(&self, signer: AccountAddr) -> u64 {
         self.epochs.get(&signer).copied().unwrap_or(0)
+    }
+
+    /// What an account has said of an order, or of a sponsorship, on chain.
+    pub fn stance_of(&self, signer: AccountAddr, order: OrderHash) -> Option<Stance> {
+        self.stances.get(&(signer, order)).copied()
+    }
+
+    /// All that was said of orders on chain.
+    pub fn stances(&self) -> impl Iterator<Item = ((AccountAddr, OrderHash), Stance)> + '_ {
+        self.stances.iter().map(|(key, stance)| (*key, *stance))
     }
 
     /// Who owns an asset, if it is registered.

@@ -70,7 +70,10 @@ impl Ended {
             Event::Deposited { .. }
             | Event::Withdrawn { .. }
             | Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
             | Event::DealMatched { .. }
+            | Event::DealSponsored { .. }
             | Event::ListSkipped { .. }
             | Event::WorkerEnlisted { .. }
             | Event::Bonded { .. }
@@ -113,7 +116,7 @@ fn take(world: &mut World, ended: &mut Ended) -> Result<(), Refusal> {
     };
     let ledger = &world.ledger;
     assert_eq!(counted(ledger), U256::from(ledger.held().units()), "{step:?}");
-    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. });
+    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. } | Call::Multicall { .. });
     assert!(moved || ledger.held() == before.held(), "{step:?}");
     let payers = payers(&step, &events);
     for (account, held) in before.accounts() {
@@ -226,7 +229,10 @@ fn count(events: &mut [u32; 7], event: &Event) {
         Event::Deposited { .. }
         | Event::Withdrawn { .. }
         | Event::EpochRaised { .. }
+        | Event::OrderApproved { .. }
+        | Event::OrderCancelled { .. }
         | Event::DealMatched { .. }
+        | Event::DealSponsored { .. }
         | Event::SinglesSettled { .. }
         | Event::ListSkipped { .. }
         | Event::TasksDeclined { .. }

@@ -136,6 +136,9 @@ impl Ledger {
             | Event::Deposited { .. }
             | Event::Withdrawn { .. }
             | Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
+            | Event::DealSponsored { .. }
             | Event::AssetGiven { .. } => Ok(()),
         }
     }

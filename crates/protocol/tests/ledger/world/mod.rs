@@ -12,12 +12,13 @@ mod round_scenes;
 mod rounds;
 mod scenes;
 mod settlements;
+mod stances;
 
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AccountAddr, AssetId, AssetKind, DealId, DealTerms, Timestamp, WorkerAddr,
     domain::Domain,
-    ledger::{Bounds, Call, Event, Ledger, Orders, Receiver, Signers},
+    ledger::{Bounds, Call, Event, Ledger, Orders, Receiver, Signature, Signers},
     order::{AppOrder, DatasetOrder, PoolOrder},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -37,6 +38,8 @@ pub(crate) const TAKER: Address = Address::repeat_byte(0xcb);
 pub(crate) const REFUSER: Address = Address::repeat_byte(0xcc);
 /// A callback without code.
 const NOBODY: Address = Address::repeat_byte(0xcd);
+/// A contract that signs: it takes the signatures of [`Cast::wallet_key`] for its own (ERC-1271).
+pub(crate) const WALLET: Address = Address::repeat_byte(0x71);
 
 /// Who is there.
 #[derive(Debug, Clone)]
@@ -53,6 +56,11 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
+    /// Whose key signs for [`WALLET`].
+    pub(crate) const fn wallet_key(&self) -> Address {
+        self.requesters[1]
+    }
+
     /// One address for each role, by its name.
     pub(crate) fn new(mut of: impl FnMut(String) -> Address) -> Self {
         Self {
@@ -106,10 +114,12 @@ type Act = fn(&mut World) -> Step;
 /// Offers that were made before, to be matched again.
 #[derive(Debug, Default)]
 struct Catalogue {
-    apps: Vec<(AppOrder, Option<Address>)>,
-    datasets: Vec<(DatasetOrder, Option<Address>)>,
-    pools: Vec<(PoolOrder, Option<Address>)>,
+    apps: Vec<(AppOrder, Signature)>,
+    datasets: Vec<(DatasetOrder, Signature)>,
+    pools: Vec<(PoolOrder, Signature)>,
     matched: Vec<(Orders, Signers)>,
+    /// What a scene comes back to.
+    aside: Option<(Orders, Signers)>,
 }
 
 /// The assets that are registered first.
@@ -191,6 +201,7 @@ impl World {
         for (callback, receiver) in receivers {
             world.ledger.set_receiver(callback, receiver);
         }
+        world.ledger.set_wallet(WALLET, world.cast.wallet_key());
         world.opening = world.opening_calls();
         world
     }
@@ -219,9 +230,11 @@ impl World {
             let amount = U256::from(50_000_000);
             (account, Call::Deposit { account, amount })
         });
+        let wallet = Call::Deposit { account: WALLET, amount: U256::from(50_000_000) };
         registered
             .into_iter()
             .chain(funded)
+            .chain([(cast.sponsor, wallet)])
             .map(|(sender, call)| Step { sender, now: self.now, call, good: Some(true) })
             .rev()
             .collect()
@@ -242,7 +255,8 @@ impl World {
             8..12 => self.take_out(),
             12..14 => self.register(),
             14..16 => self.give(),
-            16..18 => self.raise_epoch(),
+            16..17 => self.raise_epoch(),
+            17..18 => self.takes_a_stance(),
             18..26 => self.bond(),
             26..30 => self.unbond(),
             30..34 => self.withdraw_bond(),
