@@ -141,7 +141,7 @@ impl Revert {
     }
 }
 
-/// What whoever closes, settles, opens or punishes can do.
+/// What whoever closes, settles, opens, punishes or delivers can do.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the refusals of accounts, orders and bonds say it themselves")]
 const fn of_round(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
@@ -162,6 +162,14 @@ const fn of_round(refusal: &Refusal) -> Option<&'static str> {
         Refusal::TooLittleWeight { .. } => "wait for more reveals, or append further workers' pairs",
         Refusal::UnknownRecord { .. } => "show the left-out pairs exactly as the settlement's event tells them",
         Refusal::BadEntry { .. } => "count the entries from 0",
+        Refusal::NothingDue { .. } => {
+            "it may have been delivered, or be unsettled or a failure: `berth task show` tells"
+        }
+        Refusal::WrongResult { .. } => "show the sha256 of the task's manifest, and the callback's bytes as they are",
+        Refusal::BadCallback { .. } => "nobody can deliver it: name a contract of your own in the next request",
+        Refusal::NoContract { .. } => "check the address, and that the contract is on this chain",
+        Refusal::GasTooLow { .. } => "give the transaction more gas: the callback has a right to 200,000",
+        Refusal::CallbackFailed { .. } => "ask its owner why it fails, or give it more gas; it may be tried again",
         Refusal::WrongSalt { .. } => "open it with keccak(seed, task), if its answer is the settled digest at all",
         _ => return None,
     })
