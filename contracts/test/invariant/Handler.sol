@@ -7,6 +7,7 @@ import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
 import {APP, DATASET, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
 import {Consent, Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
+import {CountingReceiver} from "../support/Receivers.sol";
 import {Replicas} from "../support/Replicas.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -21,6 +22,10 @@ abstract contract Handler is Replicas {
     uint256 public sentAlong;
     /// @notice How often free money fell without its holder's call or signature.
     uint256 public violations;
+    /// @notice How often a delivery went well that should not have, or the other way round.
+    uint256 public wrongDeliveries;
+    /// @notice Whom some deals have their results brought to. It counts what it receives, and sometimes fails.
+    CountingReceiver public receiver;
     /// @notice How often each entry point was gone into, by name.
     mapping(bytes32 name => uint256) public calls;
 
@@ -32,6 +37,8 @@ abstract contract Handler is Replicas {
     mapping(bytes32 order => uint32) private _volumes;
     mapping(bytes32 order => uint32) private _consumedBefore;
     uint256 private _orderSalt;
+    /// @dev What results of single workers are made of.
+    mapping(bytes32 digest => bytes32) private _origins;
 
     constructor() {
         Replicas.setUp();
@@ -50,6 +57,7 @@ abstract contract Handler is Replicas {
         // A fresh contract: the ledger starts with nothing.
         token = PermitToken(_create("PermitToken", ""));
         (recourse, berth) = _deploy(token, assets);
+        receiver = new CountingReceiver(address(berth));
         vm.getRecordedLogs();
         for (uint256 i = 0; i < ACTORS; i++) {
             deposit(i, 1e12);
@@ -276,6 +284,26 @@ abstract contract Handler is Replicas {
         _follow(_only(address(0)));
     }
 
+    /// @notice Brings one of the last results to its callback, which may be in a bad mood.
+    function deliver(uint256 seed) external counted("deliver") {
+        uint256 count = ledger.wantedCount();
+        if (count == 0) return;
+        (bytes32 deal, uint32 index) = ledger.wantedAt(count - 1 - (seed >> 8) % (count < 20 ? count : 20));
+        DealTerms memory terms = ledger.termsOf(deal);
+        bytes32 due = ledger.due(deal, index);
+        bytes32 origin = _originOf(_task(terms, index), due);
+        // Some were delivered before, and must not be again.
+        bool good = due != 0 && seed % 5 != 0;
+        receiver.act(good);
+        vm.prank(stranger);
+        try berth.deliver(terms, index, origin, abi.encode(origin)) {
+            if (!good) wrongDeliveries++;
+        } catch {
+            if (good) wrongDeliveries++;
+        }
+        _follow(_only(address(0)));
+    }
+
     /// @notice Claims whatever is still open, long after every deadline, as anybody.
     function claimAll() external {
         vm.warp(block.timestamp + 10 * 365 days);
@@ -429,6 +457,7 @@ abstract contract Handler is Replicas {
         orders.pool.workerStake = seed % 7 == 0 ? 0 : uint128(seed >> 64) % 1e6;
         orders.pool.operatorShareBps = uint16(seed >> 96) % 10_001;
         orders.pool.parallel = uint32(_bound(seed >> 112, 1, 6));
+        if (seed % 3 != 1) orders.request.callback = address(receiver);
         // Mostly few, sometimes more than the deal's word has bits for.
         orders.request.volume = uint32(volume % 9 == 0 ? _bound(volume, 190, 460) : _bound(volume, 1, 12));
         if (seed % 4 == 0) orders.pool.volume = uint32(_bound(seed >> 128, 1, 8));
@@ -478,13 +507,25 @@ abstract contract Handler is Replicas {
         uint32 offset = uint32(seed % terms.size);
         for (uint256 i = 0; i < 8 && offset < terms.size; i++) {
             uint32 index = terms.first + offset;
-            bytes32 digest = (seed >> i) % 4 == 0 ? bytes32(_bound(seed >> 16, 1, 255)) : keccak256(abi.encode(seed, i));
+            bytes32 origin = keccak256(abi.encode(seed, i));
+            bytes32 digest = (seed >> i) % 4 == 0 ? bytes32(_bound(seed >> 16, 1, 255)) : _resultFrom(origin);
+            _origins[digest] = origin;
             entries = bytes.concat(entries, _entry(index, digest));
             if (assigned) assignments = bytes.concat(assignments, _signAssignment(terms, worker_.addr, index));
             offset += uint32(_bound(uint8(seed >> 8 * (i + 3)), 1, terms.size > 100 ? 90 : 3));
         }
         list = _list(worker_, terms, entries);
         list.assignments = assignments;
+    }
+
+    /// @dev The digest of a result whose manifest's hash is `origin`, and which has left `origin` for a callback.
+    function _resultFrom(bytes32 origin) internal pure returns (bytes32) {
+        return keccak256(abi.encode(origin, keccak256(abi.encode(origin))));
+    }
+
+    /// @dev Where a task's result came from; zero if nobody knows.
+    function _originOf(bytes32, bytes32 digest) internal view virtual returns (bytes32) {
+        return _origins[digest];
     }
 
     function _only(address one) internal pure returns (address[2] memory) {

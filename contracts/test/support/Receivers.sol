@@ -98,3 +98,29 @@ contract GreedyReceiver is IResultReceiver {
 contract Yes {
     fallback() external {}
 }
+
+/// @notice Counts what it receives, by task, and fails when it is told to.
+contract CountingReceiver is IResultReceiver {
+    address private immutable BERTH;
+    bool private _takes = true;
+
+    uint256 public received;
+    /// @notice How often a task was delivered that had been before.
+    uint256 public twice;
+    mapping(bytes32 id => bytes32 origin) public originOf;
+
+    constructor(address berth) {
+        BERTH = berth;
+    }
+
+    function act(bool takes) external {
+        _takes = takes;
+    }
+
+    function receiveResult(bytes32 id, bytes calldata result) external {
+        require(msg.sender == BERTH && _takes, "not now");
+        if (originOf[id] != 0) twice++;
+        originOf[id] = abi.decode(result, (bytes32));
+        received++;
+    }
+}

@@ -224,6 +224,11 @@ pub fn claim(terms: &DealTerms) -> Bytes {
     IBerth::claimCall { terms: convert::terms(terms) }.abi_encode().into()
 }
 
+/// `Berth.deliver`: a task's bytes for its deal's callback, with its manifest's sha256.
+pub fn deliver(terms: &DealTerms, index: u32, manifest: B256, result: Bytes) -> Bytes {
+    IBerth::deliverCall { terms: convert::terms(terms), index, manifest, result }.abi_encode().into()
+}
+
 /// `Berth.bond`, with the worker's enlistment at the first bond, and empty bytes later.
 pub fn bond(pool: AssetId, worker: WorkerAddr, amount: Amount, enlistment: Bytes) -> Bytes {
     IBerth::bondCall { pool: pool.get(), worker: worker.get(), amount: amount.units(), enlistment }.abi_encode().into()

@@ -98,6 +98,9 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
         }
         IBerthEvents::ShareOpened(e) => share_opened(&e),
         IBerthEvents::WorkerPunished(e) => worker_punished(&e),
+        IBerthEvents::ResultDelivered(e) => {
+            Event::ResultDelivered { deal: deal(e.deal), index: e.index, callback: e.callback }
+        }
         IBerthEvents::WorkerEnlisted(e) => {
             Event::WorkerEnlisted { pool: asset(e.pool)?, worker: worker(e.worker), owner: account(e.owner) }
         }

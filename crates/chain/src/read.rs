@@ -14,7 +14,7 @@ use alloy::{
     sol_types::{SolCall, SolError as _, SolStruct as _, eip712_domain},
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, ResultDigest, RoundId, Timestamp, WorkerAddr,
     ledger::{Account, Appends, Bond, Bounds, Stance},
 };
 
@@ -158,6 +158,15 @@ impl Reader {
     pub async fn record_of(&self, record: RecordId) -> Result<Option<U256>, RpcError> {
         let found = self.view(self.deployment.berth, IBerth::recordOfCall { record: record.get() }).await?;
         Ok(found.bit(255).then_some(found))
+    }
+
+    /// What a deal's callback waits for of a task; `None`: for nothing.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn due_of(&self, deal: DealId, index: u32) -> Result<Option<ResultDigest>, RpcError> {
+        let call = IBerth::dueOfCall { deal: deal.get(), index };
+        Ok(ResultDigest::new(self.view(self.deployment.berth, call).await?))
     }
 
     /// How many tasks of an order are used up.

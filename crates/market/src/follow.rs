@@ -62,6 +62,7 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
         | Event::RevealPublished { .. }
         | Event::ShareOpened { .. }
         | Event::WorkerPunished { .. }
+        | Event::ResultDelivered { .. }
         | Event::WorkerEnlisted { .. }
         | Event::Bonded { .. }
         | Event::Unbonded { .. }

@@ -57,6 +57,12 @@ pub(super) const HINTS: &[(&str, &str)] = &[
     ),
     ("Berth_SpanTooLong", "ask for fewer tasks, shorter ones, or a pool that runs more at a time"),
     ("Berth_EpochNotRaised", "give an epoch above the current one: `berth account cancel-orders` takes the next"),
+    // Deliveries.
+    ("Berth_NothingDue", "it may have been delivered, or be unsettled or a failure: `berth task show` tells"),
+    ("Berth_WrongResult", "show the sha256 of the task's manifest, and the callback's bytes as they are"),
+    ("Berth_BadCallback", "nobody can deliver it: name a contract of your own in the next request"),
+    ("Berth_GasTooLow", "give the transaction more gas: the callback has a right to 200,000"),
+    ("Berth_CallbackFailed", "ask its owner why it fails, or give it more gas; it may be tried again"),
     // Deals.
     ("Berth_UnknownDeal", "show the terms exactly as the match's event tells them, on the chain of the match"),
     ("Berth_TooLate", "its time is over; what is still open of a deal returns to its payer: `berth task show`"),

@@ -138,11 +138,11 @@ impl Actor {
         deliver: &Deliver,
     ) -> Result<(), ReportFailure> {
         let task = DealId::new(deliver.deal).task(deliver.index);
-        {
+        let deal = {
             let mut tx = self.db.read().await?;
-            deliverable(&mut tx, worker, deliver).await?;
-        }
-        let checked = report::check_delivery(blobs, deliver).await;
+            deliverable(&mut tx, worker, deliver).await?
+        };
+        let checked = report::check_delivery(blobs, &deal.terms, deliver).await;
         let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Revealed);
         let mut tx = self.db.write().await?;
@@ -160,7 +160,7 @@ impl Actor {
             return Ok(());
         }
         store::report::put(&mut tx, task, &kept).await?;
-        store::deal::touch(&mut tx, deal).await?;
+        store::deal::touch(&mut tx, deal.id).await?;
         tx.commit().await?;
         observe::task_reported(task, worker, kept.digest, kept.wall_ms);
         self.signals.wake();
@@ -243,7 +243,7 @@ async fn deliverable(
     conn: &mut SqliteConnection,
     worker: WorkerAddr,
     deliver: &Deliver,
-) -> Result<DealId, ReportFailure> {
+) -> Result<Deal, ReportFailure> {
     let (deal, row) = find(conn, deliver.deal, deliver.index).await?;
     if !is_going(row.task) && row.task.phase() != Phase::Settled {
         return Err(refused(row.id, "ended", "the task has ended without a result"));
@@ -256,6 +256,6 @@ async fn deliverable(
         Some(digest) if digest.get() != deliver.digest => {
             Err(refused(row.id, "bad-result", format!("this worker has answered {digest}")))
         }
-        Some(_) => Ok(deal.id),
+        Some(_) => Ok(deal),
     }
 }

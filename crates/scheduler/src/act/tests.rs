@@ -151,6 +151,7 @@ impl Desk {
             deal: self.deal.id.get(),
             index,
             digest: digest.get(),
+            manifest: None,
             entries: list.encode().into(),
             signature: self.keys[n].sign(&self.actor.domain, &list.statement(self.deal.id)),
             stdout: None,

@@ -127,6 +127,7 @@ impl Ledger {
             // takes it from there.
             Event::ListSkipped { .. }
             | Event::RevealPublished { .. }
+            | Event::ResultDelivered { .. }
             | Event::AssetRegistered { .. }
             | Event::DealMatched { .. }
             | Event::WorkerEnlisted { .. }

@@ -100,6 +100,7 @@ impl Replica {
                 deal: answer.deal,
                 index: answer.index,
                 digest: digest.get(),
+                manifest: None,
                 stdout: Some(stdout),
                 stderr: None,
                 wall_ms: 12,
@@ -441,7 +442,7 @@ async fn three_workers_of_three_owners_agree_and_are_paid_alike() -> eyre::Resul
     assert!(workers.iter().all(|worker| worker.score == 1), "{workers:?}");
     let requester = pool.service.signed_in(&pool.market.own).await?;
     let manifest = requester.manifest(task.task, digest_of("the same").get()).await?;
-    assert_eq!(Manifest::from_bytes(&manifest)?.digest(), digest_of("the same"));
+    assert_eq!(Manifest::from_bytes(&manifest.manifest)?.digest(), digest_of("the same"));
     pool.service.stop().await
 }
 
@@ -661,7 +662,7 @@ async fn what_is_out_of_phase_of_another_deal_or_not_its_own_is_refused_and_chan
 fn delivery(answer: &Answer) -> ToScheduler {
     let Answer { deal, index, digest } = *answer;
     let (stdout, stderr, failure) = (None, None, None);
-    ToScheduler::Deliver(Box::new(Deliver { deal, index, digest, stdout, stderr, wall_ms: 1, failure }))
+    ToScheduler::Deliver(Box::new(Deliver { deal, index, digest, manifest: None, stdout, stderr, wall_ms: 1, failure }))
 }
 
 async fn refused(replica: &mut Replica, wanted: &str) -> eyre::Result<()> {

@@ -600,6 +600,7 @@ impl ScriptedWorker {
             deal: terms.id().get(),
             index,
             digest: digest.get(),
+            manifest: None,
             entries: all.encode().into(),
             signature: self.key.sign(&self.market, &all.statement(terms.id())),
             stdout,
