@@ -239,6 +239,8 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
             uint256 index = _indexAt(at);
             uint256 offset = index - bulk.first;
             require(offset < bulk.size, Berth_IndexOutside(index, bulk.first, bulk.size));
+            // Which word, and then where it begins.
+            // slither-disable-next-line divide-before-multiply
             (uint256 word, uint256 bit) = (offset / WORD_TASKS, 1 << (offset % WORD_TASKS));
             (uint256 found, uint256 before) = Rounds.find(list, batch.deal, word, bit);
             require(found < list.length, Berth_NotInRound(index));

@@ -48,6 +48,8 @@ library Rules {
     /// @dev A plain staticcall: an address without code, a revert or a wrong answer all refuse, and none of them can
     /// change state. A long answer costs only the sender of the match.
     function _permits(address asked, AssetId asset, address account) private view returns (bool) {
+        // A call by interface reverts on a wrong answer, where this is to say no.
+        // slither-disable-next-line low-level-calls
         (bool ok, bytes memory answer) = asked.staticcall(abi.encodeCall(IRule.permits, (asset, account)));
         // One word, as its length has just said.
         // forge-lint: disable-next-line(unsafe-typecast)
