@@ -160,7 +160,7 @@ case "${1:-}" in
     run_tests "${@:2}"
     ;;
   analyse | coverage | attacks) "$1" ;;
-  defences) exec "$root/scripts/defences.sh" "${@:2}" ;;
+  defences) exec python3 "$root/scripts/defences.py" "${@:2}" ;;
   mutate)
     "$root/scripts/setup.sh" analysis
     PYTHONPATH="$root/.tools/slither" exec python3 "$root/scripts/mutate.py" "${@:2}"
