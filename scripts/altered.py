@@ -26,7 +26,14 @@ class Altered:
         # Artifacts lie in a folder for each job.
         text = settings.read_text().replace("fs_permissions = [", 'fs_permissions = [\n  { access = "read", path = "./" },', 1)
         settings.write_text(text)
-        self.jobs = [self._copy(f"sources-{job}", ["src", "bin", "foundry.toml"]) for job in range(jobs)]
+        self.jobs = [self._copy(f"sources-{job}", ["src"]) for job in range(jobs)]
+        self.compilers = [
+            subprocess.Popen(
+                ["node", "--stack-size=4000", str(ROOT / "scripts" / "altered-solc.cjs")],
+                text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+            for _ in self.jobs
+        ]
         built = self._forge(self.tests, {}, "build")
         if built.returncode != 0:
             raise SystemExit(f"the tests do not build:\n{built.stdout}")
@@ -53,9 +60,11 @@ class Altered:
 
     def build(self, job):
         """Builds a job's sources: None if that worked, else what the compiler said."""
-        environment = {"FOUNDRY_OUT": str(self.tests / f"out-{job}"), "FOUNDRY_CACHE_PATH": f"cache-{job}"}
-        built = self._forge(self.jobs[job], environment, "build", "src")
-        return None if built.returncode == 0 else built.stdout
+        compiler = self.compilers[job]
+        asked = {"sources": str(self.jobs[job]), "artifacts": str(self.tests / f"out-{job}")}
+        compiler.stdin.write(json.dumps(asked) + "\n")
+        compiler.stdin.flush()
+        return json.loads(compiler.stdout.readline())["error"]
 
     def test(self, job, *arguments, runs=None):
         """Runs tests against what a job has built: {name: None if it passed, else why it failed}."""
@@ -80,5 +89,8 @@ class Altered:
         shutil.copy(CONTRACTS / path, self.jobs[job] / path)
 
     def close(self):
-        """Removes the scratch copy."""
+        """Ends the compilers, and removes the scratch copy."""
+        for compiler in self.compilers:
+            compiler.stdin.close()
+            compiler.wait()
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -167,9 +167,10 @@ case "${1:-}" in
     ;;
   prove)
     "$root/scripts/setup.sh" analysis
-    # Proofs are about the sources: without the optimiser, which would only make the solver's work harder to read.
-    FOUNDRY_PROFILE=prove PYTHONPATH="$root/.tools/halmos" python3 -m halmos --match-contract '^Proofs' \
-      --function 'check_' ${2:+--match-test "$2"} --solver-timeout-assertion 0 --statistics
+    # Proofs are about the sources as they are written: no optimiser, no IR. Solvers come with halmos.
+    FOUNDRY_PROFILE=prove PYTHONPATH="$root/.tools/halmos" PATH="$root/.tools/halmos/bin:$PATH" python3 -m halmos \
+      --forge-build-out out-prove --match-contract '^ProofsOf' --function "${2:-check_}" \
+      --solver-timeout-assertion 300000
     ;;
   deep)
     forge build src
