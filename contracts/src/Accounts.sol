@@ -32,7 +32,8 @@ abstract contract Accounts is BerthStorage, IRecourse, ReentrancyGuardTransient 
     /// @inheritdoc IRecourse
     function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
         // A permit that was shown to the token before fails here, and has left the allowance.
-        // slither-disable-next-line unused-return
+        // The token may call back here: nothing has changed yet, and `_deposit` counts under its lock.
+        // slither-disable-next-line unused-return,reentrancy-benign,reentrancy-events
         try IERC20Permit(address(_token())).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
         _deposit(msg.sender, amount);
     }

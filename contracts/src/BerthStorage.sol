@@ -71,10 +71,14 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev slot 3
     mapping(bytes32 order => uint32) internal _consumed;
     /// @dev slot 4
+    // Recourse writes it, by delegatecall.
+    // slither-disable-next-line uninitialized-state
     mapping(address signer => Signer) internal _signers;
     /// @dev slot 5
     mapping(AssetId pool => mapping(address worker => Bond)) internal _bonds;
     /// @dev slot 6
+    // Recourse reads what Berth writes.
+    // slither-disable-next-line uninitialized-state
     mapping(RoundId round => bool) internal _rounds;
     /// @dev slot 7
     mapping(DealId deal => mapping(uint256 index => Appends)) internal _appends;
@@ -102,6 +106,8 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev Adds to an account's free money.
     function _credit(address holder, uint256 amount) internal {
+        // Nothing is nothing, whoever could make it so.
+        // slither-disable-next-line incorrect-equality
         if (amount == 0) return;
         // At most 2^128 - 1: see above.
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -119,6 +125,8 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev Moves free money to locked.
     function _lock(address holder, uint256 amount) internal {
+        // As in `_credit`.
+        // slither-disable-next-line incorrect-equality
         if (amount == 0) return;
         Account memory held = _accounts[holder];
         require(held.free >= amount, Berth_FreeTooSmall(holder, held.free, amount));

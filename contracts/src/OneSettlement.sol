@@ -189,6 +189,8 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
     }
 
     function _isInRound(ClosedWord[] calldata list, DealId deal, uint256 offset) private pure returns (bool) {
+        // Whether it is there, not where.
+        // slither-disable-next-line unused-return
         (uint256 found,) = Rounds.find(list, deal, offset / WORD_TASKS, 1 << (offset % WORD_TASKS));
         return found < list.length;
     }
@@ -233,6 +235,8 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
         (one.index, one.digest, one.punishing) = (index, digest, terms.punishing());
         one.domain = Hashing.domainSeparator();
         one.pad = Rounds.pad(one.deal);
+        // Only the pad is of use here, not the task's id.
+        // slither-disable-next-line unused-return
         Rounds.begin(one.pad, one.deal, index, digest);
     }
 

@@ -257,6 +257,8 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
             uint256 index = Packing.indexAt(at);
             uint256 offset = index - bulk.first;
             require(offset < bulk.size, Berth_IndexOutside(index, bulk.first, bulk.size));
+            // Which word, and then where it begins.
+            // slither-disable-next-line divide-before-multiply
             (uint256 word, uint256 bit) = (offset / WORD_TASKS, 1 << (offset % WORD_TASKS));
             if (word == bulk.word && bit == _lowest(batch.rest)) return;
             (uint256 found, uint256 place) = Rounds.find(list, bulk.deal, word, bit);

@@ -110,6 +110,8 @@ abstract contract SingleSettlement is BerthStorage, IBerthDirect {
         private
         pure
     {
+        // The length is a multiple of ENTRY_BYTES.
+        // slither-disable-next-line divide-before-multiply
         uint256 count = list.entries.length / ENTRY_BYTES;
         uint256 needed = count * Signing.SIGNATURE_BYTES;
         require(list.assignments.length == needed, Berth_BadAssignmentsLength(list.assignments.length, needed));

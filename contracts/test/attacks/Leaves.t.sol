@@ -186,6 +186,16 @@ contract AttacksOnLeaves is Purses {
         _settleShown(round, shown);
     }
 
+    /// @dev Seeds become known; what they open is the worker's to say.
+    function test_ASeedWithoutItsWorkersWordOpensNoPair() public {
+        Sealed memory round = _sealAgreed(1, 3);
+        Contribution[] memory leaf = _contributions(round, 0, _resultOf(0), new bool[](CREW));
+        leaf[0].signature = leaf[1].signature;
+        bytes32 digest = _revealDigest(round.round.root, leaf[0].seed);
+        vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_BadSignature.selector, crew[0].addr, digest));
+        berth.settleOne(round.terms, 0, _resultOf(0), round.round, leaf, new bytes32[](0), new Contribution[](0));
+    }
+
     function test_AMalleableRevealIsRefused() public {
         Sealed memory round = _sealAgreed(1, 3);
         Shown memory shown = _showAll(round);

@@ -197,33 +197,37 @@ contract AttacksOnScores is Purses {
         assertFalse(berth.covers(terms, crew[0].addr));
     }
 
-    /// @dev Products of weights stop at 2^160 on either side: neither side wraps around to nothing.
+    /// @dev Products of weights stop at 2^160 on either side: neither wraps around to nothing, as 2^270 would.
     function test_DissentOfTheHighestScoresIsNotForgotten() public {
         DealTerms memory terms = _replicated(1, 2, "heavy");
+        uint256 weight = 1 << 30;
         for (uint256 i = 0; i < CREW; i++) {
-            _giveScore(i, type(uint32).max);
+            _giveScore(i, uint32(3 * (weight + 1)));
         }
-        // Eight of the heaviest against two of them: 2^160 against 2^60.
+        // Nine of them against one.
         Answers[] memory tasks = _agreed(terms, 1, CREW);
-        for (uint256 i = 2; i < CREW; i++) {
+        for (uint256 i = 1; i < CREW; i++) {
             tasks[0].digests[i] = "other";
         }
         Sealed memory round = _seal(terms, tasks, "round");
-        Contribution[] memory leaf = _contributions(round, 0, _resultOf(0), new bool[](CREW));
-        uint256 weight = uint256(type(uint32).max) / 3 - 1;
-        vm.expectRevert(
-            abi.encodeWithSelector(IBerthBase.Berth_TooLittleWeight.selector, 0, weight ** 2, uint256(1) << 160, 2)
-        );
-        berth.settleOne(terms, 0, _resultOf(0), round.round, leaf, new bytes32[](0), new Contribution[](0));
+        _expectHeavyDissent(round, weight);
         // In a batch it is passed over.
         Shown memory shown = _showAll(round);
         _settleShown(round, shown);
         assertFalse(berth.ended(_dealId(terms), 0));
-        // The other way round, the eight have it.
+        // The other way round, the nine have it.
         bytes32[] memory digests = new bytes32[](1);
         digests[0] = "other";
         shown = _show(round, _only(round, 0), digests, new bool[](CREW));
         _settleShown(round, shown);
         assertTrue(berth.ended(_dealId(terms), 0));
+    }
+
+    function _expectHeavyDissent(Sealed memory round, uint256 weight) private {
+        Contribution[] memory leaf = _contributions(round, 0, _resultOf(0), new bool[](CREW));
+        vm.expectRevert(
+            abi.encodeWithSelector(IBerthBase.Berth_TooLittleWeight.selector, 0, weight, uint256(1) << 160, 2)
+        );
+        berth.settleOne(round.terms, 0, _resultOf(0), round.round, leaf, new bytes32[](0), new Contribution[](0));
     }
 }
