@@ -93,6 +93,10 @@ impl From<DeployError> for Failure {
             DeployError::Send(error) => error.into(),
             DeployError::File { .. } => told(Exit::Usage, "deployment", &error, error.hint()),
             DeployError::Chain(_) => told(Exit::Preflight, "wrong-chain", &error, error.hint()),
+            DeployError::NoProxy { .. } | DeployError::ForeignProxy => {
+                told(Exit::Preflight, "no-proxy", &error, error.hint())
+            }
+            DeployError::ProxyPending => told(Exit::Timeout, "proxy-pending", &error, error.hint()),
             DeployError::Absent { .. } | DeployError::Mixed { .. } => {
                 told(Exit::Preflight, "no-contract", &error, error.hint())
             }

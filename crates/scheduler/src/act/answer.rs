@@ -2,7 +2,7 @@
 //! What is not right is refused by a code of its own, and changes nothing.
 
 use super::{
-    Actor, is_going,
+    Actor, is_going, published,
     report::{ReportFailure, refused},
     stamp,
 };
@@ -92,7 +92,7 @@ impl Actor {
         let about = reveal.results.first().map(|answer| DealId::new(answer.deal).task(answer.index));
         let no = |code, detail: &str| of_round(about, code, detail);
         let mut tx = self.db.write().await?;
-        let pairs = closed_pairs(&mut tx, reveal.root, worker).await?;
+        let pairs = published::closed_pairs(&mut tx, reveal.root, worker).await?;
         if pairs.is_empty() {
             return Err(no("unknown-round", "no round or chain on chain with this root has a pair of this worker"));
         }
@@ -117,6 +117,7 @@ impl Actor {
         let mut is_news = false;
         for (pair, digest) in opened {
             is_news |= store::pair::open(&mut tx, pair.task, worker, digest).await?;
+            is_news |= published::open_alike(&mut tx, pair.task).await?;
             if let Some(row) = store::task::get(&mut tx, pair.task).await? {
                 store::deal::touch(&mut tx, row.deal).await?;
             }
@@ -210,16 +211,6 @@ async fn may_commit(
 
 async fn is_revealed(conn: &mut SqliteConnection, new: &Commitment) -> Result<bool, ReportFailure> {
     Ok(store::reveal::is_known(conn, new.worker, new.seed_hash).await?)
-}
-
-/// A worker's pairs that a reveal of this root opens, once they are on chain.
-async fn closed_pairs(conn: &mut SqliteConnection, root: B256, worker: WorkerAddr) -> Result<Vec<Pair>, ReportFailure> {
-    for round in store::round::with_root(conn, root).await? {
-        if round.closed.is_some() {
-            return Ok(store::pair::in_round(conn, &round.key, worker).await?);
-        }
-    }
-    Ok(store::pair::ending(conn, root, worker).await?.into_iter().collect())
 }
 
 /// The pair that an answer opens.

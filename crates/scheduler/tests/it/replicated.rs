@@ -446,6 +446,34 @@ async fn three_workers_of_three_owners_agree_and_are_paid_alike() -> eyre::Resul
     pool.service.stop().await
 }
 
+/// Its socket was down, say: the chain tells the scheduler, whether the others reveal before or after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reveal_that_is_published_on_chain_counts_as_handed_over() -> eyre::Result<()> {
+    for (name, turn) in [("published first", 0), ("published last", 2)] {
+        let pool = Pool::open(3).await?;
+        let mut replicas = pool.replicas().await?;
+        let terms = pool.deal(name, 1).await?;
+        for replica in &mut replicas {
+            replica.answer("the same").await?;
+        }
+        for (place, replica) in replicas.iter_mut().enumerate() {
+            if place != turn {
+                replica.open("the same").await?;
+                continue;
+            }
+            let letter = replica.worker.letter(&[]).await?;
+            let Mail::Closed(closed) = letter else { bail!("{letter:?} instead of a round") };
+            let Reveal { root, seed, signature, .. } = replica.opening(closed.root, Vec::new());
+            let publish = berth_chain::call::publish(root, replica.address(), seed, signature);
+            pool.market.send(vec![(pool.market.deployment.berth, publish)]).await?;
+        }
+        let view = pool.service.until_all(terms.id(), "settled").await?;
+        assert_eq!(count(&view.tasks[0], ReplicaState::Paid), 3, "{view:#?}");
+        pool.service.stop().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_liar_is_outvoted_by_workers_called_in_before_the_close_and_punished_at_the_end() -> eyre::Result<()> {
     let pool = Arc::new(Pool::open(5).await?);
