@@ -246,28 +246,22 @@ abstract contract BerthStorage is IBerthBase {
     }
 
     /// @dev Fills a worker's seat with what counts of its bond now: weight and share by its score, and its owner if the
-    /// bond covers the deal. `by` is the deal's last punish time.
-    function _weighIn(Seat memory seat, DealTerms calldata terms, address worker, uint256 by) internal view {
-        Bond memory kept = _bonds[terms.pool][worker];
-        seat.worker = worker;
+    /// bond covers the stake. `by` is the deal's last punish time.
+    function _weighIn(Seat memory seat, Bond storage kept, uint256 stake, uint256 by) internal view {
         seat.weight = Weighing.weightOf(kept.score);
         seat.share = Weighing.shareOf(seat.weight);
-        uint256 counted = kept.bonded;
-        // Two bonds of 96 bits.
-        unchecked {
-            if (kept.releaseAt > by) counted += kept.unbonding;
-        }
-        if (counted >= terms.workerStake) seat.owner = kept.owner;
+        seat.owner = _owner(kept, stake, by);
     }
 
     /// @dev Pays the first `count` seats' owners what their workers have earned, and raises the scores; packs both as
     /// the event tells it.
     function _payWorkers(AssetId pool, Seat[] memory seats, uint256 count) internal returns (bytes memory workers) {
         workers = Packing.reserve(count * Packing.WORKER_BYTES);
+        mapping(address worker => Bond) storage bonds = _bonds[pool];
         for (uint256 i = 0; i < count; ++i) {
             Seat memory seat = seats[i];
             _credit(seat.owner, seat.paid);
-            if (seat.scored > 0) _raise(_bonds[pool][seat.worker], seat.scored);
+            if (seat.scored > 0) _raise(bonds[seat.worker], seat.scored);
             Packing.pushWorker(workers, seat);
         }
     }
@@ -289,12 +283,16 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev The owner of a worker whose bond covers the deal; zero if it does not. `by` is the deal's last punish time.
     function _coveringOwner(DealTerms calldata terms, address worker, uint256 by) internal view returns (address) {
-        Bond storage kept = _bonds[terms.pool][worker];
-        address owner = kept.owner;
-        uint256 stake = terms.workerStake;
-        uint256 bonded = kept.bonded;
+        return _owner(_bonds[terms.pool][worker], terms.workerStake, by);
+    }
+
+    function _owner(Bond storage kept, uint256 stake, uint256 by) private view returns (address) {
+        (address owner, uint256 bonded) = (kept.owner, kept.bonded);
         if (bonded >= stake) return owner;
-        if (kept.releaseAt > by && bonded + kept.unbonding >= stake) return owner;
+        // Two bonds of 96 bits.
+        unchecked {
+            if (kept.releaseAt > by && bonded + kept.unbonding >= stake) return owner;
+        }
         return address(0);
     }
 

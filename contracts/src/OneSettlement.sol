@@ -294,7 +294,8 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
     {
         Seat memory seat = one.seats[one.weighable];
         seat.opens = pair.signature.length > 0;
-        _weighIn(seat, terms, pair.worker, one.punishing);
+        seat.worker = pair.worker;
+        _weighIn(seat, _bonds[terms.pool][pair.worker], terms.workerStake, one.punishing);
         one.commitments[one.weighable++] = commitment;
     }
 

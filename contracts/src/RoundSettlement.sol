@@ -13,6 +13,7 @@ import {Scales, Seat, Weighing} from "./libraries/Weighing.sol";
 import {DealTerms} from "./types/Deals.sol";
 import {DealId, RoundId} from "./types/Ids.sol";
 import {ClosedWord, Closing, Reveal, Round, WordBits} from "./types/Rounds.sol";
+import {Bond} from "./types/Storage.sol";
 
 /// @notice Rounds of replicated tasks: their close, and their settlement in batches (ADR 0003).
 abstract contract RoundSettlement is BerthStorage, IBerthDirect {
@@ -109,7 +110,6 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         Batches.claim(bulk.deal);
         _beginBatch(bulk, terms, round);
         bulk.table = _seat(terms, round.root, workers);
-        Batches.enter(bulk.table);
         _reserve(bulk, tasks);
 
         // Effect: in memory, task by task, while its leaf is checked.
@@ -198,6 +198,7 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         table = new Seat[](workers.length);
         bytes32 domain = Hashing.domainSeparator();
         uint256 punishing = terms.punishing();
+        mapping(address worker => Bond) storage bonds = _bonds[terms.pool];
         address previous = address(0);
         for (uint256 i = 0; i < workers.length; ++i) {
             Reveal calldata reveal = workers[i];
@@ -210,7 +211,9 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
                 _requireSigned(worker, MessageHashUtils.toTypedDataHash(domain, structHash), reveal.signature);
                 (seat.seed, seat.opens) = (reveal.seed, true);
             }
-            _weighIn(seat, terms, worker, punishing);
+            _weighIn(seat, bonds[worker], terms.workerStake, punishing);
+            seat.worker = worker;
+            if (seat.opens && seat.owner != address(0)) Batches.enter(i, seat);
         }
     }
 
@@ -251,7 +254,7 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
             if (batch.end - at < TASK_BYTES) _refuseLength(bulk);
             uint256 shown = _shown(bulk);
             require(shown < MAX_TASKS, Berth_BatchTooLarge(MAX_TASKS + 1, MAX_TASKS));
-            uint256 index = _indexAt(at);
+            uint256 index = Packing.indexAt(at);
             uint256 offset = index - bulk.first;
             require(offset < bulk.size, Berth_IndexOutside(index, bulk.first, bulk.size));
             (uint256 word, uint256 bit) = (offset / WORD_TASKS, 1 << (offset % WORD_TASKS));
@@ -285,10 +288,6 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         else bulk.progress.ended = bulk.batch.ended;
     }
 
-    function _indexAt(uint256 at) private pure returns (uint256) {
-        return uint256(Packing.wordAt(at)) >> 224;
-    }
-
     function _refuseLength(Bulk memory bulk) private pure {
         revert Berth_BadTasksLength(bulk.batch.end - bulk.start);
     }
@@ -307,7 +306,7 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
         bytes memory pad = bulk.pad;
         // Places within calldata, and counts of what stands there.
         unchecked {
-            uint256 index = _indexAt(at);
+            uint256 index = Packing.indexAt(at);
             bytes32 digest = Packing.wordAt(at + INDEX_BYTES);
             require(digest != 0, Berth_NoDigest(index));
             uint256 pairs = Packing.byteAt(at + TASK_BYTES - 1);
@@ -382,7 +381,7 @@ abstract contract RoundSettlement is BerthStorage, IBerthDirect {
 
     function _leaveOut(Bulk memory bulk, uint256 at, Seat memory seat, uint256 commitment, uint256 total) private pure {
         bytes32 digest = Packing.wordAt(at + INDEX_BYTES);
-        Packing.pushLeftOut(bulk.leftOut, _indexAt(at), digest, seat, Packing.wordAt(commitment), total);
+        Packing.pushLeftOut(bulk.leftOut, Packing.indexAt(at), digest, seat, Packing.wordAt(commitment), total);
     }
 
     /// @dev The root that the leaves shown give, with the siblings that are missing.

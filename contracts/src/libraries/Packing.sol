@@ -52,14 +52,15 @@ library Packing {
         }
     }
 
-    /// @notice Where the first byte of a list stands in memory.
-    function firstOf(bytes memory list) internal pure returns (uint256 place) {
+    /// @notice The index that a task or an entry at a place of calldata begins with.
+    function indexAt(uint256 place) internal pure returns (uint256 index) {
         assembly ("memory-safe") {
-            place := add(list, 0x20)
+            index := shr(224, calldataload(place))
         }
     }
 
-    function firstOf(uint256[] memory list) internal pure returns (uint256 place) {
+    /// @notice Where the first byte of a list stands in memory.
+    function firstOf(bytes memory list) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
             place := add(list, 0x20)
         }

@@ -192,18 +192,20 @@ library Rounds {
     function _joinAll(uint256 leaves, bytes32[] memory nodes) private pure returns (uint256 width) {
         assembly ("memory-safe") {
             let length := mload(nodes)
-            let first := add(nodes, 0x20)
             width := leaves
             for {} gt(width, 1) {} {
-                let out := first
-                let last := add(first, shl(6, shr(1, width)))
-                for { let from := first } lt(from, last) { from := add(from, 0x40) } {
-                    mstore8(sub(from, 1), 1)
-                    mstore(out, keccak256(sub(from, 1), 65))
+                let out := add(nodes, 0x20)
+                // One byte before each node.
+                let from := add(nodes, 0x1f)
+                let last := add(from, shl(6, shr(1, width)))
+                for {} lt(from, last) {} {
+                    mstore8(from, 1)
+                    mstore(out, keccak256(from, 65))
                     out := add(out, 0x20)
+                    from := add(from, 0x40)
                 }
                 // The last node of an odd width moves up unchanged.
-                if and(width, 1) { mstore(out, mload(last)) }
+                if and(width, 1) { mstore(out, mload(add(last, 1))) }
                 width := shr(1, add(width, 1))
             }
             mstore(nodes, length)
