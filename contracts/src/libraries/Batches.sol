@@ -34,28 +34,62 @@ struct Batch {
 /// out of the ordinary, or wrong, is left to the caller, which does the same in plain Solidity; so this loop has no errors
 /// of its own, and no case but one. Tests compare what comes of it with plain Solidity.
 ///
-/// All of it works at fixed places, from `claim` on its own: what is added up at run time costs thrice.
+/// All of it works at fixed places, from `claim` on its own, for what is added up at run time costs thrice; and what the
+/// loop over pairs changes stands there where that is cheaper than the shuffling of a full stack. What is hashed:
 ///
-///   0x00 seed ‖ 0x20 task                                              salt
-///   0xc00 deal ‖ 0xc20 index                                           task
-///   0xc40 task ‖ 0xc60 worker(20) ‖ 0xc74 digest ‖ 0xc94 salt          commitment
-///   0xd00 chain ‖ 0xd20 worker(20) ‖ 0xd34 commitment                  chain
-///   0xcdb 0x00 ‖ 0xcdc deal ‖ 0xcfc index(4) ‖ 0xd00 chain             leaf
-///   0xd60 what a `Batch` has ‖ 0xe60 where the task's pairs end
+///   DEAL deal ‖ INDEX index                                                           task
+///   SEED seed ‖ TASK task                                                             salt
+///   ANSWER task ‖ ANSWER_WORKER worker(20) ‖ DIGEST digest ‖ SALT salt                commitment
+///   CHAIN chain ‖ CHAIN_WORKER worker(20) ‖ COMMITMENT commitment                     chain
+///   LEAF 0x00 ‖ deal ‖ HEAD index(4) ‖ CHAIN chain                                    leaf
 ///
 /// A worker whose pairs are opened and covered has three words, each in a list of 128. A pair's byte, which is its
-/// worker's rank plus 0x80, times 32 is the place of the first.
+/// worker's rank plus 0x80, times 32 is the place of the first; so that list begins at 0x80 words.
 ///
-///   0x1000 worker(20) ‖ share(7) ‖ weight(5)      zero: no such worker
-///   0x2000 seed
-///   0x3000 share(2) ‖ scored(14) ‖ paid(16)
+///   WORKERS worker(20) ‖ share(7) ‖ weight(5)      zero: no such worker
+///   TO_SEED further: seed
+///   TO_ACCOUNT further: share(2) ‖ scored(14) ‖ paid(16)
 ///
 /// The optimiser computes again, at each use, whatever it can from what it has at hand; it keeps what was loaded from
-/// memory, or is assigned in a loop. It also keeps a zero that a variable begins with, in place of every other zero.
+/// memory, or is assigned in a loop. Hence `place`, and what is loaded twice.
 library Batches {
-    uint256 private constant REST = 0x20;
-    uint256 private constant ENDED = 0x40;
-    uint256 private constant LEAF_AT = 0x80;
+    uint256 private constant DEAL = 0xc00;
+    uint256 private constant INDEX = 0xc20;
+    uint256 private constant ANSWER = 0xc40;
+    uint256 private constant ANSWER_WORKER = 0xc60;
+    uint256 private constant DIGEST = 0xc74;
+    uint256 private constant SALT = 0xc94;
+    uint256 private constant LEAF = 0xcdb;
+    uint256 private constant HEAD = 0xcfc;
+    uint256 private constant CHAIN = 0xd00;
+    uint256 private constant CHAIN_WORKER = 0xd20;
+    uint256 private constant COMMITMENT = 0xd34;
+
+    /// @dev The first eight words of a `Batch`, from the first on.
+    uint256 private constant FROM = 0xd60;
+    uint256 private constant REST = 0xd80;
+    uint256 private constant ENDED = 0xda0;
+    uint256 private constant END = 0xdc0;
+    uint256 private constant LEAF_AT = 0xde0;
+    uint256 private constant LEAVES_END = 0xe00;
+    uint256 private constant TRUST = 0xe20;
+    uint256 private constant POT = 0xe40;
+
+    /// @dev Of the task in hand: where its pairs end, its bit, the place of its last pair, what each pair raises a score
+    /// by, and the sum of their shares.
+    uint256 private constant UNTIL = 0xe60;
+    uint256 private constant SEED = 0xe80;
+    uint256 private constant TASK = 0xea0;
+    uint256 private constant BIT = 0xec0;
+    uint256 private constant PREVIOUS = 0xee0;
+    uint256 private constant SCORED = 0xf00;
+    uint256 private constant TOTAL = 0xf20;
+
+    uint256 private constant WORKERS = 0x1000;
+    uint256 private constant TO_SEED = 0x1000;
+    uint256 private constant TO_ACCOUNT = 0x2000;
+
+    /// @dev In a `Batch`.
     uint256 private constant DONE = 0x100;
     uint256 private constant TOLD_AT = 0x120;
 
@@ -63,13 +97,13 @@ library Batches {
     /// @dev Reverts where memory was used beyond the first of it, which no call does: it is to come first in one.
     function claim(DealId deal) internal pure {
         assembly ("memory-safe") {
-            if gt(mload(0x40), 0xc00) { invalid() }
+            if gt(mload(0x40), DEAL) { invalid() }
             mstore(0x40, 0x4000)
-            // Nothing is left in the lists of whatever was computed here. Past all calldata there are zeros.
-            calldatacopy(0x1000, calldatasize(), 0x1000)
-            mstore(0xc00, deal)
-            mstore(0xcc0, 0)
-            mstore(0xcdc, deal)
+            // Nothing is left among the workers of whatever was computed here. Past all calldata there are zeros.
+            calldatacopy(WORKERS, calldatasize(), 0x1000)
+            mstore(DEAL, deal)
+            mstore8(LEAF, 0)
+            mstore(add(LEAF, 1), deal)
         }
     }
 
@@ -78,10 +112,10 @@ library Batches {
         (address worker, bytes32 seed, uint256 weight, uint256 share) =
             (seat.worker, seat.seed, seat.weight, seat.share);
         assembly ("memory-safe") {
-            let place := add(0x1000, shl(5, rank))
+            let place := add(WORKERS, shl(5, rank))
             mstore(place, or(or(shl(96, worker), shl(40, share)), weight))
-            mstore(add(place, 0x1000), seed)
-            mstore(add(place, 0x2000), shl(240, share))
+            mstore(add(place, TO_SEED), seed)
+            mstore(add(place, TO_ACCOUNT), shl(240, share))
         }
     }
 
@@ -90,12 +124,12 @@ library Batches {
     function leave(Seat[] memory table) internal pure returns (uint256 parts) {
         assembly ("memory-safe") {
             let seats := add(table, 0x20)
-            let last := add(0x1000, shl(5, mload(table)))
-            for { let at := 0x1000 } lt(at, last) { at := add(at, 0x20) } {
+            let last := add(WORKERS, shl(5, mload(table)))
+            for { let at := WORKERS } lt(at, last) { at := add(at, 0x20) } {
                 let seat := mload(seats)
                 seats := add(seats, 0x20)
                 if mload(at) {
-                    let account := mload(add(at, 0x2000))
+                    let account := mload(add(at, TO_ACCOUNT))
                     let paid := and(account, sub(shl(128, 1), 1))
                     parts := add(parts, paid)
                     mstore(add(seat, 0xc0), add(mload(add(seat, 0xc0)), paid))
@@ -110,75 +144,81 @@ library Batches {
     /// @return next where the first task begins that is not plain, or the end
     function run(Batch memory batch, uint256 at) internal pure returns (uint256 next) {
         assembly ("memory-safe") {
-            mcopy(0xd60, batch, 0x100)
+            mcopy(FROM, batch, 0x100)
             next := at
-            for {} lt(next, mload(0xdc0)) {} {
-                mstore(0xcfc, calldataload(next))
-                mstore(0xc20, shr(224, mload(0xcfc)))
-                mstore(0xc74, calldataload(add(next, 4)))
-                mstore(0xe60, add(add(next, 37), byte(0, calldataload(add(next, 36)))))
-                mstore(0xe80, shl(sub(mload(0xc20), mload(0xd60)), 1))
-                // The next of the round's, and open: than no bit at all nothing is less.
+            for {} lt(next, mload(END)) {} {
+                mstore(HEAD, calldataload(next))
+                mstore(INDEX, shr(224, mload(HEAD)))
+                mstore(DIGEST, calldataload(add(next, 4)))
+                mstore(UNTIL, add(add(next, 37), byte(0, calldataload(add(next, 36)))))
+                mstore(BIT, shl(sub(mload(INDEX), mload(FROM)), 1))
+                // One bit, that of the next task of the round's, and not ended: than no bit at all nothing is less.
                 let group :=
                     lt(
-                        or(xor(mload(0xe80), and(mload(0xd80), sub(0, mload(0xd80)))), and(mload(0xe80), mload(0xda0))),
-                        mload(0xe80)
+                        or(xor(mload(BIT), and(mload(REST), sub(0, mload(REST)))), and(mload(BIT), mload(ENDED))),
+                        mload(BIT)
                     )
                 // No product of eight weights, each below 2^31, wraps around.
-                group := and(group, lt(mload(0xe60), add(next, 46)))
-                group := and(group, iszero(gt(mload(0xe60), mload(0xdc0))))
-                group := and(group, lt(mload(0xde0), mload(0xe00)))
-                if iszero(and(group, gt(mload(0xc74), 0xff))) { break }
+                group := and(group, lt(mload(UNTIL), add(next, 46)))
+                group := and(group, iszero(gt(mload(UNTIL), mload(END))))
+                group := and(group, lt(mload(LEAF_AT), mload(LEAVES_END)))
+                if iszero(and(group, gt(mload(DIGEST), 0xff))) { break }
 
-                mstore(0xea0, keccak256(0xc00, 0x40))
-                mstore(0xc40, mload(0xea0))
-                mstore(0xd00, 0)
+                mstore(TASK, keccak256(DEAL, 0x40))
+                mstore(ANSWER, mload(TASK))
+                mstore(CHAIN, 0)
+                // It begins with 1, which is in none of the shares.
                 let tally := group
                 let pair := add(next, 37)
-                mstore(0xf00, 0xfe0)
+                // Ranks rise, and are marked as opened: all bytes are above 0x7f. After the pairs comes the next task's
+                // index, which is small, or zeros; if it happens to rise, too, the task is not plain.
+                mstore(PREVIOUS, 0xfe0)
                 let place := and(shr(243, calldataload(pair)), 0x1fe0)
-                for {} gt(place, mload(0xf00)) {} {
-                    mstore(0xf00, place)
-                    mstore(0xe80, mload(add(place, 0x1000)))
-                    mstore(0xc94, keccak256(0xe80, 0x40))
-                    mcopy(0xc60, place, 20)
+                for {} gt(place, mload(PREVIOUS)) {} {
+                    mstore(PREVIOUS, place)
+                    mstore(SEED, mload(add(place, TO_SEED)))
+                    mstore(SALT, keccak256(SEED, 0x40))
+                    mcopy(ANSWER_WORKER, place, 20)
                     let worker := mload(place)
-                    mstore(0xd20, worker)
-                    mstore(0xd34, keccak256(0xc40, 116))
-                    mstore(0xd00, keccak256(0xd00, 84))
+                    mstore(CHAIN_WORKER, worker)
+                    mstore(COMMITMENT, keccak256(ANSWER, 116))
+                    mstore(CHAIN, keccak256(CHAIN, 84))
                     group := mul(group, and(worker, 0xffffffff))
                     tally := add(tally, worker)
                     pair := add(pair, 1)
                     place := and(shr(243, calldataload(pair)), 0x1fe0)
                 }
                 // As `Weighing.suffices`, without dissent.
-                if lt(mul(group, eq(pair, mload(0xe60))), mload(0xe20)) { break }
+                if lt(mul(group, eq(pair, mload(UNTIL))), mload(TRUST)) { break }
 
-                mstore(mload(0xde0), keccak256(0xcdb, 69))
-                mstore(0xde0, add(mload(0xde0), 0x20))
-                mstore(0xd80, and(mload(0xd80), sub(mload(0xd80), 1)))
+                mstore(mload(LEAF_AT), keccak256(LEAF, 69))
+                mstore(LEAF_AT, add(mload(LEAF_AT), 0x20))
+                mstore(REST, and(mload(REST), sub(mload(REST), 1)))
                 // One pair alone raises no score.
-                mstore(0xe80, shl(128, gt(pair, add(next, 38))))
-                mstore(0xea0, and(shr(40, tally), 0xffff))
+                mstore(SCORED, shl(128, gt(pair, add(next, 38))))
+                mstore(TOTAL, and(shr(40, tally), 0xffff))
                 next := add(next, 37)
                 place := and(shr(243, calldataload(next)), 0x1fe0)
                 for {} lt(next, pair) {} {
-                    let account := mload(add(place, 0x2000))
-                    let part := div(mul(mload(0xe40), shr(240, account)), mload(0xea0))
-                    mstore(add(place, 0x2000), add(add(account, mload(0xe80)), part))
+                    let account := mload(add(place, TO_ACCOUNT))
+                    let part := div(mul(mload(POT), shr(240, account)), mload(TOTAL))
+                    mstore(add(place, TO_ACCOUNT), add(add(account, mload(SCORED)), part))
                     next := add(next, 1)
                     place := and(shr(243, calldataload(next)), 0x1fe0)
                 }
             }
-            let rest := mload(0xd80)
-            let leafAt := mload(0xde0)
             let told := mload(add(batch, TOLD_AT))
             calldatacopy(told, at, sub(next, at))
             mstore(add(batch, TOLD_AT), add(told, sub(next, at)))
-            mstore(add(batch, DONE), add(mload(add(batch, DONE)), shr(5, sub(leafAt, mload(add(batch, LEAF_AT))))))
-            mstore(add(batch, LEAF_AT), leafAt)
-            mstore(add(batch, ENDED), or(mload(add(batch, ENDED)), xor(rest, mload(add(batch, REST)))))
-            mstore(add(batch, REST), rest)
+            {
+                // Each task has noted one leaf, and taken one bit off: of those that are open.
+                let leaves := sub(mload(LEAF_AT), mload(add(batch, sub(LEAF_AT, FROM))))
+                mstore(add(batch, DONE), add(mload(add(batch, DONE)), shr(5, leaves)))
+                let bits := xor(mload(REST), mload(add(batch, sub(REST, FROM))))
+                mstore(add(batch, sub(ENDED, FROM)), or(mload(ENDED), bits))
+            }
+            mstore(add(batch, sub(REST, FROM)), mload(REST))
+            mstore(add(batch, sub(LEAF_AT, FROM)), mload(LEAF_AT))
         }
     }
 }
