@@ -129,7 +129,7 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     /// @notice The token that everything is paid in.
     function token() external view returns (address);
 
-    /// @notice The contract that runs the slow path, in this one's name.
+    /// @notice The contract that runs all that this does not run itself, in this one's name.
     function recourse() external view returns (address);
 }
 

@@ -91,10 +91,9 @@ async fn matches(fixture: &Fixture) -> eyre::Result<()> {
         print(op, fixture.matched(op, size, dataset, volumes).await?.gas)?;
     }
     // What nearly every match is: offers that were matched before, and a fresh request.
-    for (op, offers, dataset) in [
-        ("match_no_dataset_standing", "match_no_dataset", false),
-        ("match_dataset_standing", "match_dataset", true),
-    ] {
+    for (op, offers, dataset) in
+        [("match_no_dataset_standing", "match_no_dataset", false), ("match_dataset_standing", "match_dataset", true)]
+    {
         print(op, fixture.matched_again(offers, op, BAG, dataset).await?.gas)?;
     }
     Ok(())

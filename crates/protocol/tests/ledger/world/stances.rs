@@ -21,7 +21,7 @@ pub(super) fn acts() -> Vec<Act> {
 fn approvals() -> Vec<Act> {
     vec![
         |world| {
-            world.sets_aside(|_| {});
+            world.sets_aside(|orders| (orders.app.volume, orders.pool.volume) = (UNLIMITED, 3));
             let (app, _) = world.aside_hashes();
             good(world, world.cast.app_owners[0], Call::ApproveOrder { order: app })
         },
@@ -44,7 +44,10 @@ fn approvals() -> Vec<Act> {
             let (app, _) = world.aside_hashes();
             good(world, world.cast.stranger, Call::CancelOrder { order: app })
         },
-        |world| world.matches_aside(|_| {}),
+        |world| {
+            world.renews_the_pool();
+            world.matches_aside(|_| {})
+        },
         |world| {
             let (app, _) = world.aside_hashes();
             good(world, world.cast.app_owners[0], Call::CancelOrder { order: app })
@@ -77,10 +80,7 @@ fn wallets() -> Vec<Act> {
 fn sponsors() -> Vec<Act> {
     vec![
         |world| {
-            world.sets_aside(|orders| {
-                (orders.request.requester, orders.request.volume) = (orders.request.requester, 9);
-                orders.app.volume = 3;
-            });
+            world.sets_aside(|orders| orders.request.volume = 30);
             world.asks_the_sponsor();
             world.sponsored(|_| {})
         },
@@ -171,12 +171,16 @@ impl World {
         orders.request.payer = sponsor;
     }
 
+    fn renews_the_pool(&mut self) {
+        let salt = self.word();
+        let (orders, _) = self.catalogue.aside.as_mut().expect("a scene has set something aside");
+        orders.pool.salt = salt;
+    }
+
     fn renews_the_app(&mut self) {
         let salt = self.word();
         let (orders, _) = self.catalogue.aside.as_mut().expect("a scene has set something aside");
         orders.app.salt = salt;
-        orders.request.volume = UNLIMITED - 1;
-        orders.pool.parallel = UNLIMITED;
     }
 
     /// The hashes of the app's offer and of the request.
@@ -228,7 +232,9 @@ impl World {
             volume = volume.min(left(orders.dataset.hash(&domain), orders.dataset.volume));
         }
         let expiry = self.now.plus(self.rng.gen_range(0..100));
-        Consent { volume, expiry, signature: Signature::Of(orders.request.payer) }
+        let payer = orders.request.payer;
+        let key = if payer == WALLET { self.cast.wallet_key() } else { payer };
+        Consent { volume, expiry, signature: Signature::Of(key) }
     }
 
     /// Where an order was approved, its signature is at times not given.
