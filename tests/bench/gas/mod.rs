@@ -1,5 +1,6 @@
 //! Gas, as receipts on anvil (prague) say it. `docs/benchmarks.md` describes the fixture.
 
+mod delivery;
 mod fixture;
 mod node;
 mod rounds;
@@ -30,6 +31,7 @@ pub(crate) async fn measure() -> eyre::Result<()> {
     matches(&fixture).await?;
     settlements(&fixture).await?;
     rounds::measure(&fixture).await?;
+    delivery::measure(&fixture).await?;
     refunds(&fixture).await?;
     // Figures count only if every operation did all that it was to do.
     fixture.audit().await
