@@ -300,6 +300,8 @@ abstract contract Handler is Replicas {
             if (!good) wrongDeliveries++;
         } catch {
             if (good) wrongDeliveries++;
+            // forge records what was logged before a revert, too.
+            vm.getRecordedLogs();
         }
         _follow(_only(address(0)));
     }

@@ -252,6 +252,13 @@ impl Fixture {
         Ok(self.meet(self.app_order(name, 1_000), dataset, pool, request).await?.terms)
     }
 
+    /// A deal of one task, without dataset, of limited orders, whose result this contract wants.
+    pub(crate) async fn called(&self, name: &str, callback: Address) -> eyre::Result<DealTerms> {
+        let request = RequestOrder { callback, ..self.request_order(name, 1, B256::ZERO) };
+        let (app, pool) = (self.app_order(name, 1_000), self.pool_order(name, 1_000));
+        Ok(self.meet(app, no_dataset(), pool, request).await?.terms)
+    }
+
     async fn meet(
         &self,
         app: AppOrder,

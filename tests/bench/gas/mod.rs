@@ -1,5 +1,6 @@
 //! Gas, as receipts on anvil (prague) say it. `docs/benchmarks.md` describes the fixture.
 
+mod delivery;
 mod fixture;
 mod late;
 mod node;
@@ -32,6 +33,7 @@ pub(crate) async fn measure() -> eyre::Result<()> {
     matches(&fixture).await?;
     settlements(&fixture).await?;
     rounds::measure(&fixture).await?;
+    delivery::measure(&fixture).await?;
     refunds(&fixture).await?;
     // Figures count only if every operation did all that it was to do.
     let books = fixture.audit((101, 411, 1, 100)).await?;
