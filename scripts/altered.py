@@ -17,11 +17,11 @@ FORGE = CONTRACTS / "node_modules" / ".bin" / "forge"
 
 
 class Altered:
-    """A scratch copy of the tests, and one of the sources for each job."""
+    """A scratch copy of some folders of tests, and one of the sources for each job."""
 
-    def __init__(self, jobs=1):
+    def __init__(self, jobs, tests):
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="berth-altered-"))
-        self.tests = self._copy("tests", ["src", "test", "abi", "snapshots", "bin", "foundry.toml"])
+        self.tests = self._copy("tests", ["src", "abi", "snapshots", "bin", "foundry.toml"] + [f"test/{name}" for name in tests])
         settings = self.tests / "foundry.toml"
         # Artifacts lie in a folder for each job.
         text = settings.read_text().replace("fs_permissions = [", 'fs_permissions = [\n  { access = "read", path = "./" },', 1)
@@ -37,6 +37,10 @@ class Altered:
         built = self._forge(self.tests, {}, "build")
         if built.returncode != 0:
             raise SystemExit(f"the tests do not build:\n{built.stdout}")
+        # Forge asks at each start for the version, for which the compiler would be loaded once more.
+        solc = self.tests / "bin" / "solc"
+        version = subprocess.run([str(solc), "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
+        solc.write_text(f"#!/bin/sh\ncat <<'END'\n{version}END\n")
 
     def _copy(self, name, parts):
         folder = self.scratch / name

@@ -89,7 +89,7 @@ not_looked_for() {
 
 # Slither cleans and builds as it likes: in a copy.
 analyse() {
-  "$root/scripts/setup.sh" analysis
+  "$root/scripts/setup.sh" test
   local copy
   copy="$(mktemp -d)"
   cp -r src bin foundry.toml "$copy"
@@ -161,10 +161,7 @@ case "${1:-}" in
     ;;
   analyse | coverage | attacks) "$1" ;;
   defences) exec python3 "$root/scripts/defences.py" "${@:2}" ;;
-  mutate)
-    "$root/scripts/setup.sh" analysis
-    PYTHONPATH="$root/.tools/slither" exec python3 "$root/scripts/mutate.py" "${@:2}"
-    ;;
+  mutate) exec python3 "$root/scripts/mutate.py" "${@:2}" ;;
   prove)
     "$root/scripts/setup.sh" analysis
     # Proofs are about the sources as they are written: no optimiser, no IR. Solvers come with halmos.
