@@ -34,7 +34,8 @@ class Altered:
             )
             for _ in self.jobs
         ]
-        built = self._forge(self.tests, {}, "build")
+        # As `forge test` builds: `forge build` builds otherwise.
+        built = self._forge(self.tests, {}, "test", "--list")
         if built.returncode != 0:
             raise SystemExit(f"the tests do not build:\n{built.stdout}")
         # Forge asks at each start for the version, for which the compiler would be loaded once more.
