@@ -34,14 +34,10 @@ class Altered:
             )
             for _ in self.jobs
         ]
-        # As `forge test` builds: `forge build` builds otherwise.
         built = self._forge(self.tests, {}, "test", "--list")
         if built.returncode != 0:
             raise SystemExit(f"the tests do not build:\n{built.stdout}")
-        # Forge asks at each start for the version, for which the compiler would be loaded once more.
-        solc = self.tests / "bin" / "solc"
-        version = subprocess.run([str(solc), "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
-        solc.write_text(f"#!/bin/sh\ncat <<'END'\n{version}END\n")
+        self.quick = False
 
     def _copy(self, name, parts):
         folder = self.scratch / name
@@ -87,7 +83,17 @@ class Altered:
                     results[f"{suite}:{name}"] = None if passed else str(result.get("reason"))
         if not results:
             raise SystemExit(f"no test ran:\n{ran.stdout}")
+        self._quicken()
         return results
+
+    def _quicken(self):
+        """Once everything is compiled: forge asks at each start for the version, which loads the whole compiler."""
+        if self.quick:
+            return
+        solc = self.tests / "bin" / "solc"
+        version = subprocess.run([str(solc), "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
+        solc.write_text(f"#!/bin/sh\ncat <<'END'\n{version}END\n")
+        self.quick = True
 
     def restore(self, job, path):
         """Puts a source back as it was."""
