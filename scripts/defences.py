@@ -90,7 +90,7 @@ def main():
     patches = [patch for patch in patches if not wanted or patch.name in wanted]
     jobs = min(len(patches), os.cpu_count() or 1)
     began = time.monotonic()
-    altered = Altered(jobs)
+    altered = Altered(jobs, ["attacks", "support", "unit"])
     try:
         said = altered.build(0)
         if said is not None:

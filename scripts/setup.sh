@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh           what the demo and a devnet need
 #   scripts/setup.sh test      that, and what the tests need
-#   scripts/setup.sh analysis  that, and what proofs and mutations of the contracts need
+#   scripts/setup.sh analysis  that, and what proofs of the contracts need
 #   scripts/setup.sh versions  prints the versions found here, in the form of scripts/versions.txt
 #
 # System packages come from apt (as root, or through sudo), everything else goes into this folder:
