@@ -248,7 +248,8 @@ pub async fn deploy(rpc: &Rpc, signer: &Signer, config: &DeployConfig) -> Result
     let mut site = Site { rpc, signer, config: &config.sender, mined: Vec::new() };
     for part in &plan.parts {
         if rpc.code(part.at).await?.is_empty() {
-            site.create(part, plan.salt).await?;
+            // Large, for what it sends and waits for: kept off the caller's stack.
+            Box::pin(site.create(part, plan.salt)).await?;
         }
     }
     // The first of them to be there; it is created first.

@@ -1,5 +1,8 @@
 //! What a user gets at the end: the result, verified, and a receipt.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     check_empty,
     ending::{By, Ending, Endings, How, Part},
