@@ -68,7 +68,7 @@ impl World {
             salt: contract_set_salt(),
             sender: SenderConfig::new(31_337),
         };
-        let deployment = mined(&rpc, mining, deploy(&rpc, &owner, &config)).await??.deployment;
+        let deployment = mined(&rpc, mining, Box::pin(deploy(&rpc, &owner, &config))).await??.deployment;
         let folder = tempfile::tempdir()?;
         deployment.save(&folder.path().join("deployment.json"))?;
         let stop = CancellationToken::new();
