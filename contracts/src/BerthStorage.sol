@@ -69,6 +69,8 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev slot 2; from word 1 on: word 0 is in the deal's own slot
     mapping(DealId deal => mapping(uint256 word => Word)) internal _words;
     /// @dev slot 3
+    // Recourse reads what Berth writes.
+    // slither-disable-next-line uninitialized-state
     mapping(bytes32 order => uint32) internal _consumed;
     /// @dev slot 4
     // Recourse writes it, by delegatecall.
@@ -85,6 +87,8 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev slot 8; bit 255: there is such a record; bit i: its entry i was opened or punished
     mapping(RecordId record => uint256) internal _records;
     /// @dev slot 9
+    // Recourse writes it, by delegatecall.
+    // slither-disable-next-line uninitialized-state
     mapping(address signer => mapping(bytes32 order => Stance)) internal _stances;
     /// @dev slot 10; what a task was settled to, as long as its deal's callback waits for it
     mapping(TaskId task => bytes32) internal _due;

@@ -86,18 +86,10 @@ impl Abis {
             Event::Withdrawn { account, to, amount } => {
                 berth("Withdrawn", &[account.get().into_word(), to.into_word()], amount.units().abi_encode())
             }
-            Event::EpochRaised { account, epoch } => {
-                berth("EpochRaised", &[account.get().into_word()], epoch.abi_encode())
-            }
-            Event::OrderApproved { account, order } => {
-                berth("OrderApproved", &[account.get().into_word(), order.get()], Vec::new())
-            }
-            Event::OrderCancelled { account, order } => {
-                berth("OrderCancelled", &[account.get().into_word(), order.get()], Vec::new())
-            }
-            Event::DealSponsored { deal, payer, sponsorship } => {
-                berth("DealSponsored", &[deal.get(), payer.get().into_word()], sponsorship.get().abi_encode())
-            }
+            Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
+            | Event::DealSponsored { .. } => vec![self.order_log(event)],
             Event::DealMatched { deal, requester, terms, subject } => {
                 let indexed = [deal.get(), terms.pool, requester.get().into_word()];
                 berth("DealMatched", &indexed, (*terms, *subject).abi_encode_params())
@@ -155,6 +147,26 @@ impl Abis {
 }
 
 impl Abis {
+    /// What the contracts log for an event of an account's word on orders.
+    fn order_log(&self, event: &Event) -> LogData {
+        let berth = |name, indexed: &[B256], data| log(self.interface.topic(name), indexed, data);
+        match event.clone() {
+            Event::EpochRaised { account, epoch } => {
+                berth("EpochRaised", &[account.get().into_word()], epoch.abi_encode())
+            }
+            Event::OrderApproved { account, order } => {
+                berth("OrderApproved", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::OrderCancelled { account, order } => {
+                berth("OrderCancelled", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::DealSponsored { deal, payer, sponsorship } => {
+                berth("DealSponsored", &[deal.get(), payer.get().into_word()], sponsorship.get().abi_encode())
+            }
+            other => panic!("{other:?} is no event of orders"),
+        }
+    }
+
     /// What the contracts log for an event of rounds. The ledger knows a reveal's signer and not its bytes, so that
     /// whoever sent it puts these into the event.
     fn round_log(&self, event: &Event) -> LogData {

@@ -93,7 +93,7 @@ async fn what_a_job_leaves_for_a_contract_arrives_there_once() -> eyre::Result<(
         for (index, bytes) in [(1, [0x0b]), (0, [0x0a])] {
             deliver(world, receipt.deal, index).await?;
             let task = DealId::new(receipt.deal).task(index).get();
-            ensure!(kept(world, at, task).await? == bytes.as_slice(), "task {index}");
+            ensure!(**kept(world, at, task).await? == bytes, "task {index}");
         }
         ensure!(received(world, at).await? == 3);
 

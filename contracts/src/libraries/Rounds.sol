@@ -44,12 +44,11 @@ library Rounds {
     }
 
     /// @notice Begins a task: its id, the digest that answers are opened to, and an empty chain.
-    function begin(bytes memory made, DealId deal, uint256 index, bytes32 digest) internal pure returns (TaskId task) {
+    function begin(bytes memory made, DealId deal, uint256 index, bytes32 digest) internal pure {
         assembly ("memory-safe") {
             mstore(0x00, deal)
             mstore(0x20, index)
-            task := keccak256(0x00, 0x40)
-            mstore(add(made, 64), task)
+            mstore(add(made, 64), keccak256(0x00, 0x40))
             mstore(add(made, 116), digest)
             mstore(add(made, 192), 0)
         }

@@ -27,6 +27,8 @@ library Signing {
     /// @dev The key comes first, so that an account that has delegated to code (EIP-7702) keeps its plain signatures.
     function isVouchedBy(address account, bytes32 digest, bytes calldata signature) internal view returns (bool) {
         if (signature.length == SHORT_SIGNATURE_BYTES) {
+            // The third value only tells more about a failure.
+            // slither-disable-next-line unused-return
             (address recovered, ECDSA.RecoverError failure,) =
                 ECDSA.tryRecover(digest, bytes32(signature[:32]), bytes32(signature[32:]));
             if (failure == ECDSA.RecoverError.NoError && recovered == account) return true;

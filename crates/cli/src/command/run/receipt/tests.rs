@@ -89,7 +89,7 @@ fn settled(digest: ResultDigest, by: By, tasks: u32) -> Ending {
 fn verified(text: &str) -> (ResultDigest, Outcome) {
     let manifest = Manifest::new(0, Vec::new(), Content::of(text.as_bytes()));
     let digest = manifest.digest();
-    (digest, Outcome::Verified { manifest, folder: PathBuf::from("out"), stdout: None, stderr: None })
+    (digest, Outcome::Verified { manifest, folder: PathBuf::from("out"), stdout: None, stderr: None, callback: None })
 }
 
 fn shown(matched: &Matched, all: Vec<(Ending, Outcome)>) -> String {
