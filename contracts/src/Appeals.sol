@@ -84,8 +84,6 @@ abstract contract Appeals is BerthStorage, IRecourse {
         private
     {
         bytes memory pad = Rounds.pad(deal);
-        // Only the pad is of use here, not the task's id.
-        // slither-disable-next-line unused-return
         Rounds.begin(pad, deal, left.index, left.digest);
         require(Rounds.sealWithSalt(pad, left.worker, salt) == left.commitment, Berth_WrongSalt(entry));
 

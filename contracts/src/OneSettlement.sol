@@ -235,8 +235,6 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
         (one.index, one.digest, one.punishing) = (index, digest, terms.punishing());
         one.domain = Hashing.domainSeparator();
         one.pad = Rounds.pad(one.deal);
-        // Only the pad is of use here, not the task's id.
-        // slither-disable-next-line unused-return
         Rounds.begin(one.pad, one.deal, index, digest);
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {DealId, RoundId, TaskId} from "../types/Ids.sol";
+import {DealId, RoundId} from "../types/Ids.sol";
 import {ClosedWord, Round} from "../types/Rounds.sol";
 
 /// @notice Hidden answers, leaves, and the roots of rounds (ADR 0001, section 4; ADR 0003, sections 1 and 2).
