@@ -238,6 +238,7 @@ abstract contract Handler is Replicas {
     function _sizeOf(Orders memory orders) private view returns (uint32 size) {
         size = orders.request.volume - berth.consumed(_digest(orders.request));
         size = _left(size, _digest(orders.app), orders.app.volume);
+        if (_hasDataset(orders)) size = _left(size, _digest(orders.dataset), orders.dataset.volume);
         size = _left(size, _digest(orders.pool), orders.pool.volume);
     }
 
