@@ -4,6 +4,7 @@ mod bad_input;
 mod deploying;
 mod detached;
 mod failing;
+mod machines;
 mod moving;
 mod owning;
 mod paid;

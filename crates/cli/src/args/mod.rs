@@ -10,8 +10,8 @@ pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, Work
 pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
-    Account, App, AppOrder, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond,
-    Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
+    Account, App, AppOrder, AppRegister, AppRuntime, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow,
+    Show, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskList, TaskLogs, TaskResult, TaskShow};
 
