@@ -21,6 +21,8 @@ pub(crate) mod session;
 pub(crate) mod task;
 
 #[cfg(test)]
+mod round_tests;
+#[cfg(test)]
 mod tests;
 
 use alloy::primitives::{Address, B256};
