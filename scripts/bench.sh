@@ -4,8 +4,9 @@
 #   scripts/bench.sh gas         what each operation costs on chain
 #   scripts/bench.sh latency     what a paid job takes beyond the same `docker run`
 #   scripts/bench.sh footprint   what an idle worker holds in memory
+#   scripts/bench.sh runtimes    what a worker's container takes beyond `docker run`, its machine beyond bare QEMU
 #
-# Latency and footprint are measured on release builds (some minutes the first time), on a machine that does nothing else:
+# All but gas are measured on release builds (some minutes the first time), on a machine that does nothing else:
 # its load is part of each line.
 set -euo pipefail
 
@@ -18,9 +19,9 @@ cd "$root"
 
 case ${1:-} in
   gas) profile=() folder=debug ;;
-  latency | footprint) profile=(--release) folder=release ;;
+  latency | footprint | runtimes) profile=(--release) folder=release ;;
   *)
-    sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2
     ;;
 esac
@@ -40,7 +41,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 {
-  attend scripts/setup.sh
+  if [ "$1" = runtimes ]; then
+    attend scripts/setup.sh test
+    attend scripts/build-vm-image.sh
+  else
+    attend scripts/setup.sh
+  fi
   attend cargo build -q --locked --workspace --bins "${profile[@]}"
   if [ "$1" != gas ]; then
     engine_acquire

@@ -68,6 +68,12 @@ system_packages() {
   have dockerd || scripts/docker-engine.sh status >/dev/null 2>&1 || missing+=(docker.io)
   if [ "$1" != demo ]; then
     have shellcheck || missing+=(shellcheck)
+    # Virtual machines, and what builds one.
+    have qemu-system-x86_64 || missing+=(qemu-system-x86)
+    have qemu-img || missing+=(qemu-utils)
+    [ -x /usr/sbin/mke2fs ] || missing+=(e2fsprogs)
+    have syslinux || missing+=(syslinux)
+    have mcopy || missing+=(mtools)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   fi
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
@@ -146,7 +152,10 @@ versions() {
   printf '%-16s %s\n' forge "$(.tools/bin/forge --version | awk 'NR==1 {print $3}')" \
     solc "$(contracts/bin/solc --version | awk 'NR==2 {print $2}')"
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \
-    docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux 2>/dev/null || true
+    docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux \
+    qemu-system-x86 qemu-utils seabios e2fsprogs syslinux mtools 2>/dev/null || true
+  # Unpacked, not installed: scripts/build-vm-image.sh.
+  printf '%-16s %s\n' kernel "$(find .tools/vm -path '*/boot/vmlinuz-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n1)"
 }
 
 main() {

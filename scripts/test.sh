@@ -96,6 +96,7 @@ step contracts scripts/contracts.sh check || true
 step lint rust_lint || true
 must build cargo build --locked --workspace --all-targets
 must images scripts/example-images.sh
+must machine scripts/build-vm-image.sh
 step tests cargo nextest run --locked --workspace --no-tests=fail || true
 step doc-tests cargo test --locked --workspace --doc -q || true
 step examples examples_test || true

@@ -9,13 +9,16 @@ use berth_tests::{
 use eyre::ensure;
 use futures_util::future::try_join_all;
 use serde_json::{Map, json};
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 use tokio::process::Command;
 
 /// Pairs measured, after one that is not.
 const PAIRS: usize = 24;
 /// What the job says, so that its result can be checked each time.
-const WORD: &str = "ahoy";
+pub(crate) const WORD: &str = "ahoy";
 
 /// What is asked for, and how many workers then answer.
 struct Ask {
@@ -85,13 +88,19 @@ async fn plain_at_once(world: &World, ask: &Ask) -> eyre::Result<Duration> {
 
 /// The same container, confined as a worker confines it, by Docker's own client.
 async fn plain(world: &World) -> eyre::Result<()> {
-    let (inputs, outputs) = (world.folder().join("plain-in"), world.folder().join("plain-out"));
+    plain_in(world.folder(), &world.engine.host).await.map(drop)
+}
+
+/// The same with its folders in another, and how long it took.
+pub(crate) async fn plain_in(folder: &Path, host: &str) -> eyre::Result<Duration> {
+    let began = Instant::now();
+    let (inputs, outputs) = (folder.join("plain-in"), folder.join("plain-out"));
     for folder in [&inputs, &outputs] {
         std::fs::create_dir_all(folder)?;
     }
     let mounts = [format!("{}:/iexec_in:ro", inputs.display()), format!("{}:/iexec_out", outputs.display())];
     let mut command = Command::new("docker");
-    command.env("DOCKER_HOST", &world.engine.host).kill_on_drop(true);
+    command.env("DOCKER_HOST", host).kill_on_drop(true);
     command.args([
         "run",
         "--rm",
@@ -112,11 +121,11 @@ async fn plain(world: &World) -> eyre::Result<()> {
     command.args([IMAGE, "sh", "-c", &format!("echo {WORD}")]);
     let output = command.output().await?;
     ensure!(output.stdout == format!("{WORD}\n").as_bytes(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    Ok(began.elapsed())
 }
 
 /// To the millisecond.
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
     Some(((low + high) / 2.0 * 1_000.0).round() / 1_000.0)

@@ -1,6 +1,6 @@
 //! Measures what `docs/benchmarks.md` lists, one JSON object per line on standard output.
 //!
-//!     bench gas|latency|footprint
+//!     bench gas|latency|footprint|runtimes
 //!
 //! Everything is measured on the real thing: a local chain, the real programs, a real Docker engine.
 
@@ -8,6 +8,7 @@ mod footprint;
 mod gas;
 mod latency;
 mod report;
+mod runtimes;
 
 use eyre::bail;
 use std::process::ExitCode;
@@ -24,7 +25,8 @@ fn run() -> eyre::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["gas"] => runtime.block_on(gas::measure()),
         ["latency"] => runtime.block_on(latency::measure()),
+        ["runtimes"] => runtime.block_on(runtimes::measure()),
         ["footprint"] => runtime.block_on(footprint::measure()),
-        _ => bail!("usage: bench gas|latency|footprint"),
+        _ => bail!("usage: bench gas|latency|footprint|runtimes"),
     }
 }

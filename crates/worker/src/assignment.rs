@@ -124,6 +124,9 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
     let image = app.image_for(&job)?;
     limits(&job.limits, app.minimum, capabilities)?;
     room(&job.limits, &standing.capacity)?;
+    if let Some(withheld) = capabilities.withheld(&job.limits) {
+        return decline(DeclineCode::Policy, withheld);
+    }
     if let Some(only) = &standing.only
         && !standing.capacity.fetches_images
         && !(Shares { engines: Vec::new(), images: only.clone() }).has(&image)
@@ -227,9 +230,6 @@ fn room(limits: &Limits, capacity: &Capacity) -> Result<(), Objection> {
     ];
     if let Some((name, wanted, most)) = over.into_iter().find(|(_, wanted, most)| wanted > most) {
         return decline(DeclineCode::NoRoom, format!("limit {name} is {wanted}; this worker gives {most}"));
-    }
-    if limits.network && !capacity.network {
-        return decline(DeclineCode::Policy, "the job wants the network, which this worker gives to none");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use alloy::primitives::B256;
 use berth_chain::{Class, Endpoint};
 use berth_protocol::{AssetId, AssetKind};
-use berth_wire::job::Image;
+use berth_wire::{job::Image, units::OciDigest};
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{
@@ -39,6 +39,9 @@ pub struct Config {
     /// The Docker engine, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerShare>,
+    /// QEMU, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qemu: Option<QemuShare>,
     /// Whose jobs to take.
     #[serde(default)]
     pub policy: Policy,
@@ -77,6 +80,54 @@ pub struct DockerShare {
     /// How output folders are kept within their limit.
     #[serde(default)]
     pub quota: Quota,
+}
+
+/// What is shared of QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QemuShare {
+    /// What runs the machines' code.
+    #[serde(default)]
+    pub accel: Accel,
+    /// Whether jobs that ask for it get a network: QEMU's own, which reaches whatever this machine reaches, its loopback
+    /// included.
+    #[serde(default)]
+    pub network: bool,
+    /// The machines that jobs may run. Nothing else is ever run.
+    #[serde(default)]
+    pub images: Vec<MachineFile>,
+}
+
+/// A virtual machine that is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineFile {
+    /// What people call it.
+    pub reference: String,
+    /// A disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`).
+    pub file: PathBuf,
+    /// The file's sha256: what jobs know it by.
+    pub digest: OciDigest,
+}
+
+impl MachineFile {
+    /// As jobs name it.
+    pub fn image(&self) -> Image {
+        Image { reference: self.reference.clone(), config: Some(self.digest), manifest: None }
+    }
+}
+
+/// What runs a virtual machine's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accel {
+    /// The processor, where a machine is seen to boot on it, else QEMU itself.
+    #[default]
+    Auto,
+    /// The processor (`/dev/kvm`).
+    Kvm,
+    /// QEMU itself: everywhere, and many times slower.
+    Tcg,
 }
 
 /// Which images of an engine are shared.
@@ -255,6 +306,9 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         config.key = base.join(&config.key);
         config.folder = base.join(&config.folder);
+        for image in config.qemu.iter_mut().flat_map(|qemu| &mut qemu.images) {
+            image.file = base.join(&image.file);
+        }
         config.check()?;
         Ok(config)
     }
@@ -277,8 +331,11 @@ impl Config {
         if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
             return wrong("capacity", "memory and disk must be more than nothing");
         }
-        if self.docker.is_none() {
-            return wrong("docker", "nothing is shared; write [docker] to share the Docker engine");
+        if self.docker.is_none() && self.qemu.is_none() {
+            return wrong(
+                "docker",
+                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU",
+            );
         }
         let images = self.docker.iter().filter_map(|docker| match &docker.images {
             SharedImages::All => None,
@@ -343,7 +400,7 @@ mod tests {
         assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
         assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
         assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
-        assert_eq!(key(&|c| c.docker = None), "docker");
+        assert_eq!(key(&|c| (c.docker, c.qemu) = (None, None)), "docker");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
         let bare = Image { reference: "x".into(), config: None, manifest: None };
         let share = DockerShare { images: SharedImages::Only(vec![bare]), ..DockerShare::default() };

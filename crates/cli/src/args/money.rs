@@ -1,6 +1,6 @@
 //! `berth wallet`, `account`, `pool`, `app`, and the bonds of `berth worker`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// `berth wallet …`
@@ -206,15 +206,19 @@ pub(crate) enum App {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
-    Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker"
+    Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker\n  \
+    berth app register small-linux --runtime qemu --image machine.json"
 )]
 pub(crate) struct AppRegister {
     /// What people call it
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Its image, of the local Docker engine or by digest
+    /// Its image: of the local Docker engine, a machine's file, or by digest
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// How it runs
+    #[arg(long, value_enum, default_value_t = AppRuntime::Docker, value_name = "RUNTIME")]
+    pub(crate) runtime: AppRuntime,
     /// Of a task, in tokens
     #[arg(long, value_name = "TOKENS", default_value = "0")]
     pub(crate) price: String,
@@ -224,6 +228,15 @@ pub(crate) struct AppRegister {
     /// How long the offer is good
     #[arg(long, value_name = "DURATION", default_value = "365d")]
     pub(crate) expires: String,
+}
+
+/// How an app runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AppRuntime {
+    /// In a container.
+    Docker,
+    /// In a virtual machine under QEMU.
+    Qemu,
 }
 
 /// `berth app order`

@@ -2,7 +2,7 @@
 
 use super::{pool::owned, run::image};
 use crate::{
-    args::{AppOrder, AppRegister},
+    args::{AppOrder, AppRegister, AppRuntime},
     book::Book,
     chain::{Call, Chain},
     hint::Failure,
@@ -30,15 +30,20 @@ const MAX_DESCRIPTOR_BYTES: usize = 8_192;
 
 pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Result<Report, Failure> {
     let book = Book::of(settings)?;
-    let image = match args.image.as_deref() {
-        Some(text) => Some(image::pinned(text).await?),
-        None => None,
+    let image = match (args.runtime, args.image.as_deref()) {
+        (_, None) => None,
+        (AppRuntime::Docker, Some(text)) => Some(image::pinned(text).await?),
+        (AppRuntime::Qemu, Some(text)) => Some(image::machine(text).await?),
     };
     let chain = Chain::open(settings).await?;
     book.check(&chain).await?;
     let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
     let offer = wish.terms(settings, &chain).await?;
-    let descriptor = descriptor(&args.name, image);
+    let runtime = match args.runtime {
+        AppRuntime::Docker => Runtime::Docker,
+        AppRuntime::Qemu => Runtime::Qemu,
+    };
+    let descriptor = under(runtime, &args.name, image);
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();
     progress.step("registering the app");
@@ -105,12 +110,16 @@ impl Wish<'_> {
     }
 }
 
-/// What an app is: with an image of its own, or under whatever image a job names.
+/// What an app of containers is: with an image of its own, or under whatever image a job names.
 pub(super) fn descriptor(name: &str, image: Option<Image>) -> Descriptor {
+    under(Runtime::Docker, name, image)
+}
+
+fn under(runtime: Runtime, name: &str, image: Option<Image>) -> Descriptor {
     Descriptor::App {
         version: 1,
         name: name.to_owned(),
-        runtime: Runtime::Docker,
+        runtime,
         sharing: if image.is_some() { Sharing::Distributed } else { Sharing::Shared },
         image,
         env: BTreeMap::new(),

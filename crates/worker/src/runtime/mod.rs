@@ -4,6 +4,8 @@
 //! row of its [`Capabilities`], and a job that needs it is refused.
 
 pub mod docker;
+mod ext4;
+pub mod qemu;
 
 use berth_chain::Class;
 use berth_protocol::TaskId;
@@ -54,21 +56,28 @@ pub trait Runtime: fmt::Debug + Send + Sync {
     fn clear<'a>(&'a self, task: TaskId, folder: &'a TaskFolder) -> BoxFuture<'a, Result<(), RuntimeError>>;
 }
 
-/// Which limits of a job a runtime can keep.
+/// Which limits of a job a runtime can keep, and which of them this machine and its owner allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Processes.
+    /// Limiting processes.
     pub pids: bool,
     /// Giving the network when the job asks for it. Withholding it is not optional.
     pub network: bool,
-    /// Going on with a run after the worker's own crash.
+    /// Going on with a run after the worker's own crash. Without it the run is repeated.
     pub resumes: bool,
     /// The least memory that a job can be given.
     pub least_memory_bytes: u64,
+    /// Here: giving a part of a core. Without it whole cores can be given, and no more than asked for.
+    pub parts_of_cores: bool,
+    /// Here: whether the owner lets jobs of this runtime have the network.
+    pub network_allowed: bool,
 }
 
+/// A core, in the unit of a job's limit.
+const CORE_MILLIS: u32 = 1_000;
+
 impl Capabilities {
-    /// What these limits need and the runtime can't do, in words.
+    /// What these limits need and the runtime can't do, anywhere, in words.
     pub fn missing(&self, limits: &Limits) -> Option<String> {
         if limits.memory_bytes < self.least_memory_bytes {
             let least = self.least_memory_bytes;
@@ -79,7 +88,21 @@ impl Capabilities {
         }
         // A runtime without a limit on processes runs a job in a machine of its own, which the limits on cpu and memory
         // hold in; only a job that asks for fewer than a machine's own is refused.
-        (!self.pids && limits.pids < u32::from(u16::MAX)).then(|| "this runtime can't limit processes".to_owned())
+        (!self.pids && limits.pids < u32::from(u16::MAX)).then(|| {
+            format!(
+                "this runtime can't limit processes: a job for it asks for {} of them, all of a machine's",
+                u16::MAX
+            )
+        })
+    }
+
+    /// What these limits need and this machine or its owner does not give, in words: another may.
+    pub fn withheld(&self, limits: &Limits) -> Option<String> {
+        if limits.network && !self.network_allowed {
+            return Some("the job wants the network, which this worker gives to none".to_owned());
+        }
+        (!self.parts_of_cores && !limits.cpu_millis.is_multiple_of(CORE_MILLIS))
+            .then(|| "the job wants a part of a core, which this machine can't give".to_owned())
     }
 }
 
@@ -127,6 +150,11 @@ impl TaskFolder {
     /// The file that holds the output's file system, when it has one of its own.
     pub fn disk_image(&self) -> PathBuf {
         self.0.join("disk.img")
+    }
+
+    /// What a virtual machine is made of while it runs: its disks and pipes.
+    pub fn machine(&self) -> PathBuf {
+        self.0.join("machine")
     }
 
     /// The output folder as the job fills it. It is there from the beginning of a run until it is cleared.
@@ -272,6 +300,9 @@ impl RuntimeError {
             }
             Self::Lost(_) => "it is run again by itself".to_owned(),
             Self::Folder { .. } => "check that the worker's folder is writable and its disk not full".to_owned(),
+            Self::Program { program: program @ ("qemu-img" | "qemu-system-x86_64"), .. } => {
+                format!("install `{program}` (Debian: qemu-utils, qemu-system-x86)")
+            }
             Self::Program { program, .. } => format!(
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \
                  in worker.toml"

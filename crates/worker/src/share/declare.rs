@@ -11,15 +11,18 @@ pub(crate) fn capacity(config: &Config) -> Capacity {
         cpu_millis: config.capacity.cpu_millis.get(),
         memory_bytes: config.capacity.memory.0,
         disk_bytes: config.capacity.disk.0,
-        network: docker.is_some_and(|docker| docker.network),
+        network: docker.is_some_and(|docker| docker.network) || config.qemu.as_ref().is_some_and(|qemu| qemu.network),
         fetches_images: docker.is_some_and(|docker| docker.fetch_images),
     }
 }
 
-/// The only images that are shared, if the owner named some.
+/// The only images that are shared, if the owner named some. (Of virtual machines there are no others.)
 pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
-    match &config.docker.as_ref()?.images {
-        SharedImages::All => None,
-        SharedImages::Only(images) => Some(images.clone()),
-    }
+    let containers = match config.docker.as_ref().map(|docker| &docker.images) {
+        Some(SharedImages::All) => return None,
+        Some(SharedImages::Only(images)) => images.clone(),
+        None => Vec::new(),
+    };
+    let machines = config.qemu.iter().flat_map(|qemu| &qemu.images).map(|machine| machine.image());
+    Some(containers.into_iter().chain(machines).collect())
 }

@@ -4,7 +4,7 @@ use crate::{
     assignment::chain,
     config::Config,
     observe,
-    runtime::{Runtime, RuntimeError, docker::Docker},
+    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
@@ -30,6 +30,19 @@ pub(crate) async fn engines(
             Err(error) => {
                 observe::share_failed("engine", "docker", &chain(&error));
                 first = Some(error);
+            }
+        }
+    }
+    if let Some(share) = &config.qemu {
+        let probed = async {
+            let qemu = Qemu::connect(share.clone(), worker, tasks.to_owned()).await?;
+            qemu.probe().await.map(|()| qemu)
+        };
+        match probed.await {
+            Ok(qemu) => working.push(Arc::new(qemu)),
+            Err(error) => {
+                observe::share_failed("engine", "qemu", &chain(&error));
+                first.get_or_insert(error);
             }
         }
     }

@@ -17,7 +17,14 @@ use berth_worker::{
 use std::time::Duration;
 
 fn standing() -> Standing {
-    let capabilities = Capabilities { pids: true, network: true, resumes: true, least_memory_bytes: 6 << 20 };
+    let capabilities = Capabilities {
+        pids: true,
+        network: true,
+        resumes: true,
+        least_memory_bytes: 6 << 20,
+        parts_of_cores: true,
+        network_allowed: false,
+    };
     Standing {
         domain: DOMAIN,
         worker: worker(),

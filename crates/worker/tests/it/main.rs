@@ -1,11 +1,15 @@
-//! The worker against a real Docker engine (`DOCKER_HOST`, or the default socket) and a real journal.
+//! The worker against a real Docker engine (`DOCKER_HOST`, or the default socket), real virtual machines, and a real
+//! journal.
 
 mod assigned;
+mod bed;
 mod confinement;
+mod conformance;
 mod endings;
 mod engine;
 mod journals;
 mod letters;
+mod machines;
 mod outputs;
 mod restart;
 mod rounds;

@@ -147,16 +147,7 @@ impl Case {
 
     /// Waits until the job says `begun` on standard error.
     pub(crate) async fn begun(&self) {
-        let engine = &self.engine;
-        let label = format!("berth.task={}", self.request.task);
-        let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["start"])]);
-        // From the beginning: it may have started before this question.
-        let options = EventsOptionsBuilder::default().since("0").filters(&filters).build();
-        let started = engine.events(Some(options)).next().await.expect("the engine lives").expect("an event");
-        let id = started.actor.and_then(|actor| actor.id).expect("a container");
-        let options = LogsOptionsBuilder::default().follow(true).stderr(true).build();
-        let said = engine.logs(&id, Some(options)).next().await.expect("says something").expect("a log");
-        assert_eq!(said.to_string(), "begun\n");
+        begun(&self.engine, self.request.task).await;
     }
 
     /// Another life of the same worker.
@@ -166,18 +157,12 @@ impl Case {
 
     /// Containers of this worker, as the engine has them.
     pub(crate) async fn containers(&self) -> Vec<String> {
-        let label = format!("berth.worker={}", self.worker);
-        let filters = HashMap::from([("label", vec![label.as_str()])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = self.engine.list_containers(Some(options)).await.expect("lists");
-        listed.into_iter().filter_map(|container| container.id).collect()
+        containers(&self.engine, self.worker).await
     }
 
     /// Mounts below this worker's folder.
     pub(crate) fn mounts(&self) -> Vec<String> {
-        let table = fs::read_to_string("/proc/self/mounts").expect("Linux");
-        let below = self.folder.path().display().to_string();
-        table.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
+        mounts(self.folder.path())
     }
 
     /// Clears the task, and checks that nothing is left.
@@ -186,6 +171,35 @@ impl Case {
         assert_eq!(self.containers().await, Vec::<String>::new());
         assert_eq!(self.mounts(), Vec::<String>::new());
     }
+}
+
+/// Waits until a task's job says `begun` on standard error.
+pub(crate) async fn begun(engine: &bollard::Docker, task: TaskId) {
+    let label = format!("berth.task={task}");
+    let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["start"])]);
+    // From the beginning: it may have started before this question.
+    let options = EventsOptionsBuilder::default().since("0").filters(&filters).build();
+    let started = engine.events(Some(options)).next().await.expect("the engine lives").expect("an event");
+    let id = started.actor.and_then(|actor| actor.id).expect("a container");
+    let options = LogsOptionsBuilder::default().follow(true).stderr(true).build();
+    let said = engine.logs(&id, Some(options)).next().await.expect("says something").expect("a log");
+    assert_eq!(said.to_string(), "begun\n");
+}
+
+/// A worker's containers, as the engine has them.
+pub(crate) async fn containers(engine: &bollard::Docker, worker: WorkerAddr) -> Vec<String> {
+    let label = format!("berth.worker={worker}");
+    let filters = HashMap::from([("label", vec![label.as_str()])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let listed = engine.list_containers(Some(options)).await.expect("lists");
+    listed.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// Mounts below a folder.
+pub(crate) fn mounts(below: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mounts").expect("Linux");
+    let below = below.display().to_string();
+    table.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
 }
 
 async fn connect(share: DockerShare, worker: WorkerAddr, tasks: &Path) -> Docker {

@@ -13,7 +13,10 @@ use berth_chain::{
 };
 use berth_protocol::WorkerAddr;
 use berth_wire::client::{MarketClient, SchedulerClient};
-use berth_worker::runtime::{Runtime as _, RuntimeError, docker::Docker};
+use berth_worker::{
+    config::{Accel, QemuShare},
+    runtime::{Runtime as _, RuntimeError, docker::Docker, qemu::Qemu},
+};
 use core::time::Duration;
 use nix::{
     sys::signal::{Signal, kill},
@@ -264,9 +267,17 @@ pub(super) async fn sweep(dir: &Path, components: &[Component]) -> Vec<String> {
 
 async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
     let config = berth_worker::Config::load(&dir.join(format!("worker-{number}.toml")))?;
-    let (Some(share), Some(address)) = (config.docker, keystore::address(&config.key)?) else { return Ok(()) };
+    let Some(worker) = keystore::address(&config.key)?.map(WorkerAddr::new) else { return Ok(()) };
     let failed = |error: RuntimeError| Failure::new(Exit::Error, "sweep", error.to_string());
-    let docker = Docker::connect(share, WorkerAddr::new(address), config.folder.join("tasks")).await.map_err(failed)?;
+    let tasks = config.folder.join("tasks");
+    if let Some(share) = config.qemu {
+        // Nothing is run: what would run it need not be found out.
+        let share = QemuShare { accel: Accel::Tcg, ..share };
+        let qemu = Qemu::connect(share, worker, tasks.clone()).await.map_err(failed)?;
+        qemu.sweep(&HashSet::new()).await.map_err(failed)?;
+    }
+    let Some(share) = config.docker else { return Ok(()) };
+    let docker = Docker::connect(share, worker, tasks).await.map_err(failed)?;
     docker.sweep(&HashSet::new()).await.map_err(failed)
 }
 

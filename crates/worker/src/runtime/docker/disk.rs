@@ -8,7 +8,11 @@
 use super::confine::owner;
 use crate::{
     config::Quota,
-    runtime::{RuntimeError, TaskFolder, folder_error},
+    runtime::{
+        RuntimeError, TaskFolder,
+        ext4::{self, program},
+        folder_error,
+    },
 };
 use nix::{sys::statvfs::statvfs, unistd::geteuid};
 use std::{
@@ -19,13 +23,10 @@ use std::{
 };
 use tokio::process::Command;
 
-/// Where the system keeps its file system tools: not in every user's PATH.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How often a watched folder is measured: what a job can write in that time is what it can be over its limit.
 const MEASURE_EVERY: Duration = Duration::from_millis(250);
 /// A disk with less than this left is full: the next block of a file no longer fits.
 const FULL_BELOW_BYTES: u64 = 16 << 10;
-const INODE_BYTES: u64 = 256;
 /// The unit in which the system counts what a file takes.
 const BLOCK_BYTES: u64 = 512;
 
@@ -63,13 +64,7 @@ impl Disks {
             return Ok(());
         }
         let (image, output) = (folder.disk_image(), folder.output());
-        let inodes = inodes(bytes);
-        let file = fs::File::create(&image).map_err(folder_error("making", &image))?;
-        file.set_len(file_bytes(bytes, inodes)).map_err(folder_error("making", &image))?;
-        let inodes = inodes.to_string();
-        let options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-I", "256", "-N", &inodes];
-        let features = ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard"];
-        program("mke2fs", Command::new("mke2fs").args(options).args(features).arg(&image)).await?;
+        ext4::format(&image, bytes, None).await?;
         program("mount", Command::new("mount").args(["-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&output))
             .await?;
         // What is in the output folder is the job's, and this would not be.
@@ -133,18 +128,6 @@ fn is_mounted(path: &Path) -> bool {
     table.lines().any(|line| line.split(' ').nth(4) == Some(wanted.as_str()))
 }
 
-/// One file for each 16 KiB, within reason.
-fn inodes(bytes: u64) -> u64 {
-    (1_024 + bytes / (16 << 10)).min(65_536)
-}
-
-/// The size of the file in which `bytes` are free after ext4 took its own: inodes, a fiftieth (16 MiB at the most) that
-/// it keeps back from everybody, and maps.
-fn file_bytes(bytes: u64, inodes: u64) -> u64 {
-    let metadata = inodes * INODE_BYTES + (bytes / 50).min(16 << 20) + bytes / 1_000 + (384 << 10);
-    (bytes + metadata).next_multiple_of(4_096)
-}
-
 fn own(folder: &Path) -> Result<(), RuntimeError> {
     let (user, group) = owner();
     let set = || {
@@ -163,16 +146,4 @@ fn measure(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.flatten().map(size).sum()
-}
-
-async fn program(name: &'static str, command: &mut Command) -> Result<(), RuntimeError> {
-    let ran = command.env_clear().env("PATH", PATH).env("LC_ALL", "C").kill_on_drop(true).output().await;
-    match ran {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(RuntimeError::Program { program: name, said })
-        }
-        Err(error) => Err(RuntimeError::Program { program: name, said: error.to_string() }),
-    }
 }

@@ -107,8 +107,14 @@ impl Runtime for Docker {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let network = self.share.network;
-        Capabilities { pids: true, network, resumes: true, least_memory_bytes: LEAST_MEMORY_BYTES }
+        Capabilities {
+            pids: true,
+            network: true,
+            resumes: true,
+            least_memory_bytes: LEAST_MEMORY_BYTES,
+            parts_of_cores: true,
+            network_allowed: self.share.network,
+        }
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {

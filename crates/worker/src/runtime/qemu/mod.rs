@@ -1,0 +1,134 @@
+//! Virtual machines, by QEMU: one for each task, made for it and gone after it. `docs/guest-contract.md` is what a machine
+//! must do inside.
+//!
+//! Nothing is shared with the host but disks and pipes: a read-only disk with the inputs, an empty one for the output
+//! folder, one for the finished output, which this program reads as bytes and never mounts; the streams come through two
+//! pipes. The system disk is never written to: changes go to a layer that is thrown away.
+
+mod cgroup;
+mod command;
+mod disks;
+mod image;
+mod machine;
+mod output;
+mod probe;
+mod stream;
+mod sweep;
+
+use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
+use crate::config::{Accel, QemuShare};
+use berth_protocol::{TaskId, WorkerAddr};
+use berth_wire::job::Image;
+use futures_util::future::BoxFuture;
+use image::Machine;
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const ENGINE: &str = "QEMU";
+/// The program for machines with this machine's own kind of processor. (Others would be run by QEMU's own means, always.)
+const PROGRAM: &str = "qemu-system-x86_64";
+/// A small Linux needs about half of it for itself.
+const LEAST_MEMORY_BYTES: u64 = 96 << 20;
+
+/// QEMU on this machine.
+#[derive(Debug)]
+pub struct Qemu {
+    worker: WorkerAddr,
+    tasks: PathBuf,
+    share: QemuShare,
+    accel: Accel,
+    parts_of_cores: bool,
+    /// What was hashed, and was what it should be.
+    known: Mutex<Vec<Arc<Machine>>>,
+}
+
+impl Qemu {
+    /// Looks for QEMU, and for what it can use. `tasks` is the folder of the tasks' folders.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Program`] if it is not installed.
+    pub async fn connect(share: QemuShare, worker: WorkerAddr, tasks: PathBuf) -> Result<Self, RuntimeError> {
+        super::ext4::program("qemu-img", tokio::process::Command::new("qemu-img").arg("--version")).await?;
+        super::ext4::program(PROGRAM, tokio::process::Command::new(PROGRAM).arg("--version")).await?;
+        let parts_of_cores = cgroup::are_there();
+        let accel = Accel::Tcg;
+        let mut qemu = Self { worker, tasks, share, accel, parts_of_cores, known: Mutex::default() };
+        qemu.accel = match qemu.share.accel {
+            Accel::Auto if qemu.boots_by_kvm().await => Accel::Kvm,
+            Accel::Auto => Accel::Tcg,
+            chosen @ (Accel::Kvm | Accel::Tcg) => chosen,
+        };
+        Ok(qemu)
+    }
+
+    /// What runs the machines' code here: never [`Accel::Auto`].
+    pub fn accel(&self) -> Accel {
+        self.accel
+    }
+
+    /// By which a task's machine is known among the processes of this system.
+    fn label(&self, task: TaskId) -> String {
+        format!("{}{task}", self.label_of_all())
+    }
+
+    fn label_of_all(&self) -> String {
+        format!("berth-{}-", self.worker)
+    }
+}
+
+impl Runtime for Qemu {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Qemu
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            pids: false,
+            network: true,
+            resumes: false,
+            least_memory_bytes: LEAST_MEMORY_BYTES,
+            parts_of_cores: self.parts_of_cores,
+            network_allowed: self.share.network,
+        }
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(self.probe_boot(self.accel))
+    }
+
+    fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
+        Box::pin(async {
+            let mut there = Vec::new();
+            for declared in &self.share.images {
+                match self.machine(&declared.image()).await {
+                    Ok(_) => there.push(declared.image()),
+                    Err(error) => {
+                        let reason = crate::assignment::chain(&error);
+                        crate::observe::share_failed("image", &declared.reference, &reason);
+                    }
+                }
+            }
+            Ok(there)
+        })
+    }
+
+    fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(self.sweep_all(held))
+    }
+
+    fn run<'a>(
+        &'a self,
+        request: &'a Request,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Outcome, RuntimeError>> {
+        Box::pin(self.run_job(request, cancel))
+    }
+
+    fn clear<'a>(&'a self, task: TaskId, folder: &'a TaskFolder) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(self.clear_task(task, folder))
+    }
+}

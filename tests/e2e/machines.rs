@@ -1,0 +1,76 @@
+//! An app that is a virtual machine: registered, run by name, paid.
+
+use berth_protocol::Failure;
+use berth_tests::{
+    receipt::Receipt,
+    world::{World, within},
+};
+use eyre::{Context as _, ContextCompat as _, ensure};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::{io::Write as _, path::Path};
+
+/// What scripts/build-vm-image.sh makes.
+const MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/vm/image/machine.json");
+/// All of a machine's: QEMU can't limit processes within it.
+const PIDS: [&str; 2] = ["--pids", "65535"];
+
+/// Has the worker share QEMU with the machine, beside Docker.
+async fn share_machines(world: &mut World) -> eyre::Result<()> {
+    let document = std::fs::read(MACHINE).wrap_err_with(|| format!("{MACHINE}: run scripts/build-vm-image.sh"))?;
+    let digest = hex::encode(Sha256::digest(&document));
+    let name = World::worker_name(1);
+    let config = world.devnet().join(format!("{name}.toml"));
+    let mut config = std::fs::OpenOptions::new().append(true).open(config)?;
+    writeln!(config, "\n[qemu]\naccel = \"tcg\"\n\n[[qemu.images]]\nreference = \"small-linux\"")?;
+    writeln!(config, "file = {MACHINE:?}\ndigest = \"sha256:{digest}\"")?;
+    world.service(&name)?.kill().await?;
+    world.connected(0).await?;
+    world.restart(&name, &[])?;
+    world.ready().await
+}
+
+/// Processes of machines of any of this world's workers.
+fn machines(worker: &str) -> eyre::Result<usize> {
+    let processes = std::fs::read_dir("/proc")?.flatten().filter(|entry| entry.path().join("cmdline").is_file());
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    Ok(lines.filter(|line| String::from_utf8_lossy(line).contains(&format!("berth-{worker}-"))).count())
+}
+
+#[tokio::test]
+async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        share_machines(world).await?;
+        let register = ["app", "register", "small-linux", "--runtime", "qemu", "--image", MACHINE];
+        let paid = ["--price", "0.25", "--account", "owner-1"];
+        let app: Value = world.berth(register)?.args(paid).json().await?;
+        ensure!(app["descriptor"]["runtime"] == "qemu", "{app}");
+
+        world.file("names.txt", b"b\na\n")?;
+        let before = world.books().await?;
+        let script = "uname -s; sort /iexec_in/names.txt > /iexec_out/sorted; echo $XWCMDARGS | wc -w";
+        let run = world.berth(["run", "small-linux", "--input", "names.txt", "--out", "result"])?.args(PIDS);
+        let receipt: Receipt = run.args(["--", "sh", "-c", script]).json().await?;
+        receipt.require_true(&world.chain, &before, &world.books().await?).await?;
+        let task = receipt.only()?;
+        ensure!(task.verified && task.exit == Some(0), "{receipt:?}");
+        ensure!(std::fs::read_to_string(world.folder().join("result/sorted"))? == "a\nb\n");
+        let owner = task.paid.iter().find(|paid| paid.roles.iter().any(|role| role == "app owner"));
+        ensure!(owner.is_some_and(|paid| paid.amount == "250000000000000000"), "{receipt:?}");
+
+        // What the runtime can't do is refused, for everybody, with the reason.
+        let outcome = world.berth(["run", "small-linux", "--", "true"])?.before("--json").run().await?;
+        let receipt: Receipt = outcome.data()?;
+        let task = receipt.only()?;
+        ensure!(task.digest == Some(Failure::Refused.digest().get()), "{outcome}");
+        ensure!(task.detail.as_deref().wrap_err("no detail")?.contains("processes"), "{outcome}");
+
+        // The same worker runs containers as before.
+        world.run(&[], "echo both")?.must().await?;
+        world.all_cleared().await?;
+        ensure!(machines(&world.address(1)?.to_string())? == 0, "a machine is left");
+        ensure!(Path::new(MACHINE).exists());
+        Ok(())
+    })
+    .await
+}
