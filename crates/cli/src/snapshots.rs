@@ -18,12 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes the words, not for users")]
-fn compare(path: &Path, text: &str) {
+pub(crate) fn compare(path: &Path, text: &str) {
     if std::env::var_os("BERTH_SNAPSHOTS").is_some_and(|value| value == "write") {
         fs::write(path, text).expect("the sources are writable");
     }

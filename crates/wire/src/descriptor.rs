@@ -3,6 +3,7 @@
 use crate::{
     canonical::{self, NotCanonical},
     job::Image,
+    units::Sha256,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +44,52 @@ pub struct Minimum {
     pub disk_bytes: u64,
 }
 
+/// The form of a virtual machine's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// A live CD.
+    Iso,
+    /// VirtualBox's own.
+    Vdi,
+    /// VMware's.
+    Vmdk,
+    /// Microsoft's.
+    Vhd,
+    /// QEMU's own.
+    Qcow2,
+    /// The bytes of the disk, and nothing else.
+    Raw,
+}
+
+impl DiskFormat {
+    /// Its name in lower case, as file names end.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iso => "iso",
+            Self::Vdi => "vdi",
+            Self::Vmdk => "vmdk",
+            Self::Vhd => "vhd",
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// A virtual machine's disk, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// What a person calls it. Nothing is looked up by it.
+    pub name: String,
+    /// Its form.
+    pub format: DiskFormat,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256.
+    pub sha256: Sha256,
+}
+
 /// What an asset is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -60,6 +107,9 @@ pub enum Descriptor {
         /// The image, unless the job names it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<Image>,
+        /// The disk of a virtual machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk: Option<Disk>,
         /// Its default environment.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         env: BTreeMap<String, String>,

@@ -29,24 +29,13 @@ use std::collections::BTreeMap;
 const MAX_DESCRIPTOR_BYTES: usize = 8_192;
 
 pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Result<Report, Failure> {
-    let book = Book::of(settings)?;
     let image = match args.image.as_deref() {
         Some(text) => Some(image::pinned(text).await?),
         None => None,
     };
-    let chain = Chain::open(settings).await?;
-    book.check(&chain).await?;
-    let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
-    let offer = wish.terms(settings, &chain).await?;
     let descriptor = descriptor(&args.name, image);
-    let signer = keys::unlock(settings)?;
-    let progress = Progress::new();
-    progress.step("registering the app");
-    let (id, mined) = register(&chain, &signer, AssetKind::App, &descriptor).await?;
-    progress.step("publishing its order");
-    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
-    book.publish(signed, None).await?;
-    drop(progress);
+    let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
+    let Enrolled { chain, id, hash, offer, mined } = enrol(settings, &descriptor, &wish).await?;
     let price = chain.token.show(offer.price);
     let text = fields(&[
         ("app", id.to_string()),
@@ -58,6 +47,35 @@ pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Resu
     let json = json!({ "app": id.to_string(), "name": args.name, "order": hash.to_string(), "price": offer.price.to_string(),
                        "descriptor": descriptor, "transaction": mined.tx, "block": mined.block.get(), "gas": mined.gas_used });
     Ok(Report::new(text, json))
+}
+
+/// An app that was registered and offered.
+pub(crate) struct Enrolled {
+    pub(crate) chain: Chain,
+    pub(crate) id: AssetId,
+    pub(crate) hash: OrderHash,
+    pub(crate) offer: Offer,
+    pub(crate) mined: Mined,
+}
+
+/// Registers an app, and publishes an offer of it.
+pub(crate) async fn enrol(settings: &Settings, descriptor: &Descriptor, wish: &Wish<'_>) -> Result<Enrolled, Failure> {
+    let book = Book::of(settings)?;
+    let chain = Chain::open(settings).await?;
+    book.check(&chain).await?;
+    let offer = wish.terms(settings, &chain).await?;
+    let signer = keys::unlock(settings)?;
+    let progress = Progress::new();
+    progress.step("registering the app");
+    let (id, mined) = register(&chain, &signer, AssetKind::App, descriptor).await?;
+    progress.step("publishing its order");
+    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
+    book.publish(signed, None).await.map_err(|failure| {
+        failure
+            .hint(format!("the app is registered as {id}, which can't be taken back, but it is not on offer"))
+            .hint(format!("`berth app order {id} --price {}` offers it", wish.price))
+    })?;
+    Ok(Enrolled { chain, id, hash, offer, mined })
 }
 
 /// Offers an app that is there.
@@ -88,10 +106,10 @@ pub(super) async fn order(settings: &Settings, args: &AppOrder) -> Result<Report
 }
 
 /// The terms of an offer as typed.
-struct Wish<'a> {
-    price: &'a str,
-    volume: Option<u32>,
-    expires: &'a str,
+pub(crate) struct Wish<'a> {
+    pub(crate) price: &'a str,
+    pub(crate) volume: Option<u32>,
+    pub(crate) expires: &'a str,
 }
 
 impl Wish<'_> {
@@ -113,6 +131,7 @@ pub(super) fn descriptor(name: &str, image: Option<Image>) -> Descriptor {
         runtime: Runtime::Docker,
         sharing: if image.is_some() { Sharing::Distributed } else { Sharing::Shared },
         image,
+        disk: None,
         env: BTreeMap::new(),
         minimum: Minimum::default(),
     }
@@ -120,11 +139,11 @@ pub(super) fn descriptor(name: &str, image: Option<Image>) -> Descriptor {
 
 /// The terms of an app's offer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Offer {
-    pub(super) price: Amount,
-    pub(super) volume: u32,
-    pub(super) expiry: u64,
-    pub(super) epoch: u64,
+pub(crate) struct Offer {
+    pub(crate) price: Amount,
+    pub(crate) volume: u32,
+    pub(crate) expiry: u64,
+    pub(crate) epoch: u64,
 }
 
 /// An app order with its signature and its hash.

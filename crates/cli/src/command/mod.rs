@@ -1,14 +1,14 @@
 //! One module a noun. A command gets what was typed, does its work, and reports; it prints nothing itself.
 
 mod account;
-mod app;
+pub(crate) mod app;
 mod bond;
 mod daemon;
 mod deploy;
 mod devnet;
 mod pool;
-mod run;
-mod task;
+pub(crate) mod run;
+pub(crate) mod task;
 mod wallet;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     hint::Failure,
     render::Report,
     settings::Settings,
+    xw,
 };
 
 /// Does what was asked.
@@ -67,5 +68,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
         Command::Market(args) => daemon::market(args).await,
+        Command::Xw(args::Xw::Install(args)) => xw::install(&args),
+        Command::Xw(args::Xw::List) => Ok(xw::list()),
     }
 }

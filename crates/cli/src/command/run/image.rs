@@ -37,6 +37,7 @@ pub(crate) async fn resolve(settings: &Settings, book: &Book, subject: &Subject)
             None => Err(Failure::not_found("app-unknown", format!("no app `{name}` is on offer"))
                 .hint("`berth app list` shows what is")),
         },
+        Subject::Under(app, name) => Ok(Resolved { app: *app, image: Some(image(name).await?) }),
         Subject::Image(name) => under_docker(settings, book, image(name).await?).await,
         Subject::Either(name) => {
             let local_name = ImageName::Local(name.clone());

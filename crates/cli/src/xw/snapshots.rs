@@ -1,0 +1,61 @@
+//! What the tools print, compared with what was reviewed.
+
+use super::{
+    format::{Format, Objects},
+    works::{self, Work},
+};
+use alloy::primitives::B256;
+use berth_wire::scheduler::TaskView;
+
+/// A task of which nothing is known but its phase.
+pub(super) fn task(phase: &str) -> TaskView {
+    TaskView {
+        task: B256::repeat_byte(7),
+        deal: B256::repeat_byte(0x5c),
+        index: 3,
+        phase: phase.to_owned(),
+        stage: None,
+        worker: None,
+        digest: None,
+        failure: None,
+        detail: None,
+        stdout: None,
+        stderr: None,
+        wall_ms: None,
+        ending: None,
+        close: None,
+        replicas: Vec::new(),
+        attempts: 1,
+        why: Vec::new(),
+    }
+}
+
+/// A job of which nothing is known but its status.
+pub(super) fn work(status: &'static str) -> Work {
+    let uid = format!("0x{}:3", "5c".repeat(32));
+    Work { uid, index: 3, status, label: None, ending: None, told: None, message: None }
+}
+
+#[test]
+fn formats_are_as_reviewed() {
+    let mut full: Vec<Option<String>> = works::COLUMNS.iter().map(|column| Some(column.to_lowercase())).collect();
+    full[3] = Some("it's <two> \\ \"words\" & a\nline".to_owned());
+    let mut bare: Vec<Option<String>> = works::COLUMNS.iter().map(|_| None).collect();
+    bare[0] = Some("0xab:0".to_owned());
+    bare[1] = Some("PENDING".to_owned());
+    let objects = Objects { element: "work", columns: works::COLUMNS, short: works::SHORT, rows: vec![full, bare] };
+    let nothing = Objects { rows: Vec::new(), ..objects.clone() };
+    let mut text = String::new();
+    for (name, format) in [("short", Format::Short), ("text", Format::Text), ("csv", Format::Csv), ("xml", Format::Xml)]
+    {
+        assert_eq!(Format::parse(name), Ok(format));
+        text.push_str(&format!(
+            "=== {name}\n\n{}\n=== {name}, nothing\n\n{}\n",
+            objects.show(format),
+            nothing.show(format)
+        ));
+    }
+    let json = serde_json::to_string_pretty(&objects.json()).expect("it is JSON");
+    text.push_str(&format!("=== json\n\n{json}\n"));
+    crate::snapshots::compare(&crate::snapshots::folder().join("xw-formats.txt"), &text);
+}
