@@ -9,3 +9,4 @@ mod owning;
 mod paid;
 mod replicated;
 mod stopping;
+mod xtremweb;

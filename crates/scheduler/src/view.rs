@@ -332,11 +332,17 @@ impl Viewer {
         for failed in store::sending::failures(&mut tx).await? {
             failures.entry(failed.deal).or_default().insert(failed.kind, (failed.count, failed.last));
         }
+        let unwanted = store::unwanted::going(&mut tx).await?;
         let mut deals = Vec::with_capacity(rows.len());
         for row in &rows {
             let all = tasks.remove(&row.id).unwrap_or_default();
             let lists = lists(&mut tx, row, &all).await?;
-            let work = self.library.work(&mut tx, &self.blobs, row).await?;
+            // While that costs the pool nothing, nobody is given it.
+            let is_unwanted = unwanted.contains(&row.id) && tip.timestamp <= row.terms.stake_returns_until();
+            let work = match is_unwanted {
+                true => Work::Impossible("its requester wants it back".to_owned()),
+                false => self.library.work(&mut tx, &self.blobs, row).await?,
+            };
             let tasks = all.into_iter().filter(|task| !task.task.phase().is_final());
             deals.push(Deal {
                 id: row.id,

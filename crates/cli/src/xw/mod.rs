@@ -6,6 +6,7 @@
 //! labels of jobs ([`labels`]).
 
 mod apps;
+mod data;
 mod exits;
 mod format;
 mod install;
@@ -14,6 +15,7 @@ mod legacy;
 mod names;
 mod options;
 mod register;
+mod remove;
 mod results;
 #[cfg(test)]
 mod snapshots;
@@ -171,9 +173,10 @@ async fn tool_run(tool: Tool, args: Vec<OsString>) -> Result<Report, Failure> {
         Tool::Workers => workers::list(&call).await,
         Tool::Version => version(&call),
         Tool::Help => Ok(help()),
-        Tool::Remove | Tool::SendData | Tool::Datas | Tool::Download => {
-            Err(Failure::usage("name-gone", "not yet").hint("soon"))
-        }
+        Tool::Remove => remove::remove(&call).await,
+        Tool::SendData => data::send(&call).await,
+        Tool::Datas => data::list(&call).await,
+        Tool::Download => data::download(&call).await,
     }
 }
 

@@ -1,9 +1,9 @@
 //! `xwresult`: results, downloaded, compared with the chain, and left where they are unless they are to be erased.
 
 use super::{
-    Call, exits,
+    Call, data, exits,
     format::Objects,
-    labels,
+    labels, remove,
     works::{self, Dates, Work},
 };
 use crate::{
@@ -42,6 +42,7 @@ struct Desk<'a> {
     labels: HashMap<String, String>,
     dates: Dates,
     rows: Vec<Vec<Option<String>>>,
+    notes: String,
     /// The first thing that went wrong, or is not over.
     failure: Option<Failure>,
 }
@@ -49,6 +50,9 @@ struct Desk<'a> {
 pub(super) async fn fetch(call: &Call) -> Result<Report, Failure> {
     let uids: Vec<String> = call.uids().into_iter().map(str::to_owned).collect();
     if uids.is_empty() {
+        if call.typed.has("--xwerase") {
+            return Err(Failure::usage("uid", "--xwerase erases nothing that is not named").hint("name the jobs"));
+        }
         return all(call).await;
     }
     of(call, &uids, call.typed.has("--xwwait")).await
@@ -61,11 +65,17 @@ pub(super) async fn wait(call: &Call, uids: &[String]) -> Result<Report, Failure
 
 impl<'a> Desk<'a> {
     async fn open(call: &'a Call) -> Result<Self, Failure> {
-        let settings = call.settings.clone();
-        let opened = tokio::task::spawn_blocking(move || keys::unlock(&settings)).await;
-        let signer = opened.expect("opening a key does not panic")?;
+        let signer = data::unlock(call).await?;
         let labels = labels::all(&call.profile)?;
-        Ok(Self { call, signer, labels, dates: Dates::default(), rows: Vec::new(), failure: None })
+        Ok(Self {
+            call,
+            signer,
+            labels,
+            dates: Dates::default(),
+            rows: Vec::new(),
+            notes: String::new(),
+            failure: None,
+        })
     }
 
     /// Fetches one result, if there is one.
@@ -126,6 +136,7 @@ impl<'a> Desk<'a> {
     fn report(self) -> Report {
         let objects = Objects { element: "work", columns: COLUMNS, short: SHORT, rows: self.rows };
         let mut report = self.call.show(&objects);
+        report.note = self.notes;
         report.failure = self.failure;
         report
     }
@@ -172,6 +183,10 @@ async fn of(call: &Call, uids: &[String], is_patient: bool) -> Result<Report, Fa
                 None => PathBuf::from(name(work)),
             };
             desk.take((chain, matched, &signed_in), work, &folder).await?;
+            if call.typed.has("--xwerase") && work.status == "COMPLETED" {
+                let what = remove::erase(&signed_in, &known, work.index).await?;
+                desk.notes.push_str(&format!("{}: {what}\n", work.uid));
+            }
         }
     }
     drop(progress);

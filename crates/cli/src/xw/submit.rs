@@ -1,6 +1,6 @@
 //! `xwsubmit`: a job is matched and paid for, and its URI printed.
 
-use super::{Call, apps, labels, results, uri};
+use super::{Call, apps, data, labels, results, uri};
 use crate::{
     args::{self, ExitFrom},
     book::Book,
@@ -10,7 +10,7 @@ use crate::{
     intent::{ImageName, InputFile, RunIntent, Subject},
     render::{Progress, Report},
 };
-use berth_wire::descriptor::Descriptor;
+use berth_wire::{descriptor::Descriptor, job::Input, units::Sha256};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -131,12 +131,23 @@ async fn subject(call: &Call, app: &str, image: Option<&str>) -> Result<Subject,
 /// Inputs: files, the files of a folder, and what is in the pool's store already.
 async fn give(call: &Call, intent: &mut RunIntent) -> Result<(), Failure> {
     let mut files: Vec<InputFile> = Vec::new();
+    let mut own = None;
     for text in call.typed.all("--xwenv") {
         if is_elsewhere(text) {
             return Err(Failure::usage("input-kind", format!("--xwenv: {text} is on another server"))
                 .hint("fetch it, and give the file: a job's inputs are named by their sha256"));
         }
         let path = PathBuf::from(text);
+        if !path.exists() && is_data(text) {
+            let own = match &own {
+                Some(own) => own,
+                None => own.insert(data::own(&data::stores(call, &data::unlock(call).await?).await?).await?),
+            };
+            let (_, found) = data::find(own, uri::uid(text))?;
+            let (name, size, sha256) = (found.name.clone(), found.size, found.sha256);
+            intent.stored.push(Input { name, size, sha256, url: None });
+            continue;
+        }
         if path.is_dir() { files.extend(folder(&path)?) } else { files.push(InputFile::of(&path)?.check("--xwenv")?) }
     }
     if let Some(text) = call.typed.one(&["--xwstdin"])? {
@@ -159,6 +170,12 @@ async fn give(call: &Call, intent: &mut RunIntent) -> Result<(), Failure> {
 
 fn is_elsewhere(text: &str) -> bool {
     ["http://", "https://", "ftp://", "attic:"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Whether a text names data: by URI or by sha256. A name alone is a file's.
+fn is_data(text: &str) -> bool {
+    let uid = uri::uid(text);
+    uid != text || uid.parse::<Sha256>().is_ok()
 }
 
 /// A folder's files. XtremWeb-HEP zipped it, and unzipped it on the worker.

@@ -76,6 +76,8 @@ pub(crate) struct Checked {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// All that is in the store of it.
+    pub(crate) parts: Vec<Sha256>,
 }
 
 /// Checks a worker's report about a deal.
@@ -94,7 +96,7 @@ pub(crate) async fn check(
     if recover(domain.digest(&list.statement(deal)), &report.signature) != Some(worker.get()) {
         return Err(ReportError::Signature(worker));
     }
-    all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
+    let parts = all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
     Ok(Checked {
         index: report.index,
         digest,
@@ -104,6 +106,7 @@ pub(crate) async fn check(
         stderr: report.stderr,
         wall_ms: report.wall_ms,
         failure: report.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        parts,
     })
 }
 
@@ -115,39 +118,45 @@ pub(crate) struct Delivered {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// All that is in the store of it.
+    pub(crate) parts: Vec<Sha256>,
 }
 
 /// Checks the result of a revealed task.
 pub(crate) async fn check_delivery(blobs: &Blobs, deliver: &Deliver) -> Result<Delivered, ReportError> {
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
-    all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    let parts = all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
     Ok(Delivered {
         digest,
         stdout: deliver.stdout,
         stderr: deliver.stderr,
         wall_ms: deliver.wall_ms,
         failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        parts,
     })
 }
 
-/// Whoever pays for a result can have all of it, and its logs.
+/// Whoever pays for a result can have all of it, and its logs; gives the names of all that.
 async fn all_there(
     blobs: &Blobs,
     digest: ResultDigest,
     logs: impl Iterator<Item = Content>,
-) -> Result<(), ReportError> {
+) -> Result<Vec<Sha256>, ReportError> {
     let mut wanted: Vec<Content> = logs.collect();
+    let mut parts = Vec::new();
     if digest.is_failure() {
         digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
     } else {
         wanted.extend(manifest(blobs, digest).await?.blobs());
+        parts.push(Sha256(digest.get().0));
     }
-    for content in wanted {
-        if !blobs.has(content).await? {
+    for content in &wanted {
+        if !blobs.has(*content).await? {
             return Err(ReportError::Missing(content.sha256));
         }
     }
-    Ok(())
+    parts.extend(wanted.iter().map(|content| content.sha256));
+    Ok(parts)
 }
 
 /// The manifest of a result that is no failure.

@@ -11,7 +11,7 @@ mod offer;
 pub(super) mod receipt;
 pub(crate) mod request;
 pub(crate) mod result;
-mod stage;
+pub(crate) mod stage;
 
 use self::{
     image::Resolved,

@@ -32,7 +32,8 @@ fn input(file: &InputFile) -> Result<Input, Failure> {
     Ok(Input { name: file.name.clone(), size, sha256, url: None })
 }
 
-fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
+/// A file's size and sha256.
+pub(crate) fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
     let mut file = File::open(path)?;
     let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
     loop {

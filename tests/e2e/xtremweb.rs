@@ -1,0 +1,169 @@
+//! The tools of XtremWeb-HEP, under their names, on a real market.
+
+use berth_tests::{
+    binary::{Call, Outcome},
+    engine::IMAGE,
+    world::{World, within},
+};
+use eyre::{ContextCompat as _, ensure};
+use serde_json::Value;
+use std::fs;
+
+/// A call of one of the tools.
+fn tool<const N: usize>(world: &World, name: &str, arguments: [&str; N]) -> eyre::Result<Call> {
+    Ok(world.berth(arguments)?.by(&world.folder().join("bin").join(name)))
+}
+
+async fn install(world: &World) -> eyre::Result<()> {
+    world.berth(["xw", "install", "bin"])?.must().await?;
+    // Again is no harm.
+    world.berth(["xw", "install", "bin"])?.must().await?;
+    Ok(())
+}
+
+/// What `--xwformat json` prints.
+async fn rows(call: Call) -> eyre::Result<Vec<Value>> {
+    let outcome = call.args(["--xwformat", "json"]).must().await?;
+    outcome.data()
+}
+
+fn uid(outcome: &Outcome) -> eyre::Result<String> {
+    let uri = outcome.stdout.trim();
+    ensure!(uri.starts_with("xw://") && !uri.contains('\n'), "not one URI: {outcome}");
+    Ok(uri.rsplit('/').next().wrap_err("an URI ends in a UID")?.to_owned())
+}
+
+/// The founding scenario: Docker is registered as a shared application, seen, used, followed, and its result fetched.
+#[tokio::test]
+async fn docker_is_registered_listed_submitted_to_followed_and_fetched_from() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        let add = tool(world, "xwadddocker.sh", ["--name", "shared-docker", "--yes"])?.must().await?;
+        let app = uid(&add)?;
+        ensure!(add.stderr.contains("Creating Docker application 'shared-docker'"), "{add}");
+
+        let apps = tool(world, "xwapps", ["shared-docker"])?.must().await?;
+        for word in [format!("UID='{app}'"), "NAME='shared-docker'".into(), "TYPE='DOCKER'".into()] {
+            ensure!(apps.stdout.contains(&word), "no {word}: {apps}");
+        }
+
+        world.file("notes of mine.txt", b"one two\n")?;
+        let script =
+            "printf '%s|' \"$@\"; echo \"$GREETING\"; cat \"/iexec_in/notes of mine.txt\"; echo said >&2; exit 3";
+        let submit = tool(world, "xwsubmit", ["shared-docker", "--xwimage", IMAGE, "--xwenv", "notes of mine.txt"])?;
+        let submit = submit.args(["--xwenvvar", "GREETING=hello,  you,LAST=x=y", "--xwlabel", "first  job"]);
+        let submit = submit.args(["--", "sh", "-c", script, "sh", "two  blanks", "it's", "", "--xwnot", "\"$HOME\""]);
+        let submit = submit.must().await?;
+        let job = uid(&submit)?;
+
+        let result = tool(world, "xwresult", [&job, "--xwwait"])?.must().await?;
+        ensure!(result.stdout.contains("STATUS='COMPLETED'") && result.stdout.contains("RETURNCODE='3'"), "{result}");
+        let folder = format!("{}_0_first__job", &job[2..10]);
+        let printed = fs::read_to_string(world.folder().join(&folder).join("stdout.txt"))?;
+        ensure!(printed == "two  blanks|it's||--xwnot|\"$HOME\"|hello,  you\none two\n", "{printed:?}");
+        ensure!(fs::read_to_string(world.folder().join(&folder).join("stderr.txt"))? == "said\n");
+
+        let works = tool(world, "xwworks", [])?.must().await?;
+        let line = works.stdout.trim_end_matches('\n');
+        ensure!(line.starts_with(&format!(" UID='{job}', STATUS='COMPLETED', COMPLETEDDATE='20")), "{works}");
+        ensure!(line.ends_with("', LABEL='first  job'") && !line.contains('\n'), "{works}");
+        // By its whole URI, too, under every name, in every format.
+        let uri = submit.stdout.trim();
+        for (name, format) in [("xwstatus", "text"), ("xwworkscompleted", "csv"), ("xwworks", "xml")] {
+            let shown = tool(world, name, [uri, "--xwformat", format])?.must().await?;
+            ensure!(shown.stdout.contains(&job) && shown.stdout.contains("COMPLETED"), "{shown}");
+        }
+        ensure!(tool(world, "xwworkspending", [])?.must().await?.stdout.is_empty());
+
+        // A result is fetched as often as one likes, and overwrites nothing.
+        tool(world, "xwresults", [])?.must().await?;
+        tool(world, "xwresults", [&job])?.run().await?.require_failure(9, &["is not empty"])?;
+        tool(world, "xwresults", [&job, "--xwout", "again"])?.must().await?;
+        ensure!(world.folder().join("again/stdout.txt").is_file());
+
+        let workers = rows(tool(world, "xwworkers", [])?).await?;
+        let [worker] = &*workers else { eyre::bail!("not one worker: {workers:?}") };
+        ensure!(worker["uid"] == world.address(1)?.to_string() && worker["sharedapps"] == "DOCKER", "{worker}");
+        Ok(())
+    })
+    .await
+}
+
+/// An application of one image; the same under the other name, and as XtremWeb-HEP did it since its version 13.
+#[tokio::test]
+async fn an_image_is_an_application_and_its_digest_is_shown() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        let id = world.engine.docker.inspect_image(IMAGE).await?.id.wrap_err("an image without an id")?;
+        tool(world, "xwadddockerapp.sh", ["--name", "boxes", "--image", IMAGE, "--yes", "--price", "0.25"])?
+            .must()
+            .await?;
+        let kept = format!("XWDOCKERIMAGE={IMAGE},MOOD=good, very");
+        tool(world, "xwsendapp", ["other", "docker", "--xwenvvar", &kept])?.must().await?;
+        let apps = rows(tool(world, "xwapps", ["boxes", "other"])?).await?;
+        ensure!(apps.len() == 2 && apps.iter().all(|app| app["imagedigest"] == *id), "{apps:?}");
+        ensure!(apps[0]["price"] == "0.25 LOCAL" && apps[1]["envvars"] == "MOOD=good, very", "{apps:?}");
+
+        let said = tool(world, "xwsendwork", ["other", "--xwwait", "sh", "-c", "echo \"$MOOD\" > /iexec_out/mood"])?;
+        let said = said.args(["--xwformat", "json"]).must().await?;
+        let works: Vec<Value> = said.data()?;
+        let path = works[0]["path"].as_str().wrap_err("a folder")?;
+        ensure!(fs::read_to_string(world.folder().join(path).join("mood"))? == "good, very\n");
+
+        // A virtual machine is registered by its disk.
+        let mut live = vec![0; 0x9000];
+        live[0x8001..0x8006].copy_from_slice(b"CD001");
+        world.file("live.iso", &live)?;
+        world.file("liar.vdi", &live)?;
+        tool(world, "xwaddvbapp.sh", ["--livecd", "live.iso", "--yes"])?.must().await?;
+        let app = rows(tool(world, "xwapps", ["live"])?).await?;
+        ensure!(app[0]["type"] == "VIRTUALBOX" && app[0]["image"] == "live.iso", "{app:?}");
+        let liar = tool(world, "xwaddvbapp.sh", ["--livecd", "liar.vdi", "--yes"])?.run().await?;
+        liar.require_failure(8, &["liar.vdi", "named as vdi", "is iso"])?;
+        Ok(())
+    })
+    .await
+}
+
+/// What makes no sense is refused with its code of old, the reason, and what to do; nothing is registered or paid.
+#[tokio::test]
+async fn bad_input_has_its_exit_code_of_old_and_a_hint() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        let before = world.books().await?;
+        world.file("start.sh", b"#!/bin/sh\nrm -rf /\n")?;
+        world.file("old.conf", b"LOGIN=alice\nPASSWORD=secret\nDISPATCHERS=old.example\n")?;
+        let unknown = format!("0x{}", "5c".repeat(32));
+        let calls: &[(&str, &[&str], i32, &str)] = &[
+            ("xwadddocker.sh", &["--name", "x", "--startsh", "start.sh"], 8, "outside of any sandbox"),
+            ("xwadddocker.sh", &["--name", "x", "--dockerfile", "f"], 8, "no worker builds images"),
+            ("xwadddocker.sh", &["--yes"], 8, "must provide an application name"),
+            ("xwadddocker.sh", &["--name", "x", "--image", "no/such:image", "--yes"], 11, "no/such:image"),
+            ("xwadddocker.sh", &["--name", "x"], 1, "nothing was registered"),
+            ("xwsendapp", &["x", "DEPLOYABLE"], 8, "bare binary"),
+            ("xwsendapp", &["x", "DOCKER", "linux", "amd64", "file"], 8, "linux"),
+            ("xwsubmit", &["no-such-app", "x"], 11, "no-such-app"),
+            ("xwsubmit", &["docker", "x"], 8, "names no image"),
+            ("xwsubmit", &["docker", "--xwexpectedhost", "y"], 8, "--xwexpectedhost is gone"),
+            ("xwsubmit", &["docker", "--xwimage", IMAGE, "--xwenv", "no-such-file", "x"], 9, "no-such-file"),
+            ("xwsubmit", &["docker", "--xwimage", IMAGE, "--xwmaxprice", "0.001", "x"], 7, "no offer fits"),
+            ("xwworks", &[&unknown], 11, "there is no task or deal"),
+            ("xwworks", &["--xwformat", "html"], 8, "html is gone"),
+            ("xwworks", &["--xwconfig", "old.conf"], 8, "is a configuration of XtremWeb-HEP"),
+            ("xwapps", &["no-such-app"], 11, "no-such-app"),
+            ("xwchmod", &["755", "x"], 8, "rights are the rules"),
+            ("xwtasks", &[], 8, "xwtasks is gone"),
+        ];
+        for (name, arguments, code, word) in calls {
+            let call = world.berth(*arguments)?.by(&world.folder().join("bin").join(name));
+            call.run().await?.require_failure(*code, &[word])?;
+        }
+        let json = tool(world, "xwworks", ["--xwformat", "json", "x"])?.run().await?.document()?;
+        ensure!(json.error.is_some_and(|error| error.exit == 8));
+        ensure!(tool(world, "xwversion", ["--xwverbose"])?.must().await?.stdout.starts_with("Current version : "));
+        let after = world.books().await?;
+        ensure!(before.deals.len() == after.deals.len(), "something was paid for");
+        Ok(())
+    })
+    .await
+}
