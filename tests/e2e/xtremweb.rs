@@ -7,7 +7,7 @@ use berth_tests::{
 };
 use eyre::{ContextCompat as _, ensure};
 use serde_json::Value;
-use std::fs;
+use std::{fs, path::Path};
 
 /// A call of one of the tools.
 fn tool<const N: usize>(world: &World, name: &str, arguments: [&str; N]) -> eyre::Result<Call> {
@@ -89,6 +89,25 @@ async fn docker_is_registered_listed_submitted_to_followed_and_fetched_from() ->
     .await
 }
 
+/// The page of the scenario, line by line.
+#[tokio::test]
+async fn the_page_of_the_scenario_does_what_it_says() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/shared-docker.md");
+        let page = fs::read_to_string(page)?;
+        let block = page.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```"));
+        let script = block.wrap_err("the page has a block of commands")?.0.replace("busybox", IMAGE);
+        ensure!(script.lines().count() >= 6, "{script}");
+        let script = format!("PATH=$PWD/bin:$PATH\n{script}");
+        let outcome = world.berth(["-ec", &script])?.by(Path::new("/bin/sh")).must().await?;
+        ensure!(outcome.stdout.ends_with("\nhello  from a shared engine\n"), "{outcome}");
+        ensure!(outcome.stdout.contains("LABEL='first job'"), "{outcome}");
+        Ok(())
+    })
+    .await
+}
+
 /// An application of one image; the same under the other name, and as XtremWeb-HEP did it since its version 13.
 #[tokio::test]
 async fn an_image_is_an_application_and_its_digest_is_shown() -> eyre::Result<()> {
@@ -120,6 +139,74 @@ async fn an_image_is_an_application_and_its_digest_is_shown() -> eyre::Result<()
         ensure!(app[0]["type"] == "VIRTUALBOX" && app[0]["image"] == "live.iso", "{app:?}");
         let liar = tool(world, "xwaddvbapp.sh", ["--livecd", "liar.vdi", "--yes"])?.run().await?;
         liar.require_failure(8, &["liar.vdi", "named as vdi", "is iso"])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Data of one's own: sent, listed, used by a job, downloaded, removed; and nothing goes that somebody needs.
+#[tokio::test]
+async fn data_are_sent_listed_used_downloaded_and_removed() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        world.file("a book.txt", b"one two three\n")?;
+        let sent = tool(world, "xwsenddata", ["book", "a book.txt"])?.must().await?;
+        let (uri, data) = (sent.stdout.trim(), uid(&sent)?);
+        let listed = rows(tool(world, "xwdatas", [])?).await?;
+        ensure!(listed.len() == 1 && listed[0]["uid"] == *data && listed[0]["name"] == "book", "{listed:?}");
+        tool(world, "xwdownload", ["book", "--xwout", "fetched/copy"])?.must().await?;
+        ensure!(fs::read(world.folder().join("fetched/copy"))? == b"one two three\n");
+        let again = tool(world, "xwdownload", [uri, "--xwout", "fetched/copy"])?.run().await?;
+        again.require_failure(9, &["nothing is overwritten"])?;
+
+        let submit = tool(world, "xwsubmit", ["docker", "--xwimage", IMAGE, "--xwenv", uri])?;
+        let job = uid(&submit.args(["--", "wc", "-w", "/iexec_in/book"]).must().await?)?;
+        // The bytes stay while the job needs them.
+        let removed = tool(world, "xwrm", ["book"])?.must().await?;
+        ensure!(removed.stderr.contains("its bytes stay"), "{removed}");
+        ensure!(tool(world, "xwdatas", [])?.must().await?.stdout.is_empty());
+        tool(world, "xwdownload", ["book"])?.run().await?.require_failure(11, &["none of your data is `book`"])?;
+
+        let result = tool(world, "xwresult", [&job, "--xwwait", "--xwout", "counted", "--xwerase"])?.must().await?;
+        ensure!(fs::read_to_string(world.folder().join("counted/stdout.txt"))? == "3 /iexec_in/book\n", "{result}");
+        ensure!(result.stderr.contains("removed from the pool's store"), "{result}");
+        let gone = tool(world, "xwresult", [&job, "--xwout", "once-more"])?.run().await?;
+        gone.require_failure(11, &["is not in this store"])?;
+        tool(world, "xwrm", [&job])?.must().await?;
+        tool(world, "xwrm", [])?.run().await?.require_failure(8, &["no URI provided"])?;
+        tool(world, "xwrm", ["docker"])?.run().await?.require_failure(7, &["registered on chain, and stays there"])?;
+        Ok(())
+    })
+    .await
+}
+
+/// A job that no worker can run says why, worker by worker, and is taken back: its price returns.
+#[tokio::test]
+async fn a_job_that_waits_says_why_and_is_taken_back() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        install(world).await?;
+        let before = world.books().await?;
+        let submit = tool(world, "xwsubmit", ["docker", "--xwimage", IMAGE, "--xwmemory", "512G", "true"])?;
+        let job = uid(&submit.must().await?)?;
+        let worker = world.address(1)?.to_string();
+        let waits = loop {
+            let works = tool(world, "xwworks", [&job])?.must().await?;
+            if works.stdout.contains("STATUS='PENDING'") {
+                break works;
+            }
+            ensure!(works.stdout.contains("STATUS='WAITING'"), "{works}");
+        };
+        ensure!(waits.stderr.contains(&worker) && waits.stderr.contains("bytes of memory are left"), "{waits}");
+        let early = tool(world, "xwresult", [&job])?.run().await?;
+        early.require_failure(3, &["is not over"])?;
+
+        tool(world, "xwrm", [&job])?.must().await?;
+        let result = tool(world, "xwresult", [&job, "--xwwait"])?.run().await?;
+        result.require_failure(2, &["has no result", "its requester wants it back"])?;
+        let works = rows(tool(world, "xwworks", ["--xwstatus", "aborted"])?).await?;
+        ensure!(works.len() == 1 && works[0]["uid"] == *job, "{works:?}");
+        let after = world.books().await?;
+        ensure!(before.burnt == after.burnt, "the pool has lost its stake");
         Ok(())
     })
     .await

@@ -195,7 +195,7 @@ impl Deal {
 pub(crate) struct Library {
     jobs: Mutex<HashMap<JobHash, Arc<Job>>>,
     apps: Mutex<HashMap<B256, Arc<Result<Descriptor, String>>>>,
-    /// Deals whose inputs were all found in the store, from which nothing is ever taken.
+    /// Deals whose inputs were all found in the store, which keeps them as long as it has the job.
     complete: Mutex<HashSet<JobHash>>,
 }
 

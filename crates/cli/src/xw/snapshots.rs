@@ -2,6 +2,9 @@
 
 use super::{
     format::{Format, Objects},
+    install, legacy,
+    names::NAMES,
+    options::{Kind, OPTIONS},
     works::{self, Work},
 };
 use alloy::primitives::B256;
@@ -58,4 +61,26 @@ fn formats_are_as_reviewed() {
     let json = serde_json::to_string_pretty(&objects.json()).expect("it is JSON");
     text.push_str(&format!("=== json\n\n{json}\n"));
     crate::snapshots::compare(&crate::snapshots::folder().join("xw-formats.txt"), &text);
+}
+
+/// The page's tables are the program's own answers: each name that is in one is in the other.
+#[test]
+fn the_map_of_names_options_and_keys_is_what_the_tools_answer() {
+    const HEADING: &str = "What follows is what the tools answer; a test compares the two.\n";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/from-xtremweb.md");
+    let kept = std::fs::read_to_string(&path).expect("the page is there");
+    let (written, _) = kept.split_once(HEADING).expect("the page has its heading");
+    let mut text = format!("{written}{HEADING}");
+    let mut table = |heading: &str, rows: &mut dyn Iterator<Item = (&'static str, String)>| {
+        text.push_str(&format!("\n## {heading}\n\n| of old | now |\n|---|---|\n"));
+        rows.for_each(|(name, now)| text.push_str(&format!("| `{name}` | {} |\n", now.replace('|', "\\|"))));
+    };
+    table("Commands", &mut NAMES.iter().map(|(name, answer)| (*name, install::describe(*answer))));
+    let option = |kind: &Kind| match kind {
+        Kind::Flag(what) | Kind::Value(what) => (*what).to_owned(),
+        Kind::Gone(why) => format!("gone: {why}"),
+    };
+    table("Options", &mut OPTIONS.iter().map(|(name, kind)| (*name, option(kind))));
+    table("Configuration keys", &mut legacy::KEYS.iter().map(|(key, now)| (*key, (*now).to_owned())));
+    crate::snapshots::compare(&path, &text);
 }

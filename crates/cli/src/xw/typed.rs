@@ -49,15 +49,15 @@ impl Typed {
             };
             let (known, kind) = options::find(&name).ok_or_else(|| unknown(&name))?;
             match kind {
-                Kind::Gone(_, why) => return Err(gone(known, why)),
+                Kind::Gone(why) => return Err(gone(known, why)),
                 _ if !ALWAYS.contains(&known) && !allowed.contains(&known) => return Err(foreign(known, allowed)),
-                Kind::Flag if attached.is_some() => {
+                Kind::Flag(_) if attached.is_some() => {
                     return Err(
                         Failure::usage("option", format!("{known} takes no value")).hint(format!("write only {known}"))
                     );
                 }
-                Kind::Flag => typed.options.push((known, None)),
-                Kind::Value => {
+                Kind::Flag(_) => typed.options.push((known, None)),
+                Kind::Value(_) => {
                     let value = match attached {
                         Some(value) => Some(value),
                         None => args.next().map(text).transpose()?,
