@@ -239,7 +239,7 @@ async fn bad_input_has_its_exit_code_of_old_and_a_hint() -> eyre::Result<()> {
             ("xwworks", &["--xwconfig", "old.conf"], 8, "is a configuration of XtremWeb-HEP"),
             ("xwapps", &["no-such-app"], 11, "no-such-app"),
             ("xwchmod", &["755", "x"], 8, "rights are the rules"),
-            ("xwtasks", &[], 8, "xwtasks is gone"),
+            ("xwtasks", &[], 8, "xwtasks: now: berth task show"),
         ];
         for (name, arguments, code, word) in calls {
             let call = world.berth(*arguments)?.by(&world.folder().join("bin").join(name));

@@ -53,11 +53,11 @@ pub(super) async fn registered(chain: &Chain, only: Option<AssetId>) -> Result<V
         None => filter,
     };
     let logs = chain.logs(filter).await?;
-    let read = |log: &alloy::rpc::types::Log| match convert::event(&log.inner) {
-        Ok(Some(Event::AssetRegistered { asset, descriptor, .. })) => {
-            Some((asset, Descriptor::from_bytes(descriptor.as_bytes()).ok()?))
-        }
-        _ => None,
+    let read = |log: &alloy::rpc::types::Log| {
+        let Ok(Some(Event::AssetRegistered { asset, descriptor, .. })) = convert::event(&log.inner) else {
+            return None;
+        };
+        Some((asset, Descriptor::from_bytes(descriptor.as_bytes()).ok()?))
     };
     Ok(logs.iter().filter_map(read).collect())
 }

@@ -63,3 +63,36 @@ pub(super) fn describe(answer: Answer) -> String {
         Answer::Gone(why) => format!("gone: {why}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xw::called;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn links_are_made_anew_and_what_is_somebody_elses_is_left_alone() {
+        let dir = std::env::temp_dir().join(format!("berth-links-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        fs::write(dir.join("xwapps"), "mine").expect("it is writable");
+        symlink("elsewhere", dir.join("xwrm")).expect("it is writable");
+        for _ in 0..2 {
+            let report = install(&XwInstall { dir: dir.clone() }).expect("it can be written");
+            let failure = report.failure.expect("two are in the way");
+            assert!(failure.message.contains("xwapps, xwrm"), "{failure}");
+        }
+        assert_eq!(fs::read(dir.join("xwapps")).expect("it is there"), b"mine");
+        assert!(fs::read_link(dir.join("xwsubmit")).is_ok_and(|to| to == std::env::current_exe().expect("known")));
+        fs::remove_dir_all(dir).expect("it was just made");
+    }
+
+    #[test]
+    fn the_name_that_it_is_called_by_says_what_it_is() {
+        assert_eq!(called(OsStr::new("/usr/bin/xwsubmit")), Some("xwsubmit".to_owned()));
+        assert_eq!(called(OsStr::new("xwsubmitt")), Some("xwsubmitt".to_owned()));
+        assert_eq!(
+            (called(OsStr::new("target/berth")), called(OsStr::new("")), called(OsStr::new("/"))),
+            (None, None, None)
+        );
+    }
+}

@@ -32,11 +32,12 @@ use crate::{
     args::Global,
     exit::Exit,
     hint::Failure,
-    render::{Report, table},
+    render::{Report, fields, table},
     settings::Settings,
 };
 use format::{Format, Objects};
 use names::{Answer, Tool};
+use options::Kind;
 use serde_json::json;
 use std::{
     ffi::{OsStr, OsString},
@@ -64,11 +65,24 @@ pub(crate) fn called(program: &OsStr) -> Option<String> {
 /// Does what the tool does; says whether its answer is JSON.
 pub(crate) async fn run(name: &str, args: impl Iterator<Item = OsString>) -> (bool, Result<Report, Failure>) {
     let args: Vec<OsString> = args.collect();
-    let json = is_json(&args);
-    let result = answer(name, args).await;
+    let (json, result) = match names::answer(name) {
+        Some(Answer::Does(tool)) => {
+            let (style, allowed) = grammar(tool);
+            let loosely = is_json(&args);
+            match Typed::parse(args, style, allowed) {
+                Ok(typed) => {
+                    let format = typed.all("--xwformat").last();
+                    (format.is_some_and(|format| format.eq_ignore_ascii_case("json")), tool_run(tool, typed).await)
+                }
+                Err(failure) => (loosely, Err(failure)),
+            }
+        }
+        Some(answer @ (Answer::Now(_) | Answer::Gone(_))) => (is_json(&args), Err(gone(name, answer))),
+        None => (is_json(&args), Err(unknown(name))),
+    };
     let coded = |failure: Failure| {
         let exit = Exit::Job(exits::code(&failure));
-        Failure { exit, ..failure }
+        translated(Failure { exit, ..failure })
     };
     let result = result.map_err(coded).map(|mut report| {
         report.failure = report.failure.take().map(coded);
@@ -77,24 +91,58 @@ pub(crate) async fn run(name: &str, args: impl Iterator<Item = OsString>) -> (bo
     (json, result)
 }
 
-/// Whether JSON was asked for, so that a command line that can't be read is answered in it, too.
+/// What `berth`'s flags are called here.
+const FLAGS: &[(&str, &str)] = &[
+    ("--max-price", "--xwmaxprice"),
+    ("--timeout", "--xwwallclocktime"),
+    ("--memory", "--xwmemory"),
+    ("--trust", "--xwreplica"),
+    ("--input", "--xwenv"),
+    ("--each", "--xweach"),
+    ("--disk", "--xwdisk"),
+    ("--pool", "--xwpool"),
+    ("--cpu", "--xwcpu"),
+    ("--env", "--xwenvvar"),
+    ("--out", "--xwout"),
+];
+
+/// A failure of the parts that are shared with `berth`, in these tools' words. What names a `berth` command stays.
+fn translated(failure: Failure) -> Failure {
+    let is_flag_end = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '-');
+    let word = |text: String| match text.contains("`berth ") {
+        true => text,
+        false => FLAGS.iter().fold(text, |text, (flag, here)| {
+            let mut parts = text.split(flag);
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, rest| format!("{text}{}{rest}", if is_flag_end(rest) { here } else { flag }))
+        }),
+    };
+    let hints = match &*failure.code {
+        "setting" => vec![
+            "set it in the profile: --xwconfig FILE, or .berth/profile.toml; docs/cli.md has its settings".to_owned(),
+            "`berth devnet up` makes a market on this machine, with a profile".to_owned(),
+        ],
+        _ => failure.hints.into_iter().map(word).collect(),
+    };
+    Failure { message: word(failure.message), hints, ..failure }
+}
+
+/// Whether JSON was asked for in a command line that can't be read.
 fn is_json(args: &[OsString]) -> bool {
     let is = |arg: &OsString| arg.eq_ignore_ascii_case("json");
     args.windows(2).any(|pair| pair[0] == "--xwformat" && is(&pair[1]))
         || args.iter().any(|arg| arg.eq_ignore_ascii_case("--xwformat=json"))
 }
 
-async fn answer(name: &str, args: Vec<OsString>) -> Result<Report, Failure> {
-    match names::answer(name) {
-        Some(Answer::Does(tool)) => tool_run(tool, args).await,
-        Some(Answer::Now(command)) => {
-            Err(Failure::usage("name-gone", format!("{name} is gone")).hint(format!("what does it now: {command}")))
-        }
-        Some(Answer::Gone(why)) => Err(Failure::usage("name-gone", format!("{name} is gone: {why}"))
-            .hint("`xwhelp` shows the tools that there are, docs/from-xtremweb.md what became of the others")),
-        None => Err(Failure::usage("name-unknown", format!("XtremWeb-HEP had no {name}"))
-            .hint("`xwhelp` shows the tools that there are")),
-    }
+/// What is said of a name that does nothing any more.
+fn gone(name: &str, answer: Answer) -> Failure {
+    let failure = Failure::usage("name-gone", format!("{name}: {}", install::describe(answer)));
+    failure.hint("`xwhelp` shows the tools that there are, docs/from-xtremweb.md what became of the others")
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::usage("name-unknown", format!("XtremWeb-HEP had no {name}"))
+        .hint("`xwhelp` shows the tools that there are")
 }
 
 /// How a tool's command line is read: its style, and its own options.
@@ -153,9 +201,7 @@ const fn grammar(tool: Tool) -> (Style, &'static [&'static str]) {
     }
 }
 
-async fn tool_run(tool: Tool, args: Vec<OsString>) -> Result<Report, Failure> {
-    let (style, allowed) = grammar(tool);
-    let typed = Typed::parse(args, style, allowed)?;
+async fn tool_run(tool: Tool, typed: Typed) -> Result<Report, Failure> {
     if typed.has("--xwhelp") || typed.has("--help") {
         return Ok(usage(tool));
     }
@@ -209,13 +255,20 @@ impl Call {
 }
 
 fn usage(tool: Tool) -> Report {
-    let text = format!(
-        "Usage: {}\n\n{}\n\nAll tools take --xwconfig FILE (a profile, {PROFILE} if left out), --xwformat\n\
-         short|text|csv|xml|json, and --xwhelp.\n",
-        tool.usage(),
-        tool.about()
-    );
-    let json = json!({ "usage": tool.usage(), "about": tool.about() });
+    let (_, allowed) = grammar(tool);
+    let about = |name: &str| match options::find(name) {
+        Some((_, Kind::Flag(what) | Kind::Value(what))) => what.to_owned(),
+        Some((_, Kind::Gone(_))) | None => String::new(),
+    };
+    let takes = |name: &str| match options::find(name) {
+        Some((_, Kind::Value(_))) => format!("  {name} …"),
+        Some((_, Kind::Flag(_) | Kind::Gone(_))) | None => format!("  {name}"),
+    };
+    let named: Vec<&str> = allowed.iter().chain(typed::ALWAYS).copied().collect();
+    let lines: Vec<(String, String)> = named.iter().map(|name| (takes(name), about(name))).collect();
+    let pairs: Vec<(&str, String)> = lines.iter().map(|(name, what)| (name.as_str(), what.clone())).collect();
+    let text = format!("Usage: {}\n\nWhat it does: {}.\n\nOptions:\n{}", tool.usage(), tool.about(), fields(&pairs));
+    let json = json!({ "usage": tool.usage(), "about": tool.about(), "options": named });
     Report::new(text, json)
 }
 

@@ -49,29 +49,18 @@ impl Tool {
     /// How it is called.
     pub(super) const fn usage(self) -> &'static str {
         match self {
-            Self::Apps => "xwapps [uid|uri|name ...]",
-            Self::SendApp => {
-                "xwsendapp NAME DOCKER|VIRTUALBOX|QEMU|SLURM [--xwimage IMAGE] [--xwenvvar A=1,B=2] [--xwprice TOKENS]"
-            }
-            Self::AddDocker => {
-                "xwadddocker.sh --name NAME [--image IMAGE] [--price TOKENS] [--dry] [--yes] [--xwconfig FILE] [-v]"
-            }
-            Self::AddVirtualBox => {
-                "xwaddvbapp.sh --livecd|--hda PATH|URI|sha256:… [--name NAME] [--price TOKENS] [--dry] [--yes] \
-                 [--xwconfig FILE] [-v]"
-            }
-            Self::Submit => {
-                "xwsubmit APP [--xwimage IMAGE] [--xwenv FILE|URI]... [--xwstdin FILE] [--xwenvvar A=1,B=2] \
-                 [--xwlabel LABEL] [--xwreplica N] [--xwwallclocktime SECONDS] [--xwmaxprice TOKENS] [--xwpool POOL] \
-                 [--xwcpu CORES] [--xwmemory SIZE] [--xwdisk SIZE] [--xwnetwork] [--xwwait] [--] [COMMAND LINE]"
-            }
-            Self::Works(_) => "xwworks [uid|uri ...] [--xwstatus STATUS]",
-            Self::Results => "xwresults [uid|uri ...] [--xwout FOLDER] [--xwwait] [--xwerase]",
-            Self::Remove => "xwrm uid|uri ...",
-            Self::SendData => "xwsenddata [NAME] FILE",
-            Self::Datas => "xwdatas [uid|uri|name ...]",
-            Self::Download => "xwdownload uid|uri|name ... [--xwout FILE|FOLDER]",
-            Self::Workers => "xwworkers [uid ...] [--xwpool POOL]",
+            Self::Apps => "xwapps [UID|URI|NAME ...]",
+            Self::SendApp => "xwsendapp NAME DOCKER|VIRTUALBOX|QEMU|SLURM [OPTIONS]",
+            Self::AddDocker => "xwadddocker.sh --name NAME [--image IMAGE] [OPTIONS]",
+            Self::AddVirtualBox => "xwaddvbapp.sh --livecd FILE [--name NAME] [OPTIONS]",
+            Self::Submit => "xwsubmit APP [OPTIONS] [--] [COMMAND LINE]",
+            Self::Works(_) => "xwworks [UID|URI ...] [OPTIONS]",
+            Self::Results => "xwresult [UID|URI ...] [OPTIONS]",
+            Self::Remove => "xwrm UID|URI ...",
+            Self::SendData => "xwsenddata [NAME] FILE [OPTIONS]",
+            Self::Datas => "xwdatas [UID|URI|NAME ...]",
+            Self::Download => "xwdownload UID|URI|NAME ... [OPTIONS]",
+            Self::Workers => "xwworkers [UID ...] [OPTIONS]",
             Self::Version => "xwversion [--xwverbose]",
             Self::Help => "xwhelp",
         }

@@ -3,10 +3,11 @@
 use super::{
     format::{Format, Objects},
     install, legacy,
-    names::NAMES,
+    names::{Answer, NAMES},
     options::{Kind, OPTIONS},
     works::{self, Work},
 };
+use crate::hint::Failure;
 use alloy::primitives::B256;
 use berth_wire::scheduler::TaskView;
 
@@ -61,6 +62,28 @@ fn formats_are_as_reviewed() {
     let json = serde_json::to_string_pretty(&objects.json()).expect("it is JSON");
     text.push_str(&format!("=== json\n\n{json}\n"));
     crate::snapshots::compare(&crate::snapshots::folder().join("xw-formats.txt"), &text);
+}
+
+#[test]
+fn usages_are_as_reviewed() {
+    let mut text = String::new();
+    for (name, answer) in NAMES {
+        if let Answer::Does(tool) = answer {
+            let usage = String::from_utf8(super::usage(*tool).data).expect("it is text");
+            text.push_str(&format!("=== {name}\n\n{usage}\n"));
+        }
+    }
+    crate::snapshots::compare(&crate::snapshots::folder().join("xw-help.txt"), &text);
+}
+
+#[test]
+fn failures_of_shared_parts_speak_of_options_that_there_are() {
+    let failure = Failure::usage("x", "--memory: `y` is no size").hint("give --pool, or --pool-stake; --out DIR.");
+    let failure = super::translated(failure.hint("`berth pool show --pool x`"));
+    assert_eq!(failure.message, "--xwmemory: `y` is no size");
+    assert_eq!(failure.hints, ["give --xwpool, or --pool-stake; --xwout DIR.", "`berth pool show --pool x`"]);
+    let setting = super::translated(Failure::usage("setting", "x").hint("give --account NAME"));
+    assert!(setting.hints.iter().all(|hint| !hint.contains("--account")));
 }
 
 /// The page's tables are the program's own answers: each name that is in one is in the other.

@@ -50,7 +50,9 @@ impl Typed {
             let (known, kind) = options::find(&name).ok_or_else(|| unknown(&name))?;
             match kind {
                 Kind::Gone(why) => return Err(gone(known, why)),
-                _ if !ALWAYS.contains(&known) && !allowed.contains(&known) => return Err(foreign(known, allowed)),
+                Kind::Flag(_) | Kind::Value(_) if !ALWAYS.contains(&known) && !allowed.contains(&known) => {
+                    return Err(foreign(known, allowed));
+                }
                 Kind::Flag(_) if attached.is_some() => {
                     return Err(
                         Failure::usage("option", format!("{known} takes no value")).hint(format!("write only {known}"))
@@ -95,7 +97,7 @@ impl Typed {
 }
 
 /// What every tool reads.
-const ALWAYS: &[&str] = &["--xwconfig", "--xwformat", "--xwverbose", "--xwhelp"];
+pub(super) const ALWAYS: &[&str] = &["--xwconfig", "--xwformat", "--xwverbose", "--xwhelp"];
 
 /// The option that a word is, if it is one.
 fn option_name(word: &str, style: Style, at_start: bool) -> Result<Option<String>, Failure> {
