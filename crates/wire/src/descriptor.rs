@@ -109,7 +109,7 @@ pub enum Descriptor {
         image: Option<Image>,
         /// The disk of a virtual machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        disk: Option<Disk>,
+        disk: Option<Box<Disk>>,
         /// Its default environment.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         env: BTreeMap<String, String>,

@@ -1,6 +1,6 @@
 //! `berth xw install` and `berth xw list`.
 
-use super::names::{Answer, NAMES};
+use super::names::{Answer, NAMES, Tool};
 use crate::{
     args::XwInstall,
     exit::Exit,
@@ -58,6 +58,7 @@ pub(crate) fn list() -> Report {
 /// An answer in a line.
 pub(super) fn describe(answer: Answer) -> String {
     match answer {
+        Answer::Does(Tool::Works(Some(status))) => format!("your jobs that are {status}"),
         Answer::Does(tool) => tool.about().to_owned(),
         Answer::Now(command) => format!("now: {command}"),
         Answer::Gone(why) => format!("gone: {why}"),

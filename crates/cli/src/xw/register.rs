@@ -44,7 +44,7 @@ impl Wanted {
             runtime: self.runtime,
             sharing: if is_whole { Sharing::Distributed } else { Sharing::Shared },
             image: self.image.clone(),
-            disk: self.disk.clone(),
+            disk: self.disk.clone().map(Box::new),
             env: self.env.clone(),
             minimum: Minimum::default(),
         }

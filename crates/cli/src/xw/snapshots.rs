@@ -95,7 +95,7 @@ fn the_map_of_names_options_and_keys_is_what_the_tools_answer() {
     let (written, _) = kept.split_once(HEADING).expect("the page has its heading");
     let mut text = format!("{written}{HEADING}");
     let mut table = |heading: &str, rows: &mut dyn Iterator<Item = (&'static str, String)>| {
-        text.push_str(&format!("\n## {heading}\n\n| of old | now |\n|---|---|\n"));
+        text.push_str(&format!("\n## {heading}\n\n| name | now |\n|---|---|\n"));
         rows.for_each(|(name, now)| text.push_str(&format!("| `{name}` | {} |\n", now.replace('|', "\\|"))));
     };
     table("Commands", &mut NAMES.iter().map(|(name, answer)| (*name, install::describe(*answer))));
