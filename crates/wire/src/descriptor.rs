@@ -146,3 +146,27 @@ impl Descriptor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_part_of_a_descriptor_and_absent_where_there_is_none() {
+        let disk = Disk { name: "live.iso".into(), format: DiskFormat::Iso, size: 9, sha256: Sha256::of(b"live") };
+        let with = |disk: Option<Disk>| Descriptor::App {
+            version: 1,
+            name: "vm".into(),
+            runtime: Runtime::Virtualbox,
+            sharing: Sharing::Distributed,
+            image: None,
+            disk: disk.map(Box::new),
+            env: BTreeMap::new(),
+            minimum: Minimum::default(),
+        };
+        let bytes = with(Some(disk.clone())).to_bytes();
+        assert_eq!(Descriptor::from_bytes(&bytes).expect("what we wrote"), with(Some(disk)));
+        assert!(String::from_utf8_lossy(&bytes).contains(r#""disk":{"format":"iso","name":"live.iso""#));
+        assert!(!String::from_utf8_lossy(&with(None).to_bytes()).contains("disk\":{"));
+    }
+}

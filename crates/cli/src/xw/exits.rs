@@ -24,7 +24,7 @@ pub(super) fn code(failure: &Failure) -> u8 {
             return AUTHENTICATION;
         }
         "not-yours" | "not-owner" => return AUTHORIZATION,
-        "file" | "input-kind" | "out" => return DISK,
+        "file" | "input-kind" | "out" | "blob-too-large" => return DISK,
         "timed-out" => return WALLCLOCKTIME,
         _ => {}
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 use berth_protocol::AccountAddr;
 use berth_wire::{
-    descriptor::{Descriptor, Disk, Minimum, Runtime, Sharing},
+    descriptor::{Descriptor, Disk, DiskFormat, Minimum, Runtime, Sharing},
     job::{Image, Job, Limits},
 };
 use serde_json::{Value, json};
@@ -174,7 +174,11 @@ pub(super) async fn add_vm(call: &Call) -> Result<Report, Failure> {
     let disk = hashed.expect("hashing a file does not panic")?;
     let name = script_name(call, Path::new(given).file_stem().and_then(|stem| stem.to_str()))?;
     let price = call.typed.one(&["--price"])?.unwrap_or("0").to_owned();
-    let runtime = Runtime::Virtualbox;
+    // VirtualBox attaches neither of QEMU's own forms.
+    let runtime = match disk.format {
+        DiskFormat::Qcow2 | DiskFormat::Raw => Runtime::Qemu,
+        DiskFormat::Iso | DiskFormat::Vdi | DiskFormat::Vmdk | DiskFormat::Vhd => Runtime::Virtualbox,
+    };
     let wanted = Wanted { name, runtime, image: None, disk: Some(disk), env: BTreeMap::new(), price };
     script(call, &wanted, "Live CD").await
 }
