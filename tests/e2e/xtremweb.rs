@@ -137,6 +137,10 @@ async fn an_image_is_an_application_and_its_digest_is_shown() -> eyre::Result<()
         tool(world, "xwaddvbapp.sh", ["--livecd", "live.iso", "--yes"])?.must().await?;
         let app = rows(tool(world, "xwapps", ["live"])?).await?;
         ensure!(app[0]["type"] == "VIRTUALBOX" && app[0]["image"] == "live.iso", "{app:?}");
+        // No worker of this world runs virtual machines: the job is given back, and says why.
+        let job = uid(&tool(world, "xwsubmit", ["live", "--", "x"])?.must().await?)?;
+        let result = tool(world, "xwresult", [&job, "--xwwait"])?.run().await?;
+        result.require_failure(2, &["has no result"])?;
         let liar = tool(world, "xwaddvbapp.sh", ["--livecd", "liar.vdi", "--yes"])?.run().await?;
         liar.require_failure(8, &["liar.vdi", "named as vdi", "is iso"])?;
         Ok(())

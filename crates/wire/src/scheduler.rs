@@ -98,6 +98,9 @@ pub struct DealView {
     pub job_hash: B256,
     /// Whether job and inputs are in the store; if not, what is missing.
     pub waiting_for: Option<String>,
+    /// Why no worker can ever run it: it is about to be given back.
+    #[serde(default)]
+    pub impossible: Option<String>,
     /// Its tasks, by index.
     pub tasks: Vec<TaskView>,
 }

@@ -8,7 +8,7 @@ use alloy::{
     sol_types::SolEvent as _,
 };
 use berth_chain::{bindings::assets::Assets, convert};
-use berth_protocol::{AssetId, AssetKind, ledger::Event};
+use berth_protocol::{AssetId, AssetKind, ledger::Event, order::UNLIMITED};
 use berth_wire::descriptor::{Descriptor, Runtime, Sharing};
 use futures_util::future::try_join_all;
 
@@ -91,7 +91,7 @@ pub(super) async fn list(call: &Call) -> Result<Report, Failure> {
         // Cheapest first.
         let offer = offers.iter().find(|offer| offer.order.app == id.get() && offer.listed.signer == owner);
         let price = offer.map(|offer| chain.token.show(offer.order.price.into()));
-        let order = offer.map(|offer| (offer.listed.remaining.to_string(), offer.listed.hash.to_string()));
+        let order = offer.map(|offer| (offer.listed.remaining, offer.listed.hash.to_string()));
         rows.push(row(*id, descriptor, owner.to_string(), (price, order))?);
     }
     Ok(call.show(&Objects { element: "app", columns: COLUMNS, short: SHORT, rows }))
@@ -102,7 +102,7 @@ fn row(
     id: AssetId,
     descriptor: &Descriptor,
     owner: String,
-    (price, order): (Option<String>, Option<(String, String)>),
+    (price, order): (Option<String>, Option<(u32, String)>),
 ) -> Result<Vec<Option<String>>, Failure> {
     let Descriptor::App { name, runtime, sharing, image, disk, env, minimum, .. } = descriptor else {
         return Err(Failure::new(Exit::Error, "chain-log", format!("{id} says that it is a pool")));
@@ -129,7 +129,8 @@ fn row(
         digest,
         Some(owner),
         price,
-        remaining,
+        // An offer without end has nothing to count.
+        remaining.filter(|remaining| *remaining != UNLIMITED).map(|remaining| remaining.to_string()),
         (!variables.is_empty()).then(|| variables.join(",")),
         Some(minimum.cpu_millis.to_string()),
         Some(minimum.memory_bytes.to_string()),

@@ -177,7 +177,8 @@ pub(super) async fn of_deal(
         Err(_) => None,
     };
     let deal = matched.deal.to_string();
-    let missing = view.as_ref().and_then(|view| view.waiting_for.clone());
+    let impossible = view.as_ref().and_then(|view| view.impossible.clone());
+    let missing = view.as_ref().and_then(|view| view.waiting_for.clone()).filter(|_| impossible.is_none());
     let mut told: BTreeMap<u32, TaskView> =
         view.into_iter().flat_map(|view| view.tasks).map(|task| (task.index, task)).collect();
     let work = |index| {
@@ -188,7 +189,8 @@ pub(super) async fn of_deal(
             index,
             status,
             label: labels.get(&deal).cloned(),
-            message: message(status, ending.as_ref(), told.as_ref(), missing.as_deref()),
+            message: message(status, ending.as_ref(), told.as_ref(), missing.as_deref())
+                .or_else(|| impossible.clone().filter(|_| ending.is_none())),
             ending,
             told,
         }
