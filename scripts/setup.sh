@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh           what the demo and a devnet need
 #   scripts/setup.sh test      that, and what the tests need
+#   scripts/setup.sh analysis  that, and what proofs of the contracts need
 #   scripts/setup.sh versions  prints the versions found here, in the form of scripts/versions.txt
 #
 # System packages come from apt (as root, or through sudo), everything else goes into this folder:
@@ -65,7 +66,7 @@ system_packages() {
     if apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); else missing+=(docker.io); fi
   fi
   have dockerd || scripts/docker-engine.sh status >/dev/null 2>&1 || missing+=(docker.io)
-  if [ "$1" = test ]; then
+  if [ "$1" != demo ]; then
     have shellcheck || missing+=(shellcheck)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   fi
@@ -127,6 +128,17 @@ test_tools() {
   echo "$wanted" >"$stamp"
 }
 
+# python_tools NAME: the programs of scripts/NAME-tools.txt, into .tools/NAME.
+python_tools() {
+  local wanted list=scripts/$1-tools.txt stamp=$tools/$1/.installed
+  wanted=$(sha256sum "$list" | cut -d' ' -f1)
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "installing $1 (Python)"
+  rm -rf "${tools:?}/$1"
+  quietly python3 -m pip install --no-deps --ignore-installed --target "$tools/$1" --requirement "$list"
+  echo "$wanted" >"$stamp"
+}
+
 versions() {
   . /etc/os-release
   printf '%-16s %s\n' system "$PRETTY_NAME"
@@ -140,9 +152,9 @@ versions() {
 main() {
   local for=${1:-demo}
   case $for in
-    demo | test) ;;
+    demo | test | analysis) ;;
     versions) versions && return ;;
-    *) fail "scripts/setup.sh knows nothing of '$for'" "scripts/setup.sh [demo|test|versions]" ;;
+    *) fail "scripts/setup.sh knows nothing of '$for'" "scripts/setup.sh [demo|test|analysis|versions]" ;;
   esac
   mkdir -p "$tools"
   # flock may itself be missing on a bare machine; then nobody else is being waited for either.
@@ -153,7 +165,11 @@ main() {
   rust
   system_packages "$for"
   contract_tools
-  [ "$for" = demo ] || test_tools
+  [ "$for" = demo ] || {
+    test_tools
+    python_tools slither
+  }
+  [ "$for" != analysis ] || python_tools halmos
 }
 
 main "$@"

@@ -2,11 +2,8 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {BerthStorage} from "./BerthStorage.sol";
 import {RoundSettlement} from "./RoundSettlement.sol";
@@ -16,36 +13,22 @@ import {IBerthDirect, IRecourse} from "./interfaces/IBerth.sol";
 import {Hashing} from "./libraries/Hashing.sol";
 import {Offers} from "./libraries/Offers.sol";
 import {Ownership} from "./libraries/Ownership.sol";
+import {Signing} from "./libraries/Signing.sol";
 import {AssetId, DealId, RoundId} from "./types/Ids.sol";
-import {Orders, PoolOrder, RequestOrder, Signatures, UNLIMITED} from "./types/Orders.sol";
-import {DealSubject, DealTerms} from "./types/Deals.sol";
-import {Account, Deal} from "./types/Storage.sol";
+import {Consent, Orders, PoolOrder, RequestOrder, Signatures, UNLIMITED} from "./types/Orders.sol";
+import {DealSubject, DealTerms, idInMemory} from "./types/Deals.sol";
+import {Deal, Signer, Stance} from "./types/Storage.sol";
 import {Deadlines} from "./libraries/Deadlines.sol";
 import {Payouts} from "./libraries/Payouts.sol";
 
 /// @title Berth
-/// @dev Reentrancy. The token is called in deposits and withdrawals only. Those are under one lock, since a deposit
-/// counts what arrives while the token runs. All else may be entered from the token: at that time nothing is half
-/// done, for a deposit has changed nothing yet and a withdrawal everything. A match makes staticcalls, in which state
-/// can't change. Settlements call nobody. So nothing else needs a lock.
-contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
-    using SafeERC20 for IERC20;
+/// @dev Reentrancy. A match makes staticcalls, in which state can't change. Settlements call nobody. Everything else is
+/// Recourse's, and argued there. So nothing here needs a lock.
+contract Berth is SingleSettlement, RoundSettlement {
     using Ownership for IAssets;
 
-    /// @notice The owners of a match's assets; the dataset's is zero when there is none.
-    struct Owners {
-        address app;
-        address dataset;
-        address pool;
-    }
-
-    /// @notice The EIP-712 digests of a match's orders; the dataset's is zero when there is none.
-    struct Digests {
-        bytes32 app;
-        bytes32 dataset;
-        bytes32 pool;
-        bytes32 request;
-    }
+    /// @dev What has no epoch counts as of the last one.
+    uint64 private constant ANY_EPOCH = type(uint64).max;
 
     IERC20 private immutable TOKEN;
     address private immutable RECOURSE;
@@ -77,66 +60,37 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IBerthDirect
-    function deposit(uint256 amount) external {
-        _deposit(msg.sender, amount);
-    }
-
-    /// @inheritdoc IBerthDirect
-    function depositFor(address account_, uint256 amount) external {
-        require(account_ != address(0), Berth_BadRecipient(account_));
-        _deposit(account_, amount);
-    }
-
-    /// @inheritdoc IBerthDirect
-    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
-        // A permit that was shown to the token before fails here, and has left the allowance.
-        // slither-disable-next-line unused-return
-        try IERC20Permit(address(TOKEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
-        _deposit(msg.sender, amount);
-    }
-
-    /// @inheritdoc IBerthDirect
-    function withdraw(address to, uint256 amount) external nonReentrant {
-        require(to != address(0) && to != address(this), Berth_BadRecipient(to));
-        _debit(msg.sender, amount);
-        emit Withdrawn(msg.sender, to, amount);
-        TOKEN.safeTransfer(to, amount);
-    }
-
-    /// @inheritdoc IBerthDirect
     function matchOrders(Orders calldata orders, Signatures calldata signatures) external returns (DealId deal) {
-        // Check:
         RequestOrder calldata request = orders.request;
-        Offers.requireFit(orders, MIN_DURATION, MAX_DURATION);
         require(
             request.payer == request.requester || request.payer == msg.sender,
             Berth_PayerAbsent(request.payer, msg.sender)
         );
-        Owners memory owners = _ownersOf(orders);
-        Offers.requireRules(orders, ASSETS, owners.app, owners.dataset, owners.pool);
-        Digests memory digests = _requireAuthorised(orders, signatures, owners);
-
-        // Effect:
-        (uint32 first, uint32 size) = _consume(orders, digests);
-        uint256 span = Deadlines.span(request.duration, size, orders.pool.parallel);
-        require(span <= MAX_SPAN, Berth_SpanTooLong(span, MAX_SPAN));
-        DealTerms memory terms = _termsOf(orders, owners, digests.request, first, size);
-        // A price is below 2^130, so its product with a size fits.
-        unchecked {
-            _lock(terms.payer, Payouts.price(terms.appPrice, terms.datasetPrice, terms.poolPrice) * size);
-            _lock(terms.poolOwner, uint256(terms.poolStake) * size);
-        }
-        // No two matches have the same terms: `first` rises with each deal of a request.
-        deal = DealId.wrap(keccak256(abi.encode(terms)));
-        _deals[deal] = Deal({open: size, claimed: false, ended: 0, closed: 0});
-
-        emit DealMatched(deal, terms.pool, request.requester, terms, _subjectOf(orders, digests));
+        (deal,,) = _match(orders, signatures);
     }
 
     /// @inheritdoc IBerthDirect
-    function account(address holder) external view returns (uint128 free, uint128 locked) {
-        Account memory held = _accounts[holder];
-        return (held.free, held.locked);
+    function matchSponsored(Orders calldata orders, Signatures calldata signatures, Consent calldata consent)
+        external
+        returns (DealId deal)
+    {
+        DealTerms memory terms;
+        DealSubject memory subject;
+        (deal, terms, subject) = _match(orders, signatures);
+        bytes32 sponsorship = MessageHashUtils.toTypedDataHash(
+            Hashing.domainSeparator(),
+            Hashing.sponsorship(terms.request, subject.poolOrder, consent.volume, consent.expiry)
+        );
+        _requireOrder(sponsorship, consent.expiry, ANY_EPOCH, terms.payer, consent.signature);
+        require(_consumed[sponsorship] == 0, Berth_OrderConsumed(sponsorship));
+        require(terms.size == consent.volume, Berth_SponsoredVolume(terms.size, consent.volume));
+        _consumed[sponsorship] = terms.size;
+        emit DealSponsored(deal, terms.payer, sponsorship);
+    }
+
+    /// @inheritdoc IBerthDirect
+    function isOrderSigned(address signer, bytes32 order, bytes calldata signature) external view returns (bool) {
+        return _stances[signer][order] != Stance.Cancelled && _isSigned(signer, order, signature);
     }
 
     /// @inheritdoc IBerthDirect
@@ -159,16 +113,6 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
     /// @inheritdoc IBerthDirect
     function isRound(RoundId round) external view returns (bool) {
         return _rounds[round];
-    }
-
-    /// @inheritdoc IBerthDirect
-    function consumed(bytes32 order) external view returns (uint32) {
-        return _consumed[order];
-    }
-
-    /// @inheritdoc IBerthDirect
-    function epochOf(address signer) external view returns (uint64) {
-        return _epochs[signer];
     }
 
     /// @inheritdoc IBerthDirect
@@ -204,22 +148,39 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
         return RECOURSE;
     }
 
-    /// @dev Pulls from the sender, and credits what arrived.
-    function _deposit(address holder, uint256 amount) private nonReentrant {
-        uint256 before = TOKEN.balanceOf(address(this));
-        TOKEN.safeTransferFrom(msg.sender, address(this), amount);
-        uint256 held = TOKEN.balanceOf(address(this));
-        // Keeps the sum of all accounts and bonds within 128 bits.
-        require(held <= type(uint128).max, Berth_HeldTooLarge(held));
-        _credit(holder, held - before);
-        emit Deposited(holder, msg.sender, held - before);
+    /// @dev Makes the deal, whoever pays.
+    function _match(Orders calldata orders, Signatures calldata signatures)
+        private
+        returns (DealId deal, DealTerms memory terms, DealSubject memory subject)
+    {
+        // Check:
+        Offers.requireFit(orders, MIN_DURATION, MAX_DURATION);
+        _nameOwners(terms, orders);
+        Offers.requireRules(orders, ASSETS, terms.appOwner, terms.datasetOwner, terms.poolOwner);
+        _requireAuthorised(orders, signatures, terms, subject);
+
+        // Effect:
+        _consume(orders, terms, subject);
+        uint256 span = Deadlines.span(orders.request.duration, terms.size, orders.pool.parallel);
+        require(span <= MAX_SPAN, Berth_SpanTooLong(span, MAX_SPAN));
+        _fill(orders, terms, subject);
+        // A price is below 2^130, so its product with a size fits.
+        unchecked {
+            _lock(terms.payer, Payouts.price(terms.appPrice, terms.datasetPrice, terms.poolPrice) * terms.size);
+            _lock(terms.poolOwner, uint256(terms.poolStake) * terms.size);
+        }
+        // No two matches have the same terms: `first` rises with each deal of a request.
+        deal = idInMemory(terms);
+        _deals[deal] = Deal({open: terms.size, claimed: false, ended: 0, closed: 0});
+
+        emit DealMatched(deal, terms.pool, orders.request.requester, terms, subject);
     }
 
     /// @dev The owners of the assets of a match, all of which must exist.
-    function _ownersOf(Orders calldata orders) private view returns (Owners memory owners) {
-        owners.app = _ownerOf(orders.app.app);
-        if (!orders.dataset.dataset.isNone()) owners.dataset = _ownerOf(orders.dataset.dataset);
-        owners.pool = _ownerOf(orders.pool.pool);
+    function _nameOwners(DealTerms memory terms, Orders calldata orders) private view {
+        terms.appOwner = _ownerOf(orders.app.app);
+        if (!orders.dataset.dataset.isNone()) terms.datasetOwner = _ownerOf(orders.dataset.dataset);
+        terms.poolOwner = _ownerOf(orders.pool.pool);
     }
 
     function _ownerOf(AssetId asset) private view returns (address owner) {
@@ -227,26 +188,31 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
         require(owner != address(0), Berth_UnknownAsset(asset));
     }
 
-    /// @dev Each order is in time, of its signer's epoch, and signed.
-    function _requireAuthorised(Orders calldata orders, Signatures calldata signatures, Owners memory owners)
-        private
-        view
-        returns (Digests memory digests)
-    {
+    /// @dev Each order is in time, of its signer's epoch, not cancelled, and signed. Names the digests.
+    function _requireAuthorised(
+        Orders calldata orders,
+        Signatures calldata signatures,
+        DealTerms memory terms,
+        DealSubject memory subject
+    ) private view {
         bytes32 domain = Hashing.domainSeparator();
-        digests.app = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.app));
-        _requireOrder(digests.app, orders.app.expiry, orders.app.epoch, owners.app, signatures.app);
+        subject.appOrder = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.app));
+        _requireOrder(subject.appOrder, orders.app.expiry, orders.app.epoch, terms.appOwner, signatures.app);
         if (!orders.dataset.dataset.isNone()) {
-            digests.dataset = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.dataset));
+            subject.datasetOrder = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.dataset));
             _requireOrder(
-                digests.dataset, orders.dataset.expiry, orders.dataset.epoch, owners.dataset, signatures.dataset
+                subject.datasetOrder,
+                orders.dataset.expiry,
+                orders.dataset.epoch,
+                terms.datasetOwner,
+                signatures.dataset
             );
         }
-        digests.pool = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.pool));
-        _requireOrder(digests.pool, orders.pool.expiry, orders.pool.epoch, owners.pool, signatures.pool);
-        digests.request = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.request));
+        subject.poolOrder = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.pool));
+        _requireOrder(subject.poolOrder, orders.pool.expiry, orders.pool.epoch, terms.poolOwner, signatures.pool);
+        terms.request = MessageHashUtils.toTypedDataHash(domain, Hashing.hash(orders.request));
         _requireOrder(
-            digests.request, orders.request.expiry, orders.request.epoch, orders.request.requester, signatures.request
+            terms.request, orders.request.expiry, orders.request.epoch, orders.request.requester, signatures.request
         );
     }
 
@@ -255,46 +221,58 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
         view
     {
         require(block.timestamp <= expiry, Berth_OrderExpired(digest, expiry));
-        uint64 current = _epochs[signer];
-        require(epoch >= current, Berth_OrderCancelled(digest, epoch, current));
-        _requireSigned(signer, digest, signature);
+        Signer memory kept = _signers[signer];
+        require(epoch >= kept.epoch, Berth_OrderCancelled(digest, epoch, kept.epoch));
+        require(!kept.cancels || _stances[signer][digest] != Stance.Cancelled, Berth_OrderRevoked(digest, signer));
+        if (_isSigned(signer, digest, signature)) return;
+        require(signature.length > 0, Berth_NotApproved(digest, signer));
+        revert Berth_BadSignature(signer, digest);
+    }
+
+    /// @dev Whether an account has signed, or, where there is no signature, approved what has this digest.
+    function _isSigned(address signer, bytes32 digest, bytes calldata signature) private view returns (bool) {
+        if (signature.length == 0) return _stances[signer][digest] == Stance.Approved;
+        return Signing.isVouchedBy(signer, digest, signature);
     }
 
     /// @dev Takes as many tasks as all orders have left: `size`, after the `first` that the request had used.
-    function _consume(Orders calldata orders, Digests memory digests) private returns (uint32 first, uint32 size) {
-        bool hasDataset = !orders.dataset.dataset.isNone();
-        first = _consumed[digests.request];
-        size = orders.request.volume - first;
-        require(size > 0, Berth_OrderConsumed(digests.request));
-        size = _atMost(size, digests.app, orders.app.volume);
-        if (hasDataset) size = _atMost(size, digests.dataset, orders.dataset.volume);
-        size = _atMost(size, digests.pool, orders.pool.volume);
+    function _consume(Orders calldata orders, DealTerms memory terms, DealSubject memory subject) private {
+        uint32 first = _consumed[terms.request];
+        uint32 size = orders.request.volume - first;
+        require(size > 0, Berth_OrderConsumed(terms.request));
+        uint32 usedOfApp = 0;
+        uint32 usedOfDataset = 0;
+        uint32 usedOfPool = 0;
+        // Without a dataset nothing of its order is looked at.
+        uint32 datasetVolume = orders.dataset.dataset.isNone() ? UNLIMITED : orders.dataset.volume;
+        (size, usedOfApp) = _atMost(size, subject.appOrder, orders.app.volume);
+        (size, usedOfDataset) = _atMost(size, subject.datasetOrder, datasetVolume);
+        (size, usedOfPool) = _atMost(size, subject.poolOrder, orders.pool.volume);
 
-        _consumed[digests.request] = first + size;
-        if (orders.app.volume != UNLIMITED) _consumed[digests.app] += size;
-        if (hasDataset && orders.dataset.volume != UNLIMITED) _consumed[digests.dataset] += size;
-        if (orders.pool.volume != UNLIMITED) _consumed[digests.pool] += size;
+        (terms.first, terms.size) = (first, size);
+        // Each is at most its order's volume, since the size is at most what was left.
+        unchecked {
+            _consumed[terms.request] = first + size;
+            if (orders.app.volume != UNLIMITED) _consumed[subject.appOrder] = usedOfApp + size;
+            if (datasetVolume != UNLIMITED) _consumed[subject.datasetOrder] = usedOfDataset + size;
+            if (orders.pool.volume != UNLIMITED) _consumed[subject.poolOrder] = usedOfPool + size;
+        }
     }
 
-    function _atMost(uint32 size, bytes32 digest, uint32 volume) private view returns (uint32) {
-        if (volume == UNLIMITED) return size;
-        uint32 left = volume - _consumed[digest];
+    /// @dev The lesser of a size and of what is left of an order, and what is used of it.
+    function _atMost(uint32 size, bytes32 digest, uint32 volume) private view returns (uint32, uint32 used) {
+        if (volume == UNLIMITED) return (size, 0);
+        used = _consumed[digest];
+        uint32 left = volume - used;
         require(left > 0, Berth_OrderConsumed(digest));
-        return left < size ? left : size;
+        return (left < size ? left : size, used);
     }
 
-    function _termsOf(Orders calldata orders, Owners memory owners, bytes32 digest, uint32 first, uint32 size)
-        private
-        view
-        returns (DealTerms memory terms)
-    {
+    /// @dev What stands in the orders.
+    function _fill(Orders calldata orders, DealTerms memory terms, DealSubject memory subject) private view {
         PoolOrder calldata pool = orders.pool;
         RequestOrder calldata request = orders.request;
-        terms.request = digest;
         terms.pool = pool.pool;
-        terms.appOwner = owners.app;
-        terms.datasetOwner = owners.dataset;
-        terms.poolOwner = owners.pool;
         terms.operator = pool.operator;
         terms.payer = request.payer;
         terms.callback = request.callback;
@@ -308,23 +286,11 @@ contract Berth is SingleSettlement, RoundSettlement, ReentrancyGuardTransient {
         terms.parallel = pool.parallel;
         terms.duration = request.duration;
         terms.trust = request.trust;
-        terms.first = first;
-        terms.size = size;
         terms.start = uint64(block.timestamp);
-    }
-
-    function _subjectOf(Orders calldata orders, Digests memory digests)
-        private
-        pure
-        returns (DealSubject memory subject)
-    {
         subject.app = AssetId.unwrap(orders.app.app);
         subject.dataset = AssetId.unwrap(orders.dataset.dataset);
-        subject.beneficiary = orders.request.beneficiary;
-        subject.tag = orders.request.tag;
-        subject.jobHash = orders.request.jobHash;
-        subject.appOrder = digests.app;
-        subject.datasetOrder = digests.dataset;
-        subject.poolOrder = digests.pool;
+        subject.beneficiary = request.beneficiary;
+        subject.tag = request.tag;
+        subject.jobHash = request.jobHash;
     }
 }

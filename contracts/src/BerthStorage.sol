@@ -4,13 +4,14 @@ pragma solidity 0.8.37;
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
 import {IBerthBase} from "./interfaces/IBerthBase.sol";
+import {Ended} from "./libraries/Ended.sol";
 import {Hashing} from "./libraries/Hashing.sol";
 import {Packing} from "./libraries/Packing.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {Signing} from "./libraries/Signing.sol";
 import {Seat, Weighing} from "./libraries/Weighing.sol";
-import {AssetId, DealId, RecordId, RoundId} from "./types/Ids.sol";
-import {Account, Appends, Bond, Deal, Word} from "./types/Storage.sol";
+import {AssetId, DealId, RecordId, RoundId, TaskId} from "./types/Ids.sol";
+import {Account, Appends, Bond, Deal, Signer, Stance, Word} from "./types/Storage.sol";
 import {DealTerms} from "./types/Deals.sol";
 import {Round} from "./types/Rounds.sol";
 
@@ -48,6 +49,11 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev In the word of a record: it is there.
     uint256 internal constant RECORDED = 1 << 255;
 
+    /// @dev What follows `index ‖ digest` in the events' lists of tasks that ended: nothing, or pairs, one byte each,
+    /// after their number.
+    bool internal constant UNPAIRED = false;
+    bool internal constant PAIRED = true;
+
     /// @dev The longest span: a hundred years. It keeps every time that this contract computes below 2^40.
     uint64 private constant MAX_SPAN_CEILING = 3_155_760_000;
 
@@ -63,17 +69,29 @@ abstract contract BerthStorage is IBerthBase {
     /// @dev slot 2; from word 1 on: word 0 is in the deal's own slot
     mapping(DealId deal => mapping(uint256 word => Word)) internal _words;
     /// @dev slot 3
+    // Recourse reads what Berth writes.
+    // slither-disable-next-line uninitialized-state
     mapping(bytes32 order => uint32) internal _consumed;
     /// @dev slot 4
-    mapping(address signer => uint64) internal _epochs;
+    // Recourse writes it, by delegatecall.
+    // slither-disable-next-line uninitialized-state
+    mapping(address signer => Signer) internal _signers;
     /// @dev slot 5
     mapping(AssetId pool => mapping(address worker => Bond)) internal _bonds;
     /// @dev slot 6
+    // Recourse reads what Berth writes.
+    // slither-disable-next-line uninitialized-state
     mapping(RoundId round => bool) internal _rounds;
     /// @dev slot 7
     mapping(DealId deal => mapping(uint256 index => Appends)) internal _appends;
     /// @dev slot 8; bit 255: there is such a record; bit i: its entry i was opened or punished
     mapping(RecordId record => uint256) internal _records;
+    /// @dev slot 9
+    // Recourse writes it, by delegatecall.
+    // slither-disable-next-line uninitialized-state
+    mapping(address signer => mapping(bytes32 order => Stance)) internal _stances;
+    /// @dev slot 10; what a task was settled to, as long as its deal's callback waits for it
+    mapping(TaskId task => bytes32) internal _due;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan) {
         require(
@@ -92,6 +110,8 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev Adds to an account's free money.
     function _credit(address holder, uint256 amount) internal {
+        // Nothing is nothing, whoever could make it so.
+        // slither-disable-next-line incorrect-equality
         if (amount == 0) return;
         // At most 2^128 - 1: see above.
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -109,6 +129,8 @@ abstract contract BerthStorage is IBerthBase {
 
     /// @dev Moves free money to locked.
     function _lock(address holder, uint256 amount) internal {
+        // As in `_credit`.
+        // slither-disable-next-line incorrect-equality
         if (amount == 0) return;
         Account memory held = _accounts[holder];
         require(held.free >= amount, Berth_FreeTooSmall(holder, held.free, amount));
@@ -246,28 +268,22 @@ abstract contract BerthStorage is IBerthBase {
     }
 
     /// @dev Fills a worker's seat with what counts of its bond now: weight and share by its score, and its owner if the
-    /// bond covers the deal. `by` is the deal's last punish time.
-    function _weighIn(Seat memory seat, DealTerms calldata terms, address worker, uint256 by) internal view {
-        Bond memory kept = _bonds[terms.pool][worker];
-        seat.worker = worker;
+    /// bond covers the stake. `by` is the deal's last punish time.
+    function _weighIn(Seat memory seat, Bond storage kept, uint256 stake, uint256 by) internal view {
         seat.weight = Weighing.weightOf(kept.score);
         seat.share = Weighing.shareOf(seat.weight);
-        uint256 counted = kept.bonded;
-        // Two bonds of 96 bits.
-        unchecked {
-            if (kept.releaseAt > by) counted += kept.unbonding;
-        }
-        if (counted >= terms.workerStake) seat.owner = kept.owner;
+        seat.owner = _owner(kept, stake, by);
     }
 
     /// @dev Pays the first `count` seats' owners what their workers have earned, and raises the scores; packs both as
     /// the event tells it.
     function _payWorkers(AssetId pool, Seat[] memory seats, uint256 count) internal returns (bytes memory workers) {
         workers = Packing.reserve(count * Packing.WORKER_BYTES);
+        mapping(address worker => Bond) storage bonds = _bonds[pool];
         for (uint256 i = 0; i < count; ++i) {
             Seat memory seat = seats[i];
             _credit(seat.owner, seat.paid);
-            if (seat.scored > 0) _raise(_bonds[pool][seat.worker], seat.scored);
+            if (seat.scored > 0) _raise(bonds[seat.worker], seat.scored);
             Packing.pushWorker(workers, seat);
         }
     }
@@ -285,16 +301,36 @@ abstract contract BerthStorage is IBerthBase {
         if (leftOut.length > 0) _records[Packing.recordOf(deal, leftOut)] = RECORDED;
     }
 
+    // Deliveries.
+
+    /// @dev Keeps what tasks were settled to, for the deal's callback, which hears nothing of failures. `tasks` are
+    /// those that ended now, as the event tells them.
+    function _owe(DealId deal, bytes memory tasks, bool paired) internal {
+        uint256 at = 0;
+        // Places within a list in memory.
+        unchecked {
+            while (at < tasks.length) {
+                (uint256 index, bytes32 digest, uint256 pairs) = Ended.read(tasks, at);
+                if (uint256(digest) >= FAILURES) _due[deal.task(index)] = digest;
+                at += Ended.TASK_BYTES + (paired ? 1 + pairs : 0);
+            }
+        }
+    }
+
     // Bonds.
 
     /// @dev The owner of a worker whose bond covers the deal; zero if it does not. `by` is the deal's last punish time.
     function _coveringOwner(DealTerms calldata terms, address worker, uint256 by) internal view returns (address) {
-        Bond storage kept = _bonds[terms.pool][worker];
-        address owner = kept.owner;
-        uint256 stake = terms.workerStake;
-        uint256 bonded = kept.bonded;
+        return _owner(_bonds[terms.pool][worker], terms.workerStake, by);
+    }
+
+    function _owner(Bond storage kept, uint256 stake, uint256 by) private view returns (address) {
+        (address owner, uint256 bonded) = (kept.owner, kept.bonded);
         if (bonded >= stake) return owner;
-        if (kept.releaseAt > by && bonded + kept.unbonding >= stake) return owner;
+        // Two bonds of 96 bits.
+        unchecked {
+            if (kept.releaseAt > by && bonded + kept.unbonding >= stake) return owner;
+        }
         return address(0);
     }
 

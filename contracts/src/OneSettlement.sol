@@ -189,6 +189,8 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
     }
 
     function _isInRound(ClosedWord[] calldata list, DealId deal, uint256 offset) private pure returns (bool) {
+        // Whether it is there, not where.
+        // slither-disable-next-line unused-return
         (uint256 found,) = Rounds.find(list, deal, offset / WORD_TASKS, 1 << (offset % WORD_TASKS));
         return found < list.length;
     }
@@ -294,7 +296,8 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
     {
         Seat memory seat = one.seats[one.weighable];
         seat.opens = pair.signature.length > 0;
-        _weighIn(seat, terms, pair.worker, one.punishing);
+        seat.worker = pair.worker;
+        _weighIn(seat, _bonds[terms.pool][pair.worker], terms.workerStake, one.punishing);
         one.commitments[one.weighable++] = commitment;
     }
 
@@ -336,6 +339,7 @@ abstract contract OneSettlement is BerthStorage, IRecourse {
         // forge-lint: disable-next-line(unsafe-typecast)
         bytes memory task = abi.encodePacked(uint32(one.index), one.digest, uint8(one.weighed), marks);
         emit TasksSettled(one.deal, one.round, task, workers, leftOut);
+        if (terms.callback != address(0)) _owe(one.deal, task, PAIRED);
     }
 
     /// @dev Gives each pair that opened its part, in memory; tells the sum of all parts, whether paid or kept back, the

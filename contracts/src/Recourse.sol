@@ -1,34 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Accounts} from "./Accounts.sol";
 import {Appeals} from "./Appeals.sol";
-import {OneSettlement} from "./OneSettlement.sol";
 import {BerthStorage} from "./BerthStorage.sol";
 import {Bonds} from "./Bonds.sol";
+import {Delivery} from "./Delivery.sol";
+import {OneSettlement} from "./OneSettlement.sol";
+import {OrderStances} from "./OrderStances.sol";
 import {IAssets} from "./interfaces/IAssets.sol";
 import {IRecourse} from "./interfaces/IBerth.sol";
 import {DealId, RecordId} from "./types/Ids.sol";
 import {DealTerms} from "./types/Deals.sol";
 import {Appends} from "./types/Storage.sol";
 
-/// @title The slow path of Berth
+/// @title All of Berth that needs not be fast
 /// @notice Runs in Berth's name, by delegatecall. Called directly it acts on its own storage, which says that nobody
-/// has anything; it holds no money and calls no token.
-/// @dev Nothing here calls out, but for a staticcall to Assets: there is nothing to re-enter from.
-contract Recourse is Bonds, OneSettlement, Appeals {
+/// has anything; it holds no money, and knows no token that it could call.
+/// @dev Nothing here calls out, but for `Accounts` and the callback at the very end of a delivery, where it is argued why
+/// there is nothing to gain from re-entering, and staticcalls.
+contract Recourse is Accounts, OrderStances, Bonds, OneSettlement, Appeals, Delivery {
     uint256 private constant MAX_DECLINED = 256;
 
     constructor(IAssets assets_, uint32 minDuration, uint32 maxDuration, uint64 maxSpan)
         BerthStorage(assets_, minDuration, maxDuration, maxSpan)
     {}
-
-    /// @inheritdoc IRecourse
-    function raiseEpoch(uint64 epoch) external {
-        uint64 current = _epochs[msg.sender];
-        require(epoch > current, Berth_EpochNotRaised(current, epoch));
-        _epochs[msg.sender] = epoch;
-        emit EpochRaised(msg.sender, epoch);
-    }
 
     /// @inheritdoc IRecourse
     function decline(DealTerms calldata terms, uint32[] calldata indexes) external {
@@ -43,8 +39,8 @@ contract Recourse is Bonds, OneSettlement, Appeals {
         for (uint256 i = 0; i < indexes.length; i++) {
             uint32 index = indexes[i];
             uint256 offset = _offsetOf(terms, index);
-            (, uint256 closed) = _wordOf(deal, progress, offset / WORD_TASKS);
-            if (closed >> (offset % WORD_TASKS) & 1 != 0) continue;
+            (, uint256 closed_) = _wordOf(deal, progress, offset / WORD_TASKS);
+            if (closed_ >> (offset % WORD_TASKS) & 1 != 0) continue;
             if (_end(deal, progress, offset)) declined[count++] = index;
         }
         if (count == 0) return;

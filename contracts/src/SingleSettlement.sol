@@ -5,6 +5,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {BerthStorage} from "./BerthStorage.sol";
 import {IBerthDirect} from "./interfaces/IBerth.sol";
 import {Hashing} from "./libraries/Hashing.sol";
+import {Packing} from "./libraries/Packing.sol";
 import {Signing} from "./libraries/Signing.sol";
 import {DealTerms, WorkerResults} from "./types/Deals.sol";
 import {DealId} from "./types/Ids.sol";
@@ -101,6 +102,7 @@ abstract contract SingleSettlement is BerthStorage, IBerthDirect {
             _credit(owner, settlement.pot * (endedNow - failed) + settlement.failurePot * failed);
         }
         emit SinglesSettled(settlement.deal, worker, kept);
+        if (terms.callback != address(0)) _owe(settlement.deal, kept, UNPAIRED);
     }
 
     /// @dev Each entry has the operator's word that this worker may run the task.
@@ -108,18 +110,20 @@ abstract contract SingleSettlement is BerthStorage, IBerthDirect {
         private
         pure
     {
+        // The length is a multiple of ENTRY_BYTES.
+        // slither-disable-next-line divide-before-multiply
         uint256 count = list.entries.length / ENTRY_BYTES;
         uint256 needed = count * Signing.SIGNATURE_BYTES;
         require(list.assignments.length == needed, Berth_BadAssignmentsLength(list.assignments.length, needed));
+        uint256 at = Packing.placeOf(list.entries);
         for (uint256 i = 0; i < count; i++) {
-            uint256 at = i * ENTRY_BYTES;
-            uint32 index = uint32(bytes4(list.entries[at:at + INDEX_BYTES]));
-            bytes32 structHash = Hashing.assignment(settlement.deal.task(index), list.worker);
-            at = i * Signing.SIGNATURE_BYTES;
+            bytes32 structHash =
+                Hashing.assignment(settlement.deal.task(Packing.indexAt(at + i * ENTRY_BYTES)), list.worker);
+            uint256 first = i * Signing.SIGNATURE_BYTES;
             _requireSigned(
                 terms.operator,
                 MessageHashUtils.toTypedDataHash(settlement.domain, structHash),
-                list.assignments[at:at + Signing.SIGNATURE_BYTES]
+                list.assignments[first:first + Signing.SIGNATURE_BYTES]
             );
         }
     }
@@ -131,28 +135,29 @@ abstract contract SingleSettlement is BerthStorage, IBerthDirect {
     {
         uint256 first = terms.first;
         uint256 size = terms.size;
-        uint256 next = 0;
-        uint256 runStart = 0;
+        uint256 least = 0;
+        uint256 run = Packing.placeOf(entries);
+        kept = Packing.reserve(entries.length);
+        uint256 to = Packing.firstOf(kept);
         // The length is a multiple of ENTRY_BYTES, so that a whole entry is at every `at`. An index below `first`
         // wraps around, to an offset beyond every size.
         unchecked {
-            for (uint256 at = 0; at < entries.length; at += ENTRY_BYTES) {
-                uint256 index = uint32(bytes4(entries[at:]));
-                uint256 digest = uint256(bytes32(entries[at + INDEX_BYTES:]));
-                uint256 offset = index - first;
-                require(index >= next, Berth_IndexNotAscending(next - 1, index));
-                require(offset < size, Berth_IndexOutside(index, first, size));
+            uint256 end = run + entries.length;
+            for (uint256 at = run; at < end; at += ENTRY_BYTES) {
+                uint256 index = Packing.indexAt(at);
+                uint256 digest = uint256(Packing.wordAt(at + INDEX_BYTES));
+                require(index >= least, Berth_IndexNotAscending(least - 1, index));
+                require(index - first < size, Berth_IndexOutside(index, first, size));
                 require(digest != 0, Berth_NoDigest(index));
-                next = index + 1;
-                if (_end(deal, progress, offset)) {
+                least = index + 1;
+                if (_end(deal, progress, index - first)) {
                     if (digest < FAILURES) ++failed;
                 } else {
-                    if (runStart < at) kept = bytes.concat(kept, entries[runStart:at]);
-                    runStart = at + ENTRY_BYTES;
+                    to = Packing.copy(to, run, at - run);
+                    run = at + ENTRY_BYTES;
                 }
             }
+            Packing.endAt(kept, Packing.copy(to, run, end - run));
         }
-        if (runStart == 0) return (failed, entries);
-        if (runStart < entries.length) kept = bytes.concat(kept, entries[runStart:]);
     }
 }

@@ -86,9 +86,10 @@ impl Abis {
             Event::Withdrawn { account, to, amount } => {
                 berth("Withdrawn", &[account.get().into_word(), to.into_word()], amount.units().abi_encode())
             }
-            Event::EpochRaised { account, epoch } => {
-                berth("EpochRaised", &[account.get().into_word()], epoch.abi_encode())
-            }
+            Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
+            | Event::DealSponsored { .. } => vec![self.order_log(event)],
             Event::DealMatched { deal, requester, terms, subject } => {
                 let indexed = [deal.get(), terms.pool, requester.get().into_word()];
                 berth("DealMatched", &indexed, (*terms, *subject).abi_encode_params())
@@ -111,6 +112,10 @@ impl Abis {
             | Event::RevealPublished { .. }
             | Event::ShareOpened { .. }
             | Event::WorkerPunished { .. } => vec![self.round_log(event)],
+            Event::ResultDelivered { deal, index, callback } => {
+                let indexed = [deal.get(), U256::from(index).into(), callback.into_word()];
+                berth("ResultDelivered", &indexed, Vec::new())
+            }
             Event::WorkerEnlisted { pool, worker, owner } => {
                 berth("WorkerEnlisted", &[pool.get(), worker.get().into_word(), owner.get().into_word()], Vec::new())
             }
@@ -142,6 +147,26 @@ impl Abis {
 }
 
 impl Abis {
+    /// What the contracts log for an event of an account's word on orders.
+    fn order_log(&self, event: &Event) -> LogData {
+        let berth = |name, indexed: &[B256], data| log(self.interface.topic(name), indexed, data);
+        match event.clone() {
+            Event::EpochRaised { account, epoch } => {
+                berth("EpochRaised", &[account.get().into_word()], epoch.abi_encode())
+            }
+            Event::OrderApproved { account, order } => {
+                berth("OrderApproved", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::OrderCancelled { account, order } => {
+                berth("OrderCancelled", &[account.get().into_word(), order.get()], Vec::new())
+            }
+            Event::DealSponsored { deal, payer, sponsorship } => {
+                berth("DealSponsored", &[deal.get(), payer.get().into_word()], sponsorship.get().abi_encode())
+            }
+            other => panic!("{other:?} is no event of orders"),
+        }
+    }
+
     /// What the contracts log for an event of rounds. The ledger knows a reveal's signer and not its bytes, so that
     /// whoever sent it puts these into the event.
     fn round_log(&self, event: &Event) -> LogData {
@@ -192,10 +217,14 @@ fn log(topic: B256, indexed: &[B256], data: Vec<u8>) -> LogData {
     LogData::new(topics, data.into()).expect("an event has at most four topics")
 }
 
-/// The arguments of a match.
-pub(crate) fn match_arguments(orders: &Orders, signatures: [Bytes; 4]) -> Vec<u8> {
+/// The arguments of a match, and of one with the payer's consent.
+pub(crate) fn match_arguments(orders: &Orders, signatures: [Bytes; 4], consent: Option<(u32, u64, Bytes)>) -> Vec<u8> {
     let orders = orders.clone();
     let orders = (orders.app, orders.dataset, orders.pool, orders.request);
     let [app, dataset, pool, request] = signatures;
-    (orders, (app, dataset, pool, request)).abi_encode_params()
+    let signatures = (app, dataset, pool, request);
+    match consent {
+        None => (orders, signatures).abi_encode_params(),
+        Some(consent) => (orders, signatures, consent).abi_encode_params(),
+    }
 }

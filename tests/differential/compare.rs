@@ -1,11 +1,14 @@
 //! All state of the contracts, read back and compared with the ledger's.
 
-use crate::{market::Market, world::World};
+use crate::{
+    market::Market,
+    world::{WALLET, World},
+};
 use alloy::{
     primitives::{Address, B256, U256},
     sol_types::SolValue as _,
 };
-use berth_protocol::{AccountAddr, round::WORD_TASKS};
+use berth_protocol::{AccountAddr, ledger::Stance, round::WORD_TASKS};
 
 /// Fails where ledger and contracts keep other things.
 pub(crate) async fn agree(market: &Market, world: &World) {
@@ -13,11 +16,20 @@ pub(crate) async fn agree(market: &Market, world: &World) {
     bonds(market, world).await;
     deals(market, world).await;
     rounds(market, world).await;
+    deliveries(market, world).await;
     let held = market.tokens_of(market.domain().berth).await;
     assert_eq!(held, U256::from(world.ledger.held().units()), "what the contract holds");
     for (order, count) in world.ledger.all_consumed() {
         let theirs = market.view("consumed", order.get().as_slice()).await;
         assert_eq!(U256::abi_decode(&theirs), Ok(U256::from(count)), "consumed of order {order}");
+    }
+    for ((signer, order), stance) in world.ledger.stances() {
+        let theirs = market.view("stanceOf", &(signer.get(), order.get()).abi_encode_params()).await;
+        let ours = match stance {
+            Stance::Approved => 1,
+            Stance::Cancelled => 2,
+        };
+        assert_eq!(U256::abi_decode(&theirs), Ok(U256::from(ours)), "what {signer} says of order {order}");
     }
     for (asset, owner) in world.ledger.assets() {
         assert_eq!(market.owner_of(asset.get()).await, owner.get(), "the owner of {asset}");
@@ -25,7 +37,7 @@ pub(crate) async fn agree(market: &Market, world: &World) {
 }
 
 async fn accounts(market: &Market, world: &World) {
-    for holder in world.cast.all().into_iter().chain([Address::ZERO]) {
+    for holder in world.cast.all().into_iter().chain([Address::ZERO, WALLET]) {
         let account = world.ledger.account(AccountAddr::new(holder));
         let theirs = market.view("account", &holder.abi_encode()).await;
         let ours = (account.free.units(), account.locked.units());
@@ -89,5 +101,16 @@ async fn rounds(market: &Market, world: &World) {
     for (record, bits) in world.ledger.records() {
         let theirs = market.view("recordOf", record.get().as_slice()).await;
         assert_eq!(U256::abi_decode(&theirs), Ok(bits), "record {record}");
+    }
+}
+
+/// Of the last deals' tasks, the ones that callbacks wait for, and that they wait for no others.
+async fn deliveries(market: &Market, world: &World) {
+    for (deal, terms) in world.deals().iter().rev().take(8) {
+        for index in terms.first..terms.first + terms.size.min(4) {
+            let theirs = market.view("dueOf", &(deal.get(), index).abi_encode_params()).await;
+            let ours = world.ledger.due_of(deal.task(index)).map_or(B256::ZERO, |digest| digest.get());
+            assert_eq!(B256::abi_decode(&theirs), Ok(ours), "what is due of task {index} of deal {deal}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, Signature, U256, keccak256, uint},
     signers::{SignerSync as _, local::PrivateKeySigner},
 };
+use berth_protocol::ledger::Signature as Given;
 use std::{cell::Cell, collections::BTreeMap};
 
 /// The order of the curve.
@@ -48,6 +49,20 @@ impl Keys {
             .expect("most forgeries have bytes")
     }
 
+    /// An order's signature: as [`Keys::sign_some`] or, where nobody needs to sign, no bytes at all; at times in its short
+    /// form, which only the signer's own key has.
+    pub(crate) fn sign_order(&self, signature: Given, wanted: Address, digest: B256, short: bool) -> Bytes {
+        match signature {
+            Given::Empty => Bytes::new(),
+            Given::Of(signer) if short && signer == wanted => {
+                let good = self.good(signer, digest).as_erc2098();
+                good.to_vec().into()
+            }
+            Given::Of(signer) => self.sign_some(Some(signer), wanted, digest),
+            Given::Nobodys => self.sign_some(None, wanted, digest),
+        }
+    }
+
     fn good(&self, signer: Address, digest: B256) -> Signature {
         let key = self.keys.get(&signer).expect("only people of the market sign");
         key.sign_hash_sync(&digest).expect("a local key signs")
@@ -62,7 +77,8 @@ impl Keys {
         let mut bytes = good.as_bytes();
         match turn % 7 {
             0 => return Bytes::new(),
-            1 => return bytes[..64].to_vec().into(),
+            // Not 64: these may be the short form of the same signature.
+            1 => return bytes[..63].to_vec().into(),
             2 => return [&bytes[..], &[0]].concat().into(),
             3 => bytes = [0; 65],
             4 => bytes[64] -= 27,

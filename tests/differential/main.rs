@@ -12,7 +12,7 @@ mod world;
 
 use abi::Abis;
 use alloy::{
-    primitives::Address,
+    primitives::{Address, Bytes},
     providers::{ProviderBuilder, RootProvider},
     sol_types::SolValue as _,
 };
@@ -20,11 +20,11 @@ use berth_chain::{
     anvil::{Anvil, AnvilConfig, Mining},
     tool::tool_path,
 };
-use berth_protocol::ledger::Refusal;
+use berth_protocol::ledger::{Call, Refusal};
 use compare::agree;
 use market::{Answer, Market};
 use std::collections::BTreeSet;
-use world::{Cast, World};
+use world::{Cast, Step, World};
 
 /// Each is a market of its own.
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -106,6 +106,9 @@ async fn trace(provider: RootProvider, seed: u64, met: &mut Met) {
         assert!(step.good.is_none_or(|good| good == ours.is_ok()), "{ours:?}; {}", place());
         match (ours, answer) {
             (Ok(events), Answer::Good) => {
+                if matches!(step.call, Call::Deliver { .. }) {
+                    starve(&market, &step, &data, met).await;
+                }
                 let logs = market.send(&step, &data).await;
                 assert_eq!(logs, market.expected(&events), "other events; {}", place());
                 met.events.extend(logs.iter().filter_map(|log| log.topics().first()).map(|topic| topic.0));
@@ -128,6 +131,15 @@ async fn trace(provider: RootProvider, seed: u64, met: &mut Met) {
     }
     agree(&market, &world).await;
     odd_calls(&market, met).await;
+}
+
+/// The ledger counts no gas: a delivery that it takes is refused by the contracts without enough.
+async fn starve(market: &Market, step: &Step, data: &Bytes, met: &mut Met) {
+    let Answer::Refused(data) = market.ask_with_little_gas(step, data).await else {
+        panic!("delivered with too little gas: {step:#?}")
+    };
+    assert!(matches!(Refusal::decode(&data), Some(Refusal::GasTooLow { left, needed }) if left < needed), "{data}");
+    met.errors.extend(data.first_chunk::<4>());
 }
 
 /// What no market does: contracts built wrongly, and selectors that nobody knows.

@@ -3,7 +3,7 @@
 use crate::{
     abi::{Abis, match_arguments},
     keys::Keys,
-    world::{BOUNDS, GATE, Step, World},
+    world::{BOUNDS, GATE, REFUSER, Step, TAKER, WALLET, World},
 };
 use alloy::{
     primitives::{Address, B256, Bytes, LogData, U256, keccak256},
@@ -14,12 +14,15 @@ use alloy::{
 use berth_protocol::{
     DealTerms, Timestamp,
     domain::{Assignment, Domain, Enlistment, SingleResults},
-    ledger::{Call, Event, List, Orders, Refusal, Signers},
+    ledger::{Call, Consent, Event, List, Orders, Refusal, Signers},
+    order::Sponsorship,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const GAS: &str = "0x20000000";
+/// What a callback has a right to: too little for it and all that comes before.
+const CALLBACK_GAS: u64 = 210_000;
 
 /// What a call comes to.
 #[derive(Debug)]
@@ -99,7 +102,8 @@ impl Market {
         answers
     }
 
-    /// Gives everybody tokens and Berth an allowance of them, and puts the rule contract where orders look for it.
+    /// Gives everybody tokens and Berth an allowance of them, and puts the rule contract and the
+    /// callbacks where orders look for them.
     pub(crate) async fn furnish(&self, world: &World) {
         let plenty = (U256::ONE << 200_usize, U256::MAX);
         for account in world.cast.all() {
@@ -108,7 +112,16 @@ impl Market {
             let approve = self.abis.token.call("approve", &(self.domain.berth, plenty.1).abi_encode_params());
             self.send_good(account, self.token, approve).await;
         }
-        let _: Value = self.rpc("anvil_setCode", json!([GATE, gate_code(world.permitted())])).await;
+        // One callback does nothing at all, the other reverts.
+        let codes = [
+            (GATE, gate_code(world.permitted())),
+            (WALLET, wallet_code(world.cast.wallet_key())),
+            (TAKER, Bytes::from_static(&[0x00])),
+            (REFUSER, Bytes::from_static(&[0x5f, 0x5f, 0xfd])),
+        ];
+        for (at, code) in codes {
+            let _: Value = self.rpc("anvil_setCode", json!([at, code])).await;
+        }
     }
 
     async fn rpc<T: serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + Unpin + 'static>(
@@ -164,6 +177,13 @@ impl Market {
         self.ask_raw(transaction, step.now).await
     }
 
+    /// Asks for a delivery that is good with less gas than its callback has a right to.
+    pub(crate) async fn ask_with_little_gas(&self, step: &Step, data: &Bytes) -> Answer {
+        let to = self.target(&step.call);
+        let transaction = json!({ "from": step.sender, "to": to, "data": data, "gas": U256::from(CALLBACK_GAS) });
+        self.ask_raw(transaction, step.now).await
+    }
+
     /// Sends a step that is good, and gives what the contracts logged.
     pub(crate) async fn send(&self, step: &Step, data: &Bytes) -> Vec<LogData> {
         let to = self.target(&step.call);
@@ -195,6 +215,9 @@ impl Market {
             Call::Deposit { .. }
             | Call::Withdraw { .. }
             | Call::Match { .. }
+            | Call::ApproveOrder { .. }
+            | Call::CancelOrder { .. }
+            | Call::Multicall { .. }
             | Call::RaiseEpoch { .. }
             | Call::Bond { .. }
             | Call::Unbond { .. }
@@ -209,7 +232,8 @@ impl Market {
             | Call::SettleOne { .. }
             | Call::Publish { .. }
             | Call::Open { .. }
-            | Call::Punish { .. } => self.domain.berth,
+            | Call::Punish { .. }
+            | Call::Deliver { .. } => self.domain.berth,
         }
     }
 
@@ -224,9 +248,13 @@ impl Market {
                 assets.call("register", &(U256::from(kind), descriptor).abi_encode_params())
             }
             Call::Give { asset, to } => assets.call("transferFrom", &(step.sender, to, asset).abi_encode_params()),
-            Call::Match { orders, signers } => {
-                let signatures = self.order_signatures(&orders, signers, world);
-                berth.call("matchOrders", &match_arguments(&orders, signatures))
+            Call::Match { orders, signers, consent } => self.encode_match(&orders, signers, consent, world),
+            Call::ApproveOrder { order } => berth.call("approveOrder", order.get().as_slice()),
+            Call::CancelOrder { order } => berth.call("cancelOrder", order.get().as_slice()),
+            Call::Multicall { calls } => {
+                let calls = calls.into_iter().map(|call| self.encode(&Step { call, ..step.clone() }, world));
+                let calls: Vec<Bytes> = calls.collect();
+                self.abis.interface.call("multicall", &(calls,).abi_encode_params())
             }
             Call::RaiseEpoch { epoch } => berth.call("raiseEpoch", &epoch.abi_encode()),
             Call::Bond { pool, worker, amount, enlistment } => {
@@ -246,6 +274,10 @@ impl Market {
             }
             Call::Decline { terms, indexes } => berth.call("decline", &(*terms, indexes).abi_encode_params()),
             Call::Claim { terms } => berth.call("claim", &terms.abi_encode()),
+            Call::Deliver { terms, index, manifest, result } => {
+                let arguments = (*terms, index, manifest, Bytes::from(result));
+                berth.call("deliver", &arguments.abi_encode_params())
+            }
             Call::Close { .. }
             | Call::Append { .. }
             | Call::AppendAssigned { .. }
@@ -270,14 +302,32 @@ impl Market {
         }
     }
 
+    fn encode_match(&self, orders: &Orders, signers: Signers, consent: Option<Consent>, world: &World) -> Bytes {
+        let signatures = self.order_signatures(orders, signers, world);
+        let name = if consent.is_some() { "matchSponsored" } else { "matchOrders" };
+        let consent = consent.map(|Consent { volume, expiry, signature }| {
+            let statement = Sponsorship {
+                request: self.domain.digest(&orders.request),
+                poolOrder: self.domain.digest(&orders.pool),
+                volume,
+                expiry: expiry.seconds(),
+            };
+            let digest = self.domain.digest(&statement);
+            let signature = self.keys.sign_order(signature, orders.request.payer, digest, self.turn.is_multiple_of(2));
+            (volume, expiry.seconds(), signature)
+        });
+        self.abis.interface.call(name, &match_arguments(orders, signatures, consent))
+    }
+
     fn order_signatures(&self, orders: &Orders, signers: Signers, world: &World) -> [Bytes; 4] {
         let owner = |asset| world.ledger.owner_of(asset).map_or(Address::ZERO, |owner| owner.get());
         let digest = &self.domain;
+        let sign = |given, wanted, digest| self.keys.sign_order(given, wanted, digest, self.turn.is_multiple_of(2));
         [
-            self.keys.sign(signers.app, owner(orders.app.app), digest.digest(&orders.app)),
-            self.keys.sign(signers.dataset, owner(orders.dataset.dataset), digest.digest(&orders.dataset)),
-            self.keys.sign(signers.pool, owner(orders.pool.pool), digest.digest(&orders.pool)),
-            self.keys.sign(signers.request, orders.request.requester, digest.digest(&orders.request)),
+            sign(signers.app, owner(orders.app.app), digest.digest(&orders.app)),
+            sign(signers.dataset, owner(orders.dataset.dataset), digest.digest(&orders.dataset)),
+            sign(signers.pool, owner(orders.pool.pool), digest.digest(&orders.pool)),
+            sign(signers.request, orders.request.requester, digest.digest(&orders.request)),
         ]
     }
 
@@ -333,6 +383,27 @@ impl Market {
 
 alloy::sol! {
     function permits(bytes32 asset, address account) external view returns (bytes4);
+    function isValidSignature(bytes32 hash, bytes signature) external view returns (bytes4);
+}
+
+/// Code that takes the key's signatures, of 65 bytes, for its own (ERC-1271).
+fn wallet_code(key: Address) -> Bytes {
+    // mstore(0, calldataload(4)): the digest; mstore(32, byte(0, calldataload(164))): v
+    let mut code = vec![0x60, 0x04, 0x35, 0x5f, 0x52, 0x60, 0xa4, 0x35, 0x5f, 0x1a, 0x60, 0x20, 0x52];
+    // mstore(64, calldataload(100)): r; mstore(96, calldataload(132)): s
+    code.extend([0x60, 0x64, 0x35, 0x60, 0x40, 0x52, 0x60, 0x84, 0x35, 0x60, 0x60, 0x52]);
+    // pop(staticcall(gas(), 1, 0, 128, 0, 32)): ecrecover
+    code.extend([0x60, 0x20, 0x5f, 0x60, 0x80, 0x5f, 0x60, 0x01, 0x5a, 0xfa, 0x50]);
+    // eq(mload(0), key)
+    code.extend([0x5f, 0x51, 0x73]);
+    code.extend(key);
+    code.push(0x14);
+    // push1 answer; jumpi; revert(0, 0); answer: return(selector)
+    let answer = u8::try_from(code.len() + 6).expect("the code is short");
+    code.extend([0x60, answer, 0x57, 0x5f, 0x5f, 0xfd, 0x5b, 0x63]);
+    code.extend(isValidSignatureCall::SELECTOR);
+    code.extend([0x60, 0xe0, 0x1b, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3]);
+    code.into()
 }
 
 /// Code that permits exactly these counterparties: it compares the hash of its arguments with each one's.

@@ -70,19 +70,41 @@ async fn contracts_are_put_on_a_chain_by_one_command_and_never_forgotten() -> ey
     site.deploy(&unordered)?.run().await?.require_failure(2, &["not in order"])?;
     ensure!(!folder.path().join(FILE).exists(), "a deployment that there is not");
 
+    // What it would do is shown, and not done.
+    let dry: Value = site.deploy(&["--play-token", "--dry-run"])?.json().await?;
+    ensure!(!folder.path().join(FILE).exists(), "a dry run writes no file");
+    let estimated = dry["gas"].as_u64().wrap_err("no gas")?;
+
     let told: Value = site.deploy(&["--play-token"])?.json().await?;
+    let spent = told["gas"].as_u64().wrap_err("no gas")?;
+    ensure!((spent..spent * 11 / 10).contains(&estimated), "{estimated} estimated, {spent} spent");
+    let berth = |step: &&Value| step["what"] == "create Berth";
+    let planned = dry["steps"].as_array().and_then(|steps| steps.iter().find(berth)).map(|step| &step["at"]);
+    ensure!(planned == Some(&told["berth"]), "{dry} {told}");
     let first = site.stands(FILE).await?;
     ensure!(told["berth"].as_str().wrap_err("no address")?.parse() == Ok(first.berth), "{told}");
     ensure!(told["token"]["symbol"] == "LOCAL" && told["file"] == FILE, "{told}");
 
-    // What stands stays: a second market of the same token has a file of its own.
-    site.deploy(&["--play-token"])?.run().await?.require_failure(8, &["stands", "--out"])?;
+    // The same again sends nothing; code and arguments are read back.
+    let again: Value = site.deploy(&["--play-token"])?.json().await?;
+    ensure!(again["gas"] == 0 && again["berth"] == told["berth"], "{again}");
+    ensure!(site.stands(FILE).await? == first, "the file has changed");
+    let verified: Value = site.deploy(&["--verify", "--deployment", FILE])?.json().await?;
+    ensure!(verified["verified"] == true && verified["usual_addresses"] == true, "{verified}");
+    Deployment { token: first.assets, ..first }.save(&folder.path().join("forged.json"))?;
+    let forged = site.deploy(&["--verify", "--deployment", "forged.json"])?.run().await?;
+    forged.require_failure(8, &["Berth.token()", &first.token.to_string()])?;
+    site.deploy(&["--verify", "--deployment", "none.json"])?.run().await?.require_failure(2, &["none.json"])?;
+
+    // What stands stays: another market has a file of its own.
+    let longer = ["--play-token", "--max-duration", "2d"];
+    site.deploy(&longer)?.run().await?.require_failure(8, &["stands", "--out"])?;
     ensure!(site.stands(FILE).await? == first, "the file has changed");
     let assets = first.assets.to_string();
     let wrong = site.deploy(&["--out", "wrong.json", "--token", &assets])?.run().await?;
     wrong.require_failure(4, &["no ERC-20"])?;
     let token = first.token.to_string();
-    site.deploy(&["--out", "second.json", "--token", &token])?.must().await?;
+    site.deploy(&["--out", "second.json", "--token", &token, "--salt", "second"])?.must().await?;
     let second = site.stands("second.json").await?;
     ensure!(second.token == first.token && second.berth != first.berth && second.block > first.block, "{second:?}");
 

@@ -1,6 +1,7 @@
 //! The market from outside: the real program, a real chain, real containers.
 
 mod bad_input;
+mod called;
 mod deploying;
 mod detached;
 mod failing;

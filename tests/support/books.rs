@@ -194,7 +194,13 @@ impl Books {
             Event::ShareOpened(e) => self.enter_opening(&e)?,
             Event::WorkerPunished(e) => self.enter_punishment(&e)?,
             Event::RoundClosed(_) | Event::PairsAppended(_) | Event::RevealPublished(_) => {}
-            Event::EpochRaised(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
+            Event::ResultDelivered(e) => {
+                let deal = self.deal(e.deal)?;
+                ensure!(e.callback == deal.terms.callback, "delivered to {}", e.callback);
+                ensure!(deal.endings.contains_key(&e.index), "task {} is delivered before its end", e.index);
+            }
+            Event::EpochRaised(_) | Event::OrderApproved(_) | Event::OrderCancelled(_) => {}
+            Event::DealSponsored(_) | Event::ListSkipped(_) | Event::EIP712DomainChanged(_) => {}
         }
         Ok(())
     }

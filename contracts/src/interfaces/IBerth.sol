@@ -5,43 +5,20 @@ import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
 // Whoever imports the manual gets the events and errors with it.
 import {IBerthBase} from "./IBerthBase.sol";
 import {AssetId, DealId, RecordId, RoundId} from "../types/Ids.sol";
-import {Orders, Signatures} from "../types/Orders.sol";
+import {Consent, Orders, Signatures} from "../types/Orders.sol";
 import {DealTerms, WorkerResults} from "../types/Deals.sol";
 import {Closing, Contribution, Evidence, Opening, Pair, Reveal, Round} from "../types/Rounds.sol";
-import {Deal} from "../types/Storage.sol";
+import {Deal, Stance} from "../types/Storage.sol";
 
-/// @notice What Berth does itself: accounts, match, settlement, and the views.
+/// @notice What Berth does itself: match and settlement, and the views of deals.
 interface IBerthDirect is IBerthBase, IERC5267 {
-    /// @notice Pays tokens of the sender into the sender's account.
-    /// @dev Requires: an allowance of the sender for this contract. Changes: free += what arrived. Emits: Deposited.
-    /// Reverts: Berth_HeldTooLarge, and whatever the token says.
-    ///
-    /// Assumptions on the token: ERC-20; balances change only by transfers and only by the amounts that arrive (fees
-    /// on transfer are fine, rebasing is not: what it takes away would be missing for everybody); its supply is below
-    /// 2^128, or else whoever holds that much can stop deposits, but nothing else.
-    ///
-    /// Warning: whoever can freeze or seize the token can freeze or seize what is held here.
-    function deposit(uint256 amount) external;
-
-    /// @notice Pays tokens of the sender into the account of another.
-    /// @dev As `deposit`; reverts also with Berth_BadRecipient for the zero address.
-    function depositFor(address account_, uint256 amount) external;
-
-    /// @notice As `deposit`, with an ERC-2612 permit of the sender for exactly `amount`.
-    /// @dev A permit that fails is passed over: somebody may have shown it to the token before, which leaves the very
-    /// allowance that is needed. If there is none, the token refuses the transfer.
-    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
-
-    /// @notice Takes tokens out of the sender's account.
-    /// @dev Requires: free >= amount; `to` neither zero nor this contract. Changes: free -= amount. Emits: Withdrawn.
-    /// Reverts: Berth_FreeTooSmall, Berth_BadRecipient, and whatever the token says.
-    function withdraw(address to, uint256 amount) external;
-
     /// @notice Makes a deal of four orders, for as many tasks as the smallest of what is left of their volumes.
     /// @dev Anyone may send it, unless the payer is neither the requester nor the sender.
     ///
-    /// Requires: each order unexpired, of its signer's epoch or later, not consumed, signed by the owner of its asset
-    /// (the request by its requester) by ECDSA in 65 bytes; assets of the right kinds, registered, and the ones that
+    /// Requires: each order unexpired, of its signer's epoch or later, not cancelled, not consumed, and signed by the
+    /// owner of its asset (the request by its requester): by the key itself in 65 bytes, or in 64 (ERC-2098), with a low
+    /// s; or else, if the signer has code, by what its `isValidSignature` takes for good (ERC-1271); or with no bytes at
+    /// all, and an `approveOrder` of the signer. Assets of the right kinds, registered, and the ones that
     /// the request asks for; prices, tag, trust and duration within bounds; all rules satisfied, and the request's
     /// rule for pools not "anyone"; parallel >= 1; operatorShareBps <= 10,000; the deal's span at most maxSpan; free
     /// money of the payer for (appPrice + datasetPrice + poolPrice) * size, and of the pool's owner for
@@ -49,17 +26,34 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     ///
     /// Changes: consumed volumes; both accounts from free to locked; the deal's word. Emits: DealMatched.
     ///
+    /// Contracts that orders name as rules, or that sign, are asked by staticcall with at most 1,000,000 gas, and at most
+    /// one word of their answer is read.
+    ///
     /// Reverts: Berth_WrongKind, Berth_AssetMismatch, Berth_PriceTooHigh, Berth_TagMissing, Berth_TrustTooHigh,
     /// Berth_DurationOutOfBounds, Berth_ShareTooLarge, Berth_NothingParallel, Berth_BadVolume, Berth_AnyPool,
     /// Berth_PayerAbsent, Berth_UnknownAsset, Berth_RuleRefused, Berth_OrderExpired, Berth_OrderCancelled,
-    /// Berth_BadSignature, Berth_OrderConsumed, Berth_SpanTooLong, Berth_FreeTooSmall.
+    /// Berth_OrderRevoked, Berth_NotApproved, Berth_BadSignature, Berth_OrderConsumed, Berth_SpanTooLong,
+    /// Berth_FreeTooSmall.
     ///
     /// Warning: signed orders are public once published, and anybody may match them with whatever fits. What an order
     /// does not want it has to refuse by its rules, its epoch and its expiry.
     /// Warning: ownership of an asset is read at the match; an order of a former owner is worth nothing.
-    /// Warning: an order may name a rule contract that burns the sender's gas: whoever sends matches for others
-    /// simulates them first.
+    /// Warning: a contract that an order names, or that signs it, may answer otherwise in the block than before it, and
+    /// so cost whoever sends the match its gas: whoever sends matches for others simulates them first, and bears that.
     function matchOrders(Orders calldata orders, Signatures calldata signatures) external returns (DealId deal);
+
+    /// @notice As `matchOrders`, by anyone, at the cost of a payer that has agreed to this one match.
+    /// @dev Requires besides: the payer's signature, of the forms that an order's has, over Sponsorship(request,
+    /// poolOrder, volume, expiry) with the digests of these orders; in time; not cancelled; not used before; and a size of
+    /// exactly its volume, so that nobody can spend it on another match. Changes besides: the sponsorship is used up (its
+    /// digest counts as consumed). Emits besides: DealSponsored.
+    /// Reverts also: Berth_SponsoredVolume; for the sponsorship as for an order: Berth_OrderExpired,
+    /// Berth_OrderRevoked, Berth_NotApproved, Berth_BadSignature, Berth_OrderConsumed.
+    ///
+    /// Warning: a sponsorship has no epoch: it ends by its expiry, its use, or `cancelOrder` of its digest.
+    function matchSponsored(Orders calldata orders, Signatures calldata signatures, Consent calldata consent)
+        external
+        returns (DealId deal);
 
     /// @notice Settles tasks of a single-worker deal (trust 0 or 1) from workers' signed lists, until the final
     /// deadline (start + S + 9T).
@@ -110,8 +104,10 @@ interface IBerthDirect is IBerthBase, IERC5267 {
         bytes32[] calldata proof
     ) external;
 
-    /// @notice What an account has: free, and locked in open deals. Bonds are counted in neither.
-    function account(address holder) external view returns (uint128 free, uint128 locked);
+    /// @notice Whether the contract takes this for the account's word over an order, or a sponsorship, of this digest: a
+    /// signature as `matchOrders` wants it, or none and an approval on chain; and not cancelled one by one.
+    /// @dev Expiry, epoch and volume are not looked at: the digest does not tell them.
+    function isOrderSigned(address signer, bytes32 order, bytes calldata signature) external view returns (bool);
 
     /// @notice The word that is kept of a deal; all zero for a deal that never was.
     function dealState(DealId deal) external view returns (Deal memory);
@@ -127,24 +123,72 @@ interface IBerthDirect is IBerthBase, IERC5267 {
     /// @notice Whether there is such a round.
     function isRound(RoundId round) external view returns (bool);
 
-    /// @notice How many tasks of an order, named by its digest, are used up. Stays zero for an unlimited order.
-    function consumed(bytes32 order) external view returns (uint32);
-
-    /// @notice The epoch of an account: orders of an earlier one are cancelled.
-    function epochOf(address signer) external view returns (uint64);
-
     /// @notice The EIP-712 domain separator of everything signed for this contract.
     function domainSeparator() external view returns (bytes32);
 
     /// @notice The token that everything is paid in.
     function token() external view returns (address);
 
-    /// @notice The contract that runs the slow path, in this one's name.
+    /// @notice The contract that runs all that this does not run itself, in this one's name.
     function recourse() external view returns (address);
 }
 
-/// @notice What Berth hands on to Recourse: orders' epochs, bonds, decline and claim, and the slow path of rounds.
+/// @notice What Berth hands on to Recourse: accounts, what is said of orders on chain, bonds, decline and claim, the slow
+/// path of rounds, deliveries, and all other views.
 interface IRecourse is IBerthBase {
+    /// @notice Pays tokens of the sender into the sender's account.
+    /// @dev Requires: an allowance of the sender for this contract. Changes: free += what arrived. Emits: Deposited.
+    /// Reverts: Berth_HeldTooLarge, and whatever the token says.
+    ///
+    /// Assumptions on the token: ERC-20; balances change only by transfers and only by the amounts that arrive (fees
+    /// on transfer are fine, rebasing is not: what it takes away would be missing for everybody); its supply is below
+    /// 2^128, or else whoever holds that much can stop deposits, but nothing else.
+    ///
+    /// Warning: whoever can freeze or seize the token can freeze or seize what is held here.
+    function deposit(uint256 amount) external;
+
+    /// @notice Pays tokens of the sender into the account of another.
+    /// @dev As `deposit`; reverts also with Berth_BadRecipient for the zero address.
+    function depositFor(address account_, uint256 amount) external;
+
+    /// @notice As `deposit`, with an ERC-2612 permit of the sender for exactly `amount`.
+    /// @dev A permit that fails is passed over: somebody may have shown it to the token before, which leaves the very
+    /// allowance that is needed. If there is none, the token refuses the transfer.
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+
+    /// @notice Takes tokens out of the sender's account.
+    /// @dev Requires: free >= amount; `to` neither zero nor this contract. Changes: free -= amount. Emits: Withdrawn.
+    /// Reverts: Berth_FreeTooSmall, Berth_BadRecipient, and whatever the token says.
+    function withdraw(address to, uint256 amount) external;
+
+    /// @notice Makes several calls to this contract in one transaction, each as the sender: all of them, or none.
+    /// @dev Nothing of this contract takes ether, so none is counted twice. Reverts: with what the first call that
+    /// reverts says. `deposit` or `depositWithPermit` and then `matchOrders` is a deal paid for from the wallet at once.
+    ///
+    /// Warning: a call by another contract with bytes that it did not make itself can be any call.
+    /// @param calls each the calldata of one call
+    /// @return results what each returned
+    function multicall(bytes[] calldata calls) external returns (bytes[] memory results);
+
+    /// @notice Stands for an order on chain, as if the sender had signed it: a match gives an empty signature then.
+    /// @dev For whoever can't sign: a contract without ERC-1271, or an owner that is voted on. Counts for nobody but the
+    /// sender: a match asks whoever owns the asset then (the requester for a request, the payer for a sponsorship), so
+    /// what a former owner approved is worth nothing. Expiry, epoch and volume stay what they are.
+    /// Requires: not cancelled by the sender. Changes: the sender's stance. Emits: OrderApproved.
+    /// Reverts: Berth_OrderRevoked.
+    ///
+    /// Warning: the contract sees a digest only; whoever approves computes it from the order itself (EIP-712).
+    function approveOrder(bytes32 order) external;
+
+    /// @notice Cancels one order of the sender, or one sponsorship, by its digest, whether or not it was ever shown.
+    /// For ever: a salt is for one order only.
+    /// @dev Counts for nobody but the sender, as `approveOrder`. What was matched before stays. Changes: the sender's
+    /// stance. Emits: OrderCancelled.
+    ///
+    /// Warning: from the first one on each match of an order of this account takes one storage read more; `raiseEpoch`
+    /// does not.
+    function cancelOrder(bytes32 order) external;
+
     /// @notice Cancels all orders of the sender that name an earlier epoch.
     /// @dev Requires: epoch above the present one. Emits: EpochRaised. Reverts: Berth_EpochNotRaised.
     function raiseEpoch(uint64 epoch) external;
@@ -258,11 +302,47 @@ interface IRecourse is IBerthBase {
     /// Reverts: Berth_UnknownRecord, Berth_TooEarly, Berth_TooLate, Berth_BadEntry, Berth_BadSignature.
     function punish(DealTerms calldata terms, bytes calldata leftOut, Evidence[] calldata evidence) external;
 
+    /// @notice Brings a settled task's result to its deal's callback, by `receiveResult(taskId, result)` of
+    /// `IResultReceiver` (ERC-1154). Anyone may, until it succeeds once; there is no deadline.
+    /// @dev Requires: a deal with a callback, and a task of it that was settled with a result, not with a failure
+    /// (digest of at least 2^8), and not yet delivered; keccak256(manifest ‖ keccak256(result)) is that digest; a
+    /// callback with code that is neither this contract nor its token nor Assets; at least 204,174 gas left before the
+    /// call, of which the callback has all but a 64th (EIP-150), so at least 200,000. Changes: nothing is due any more.
+    /// Emits: ResultDelivered; then calls.
+    /// Reverts: Berth_NothingDue, Berth_WrongResult, Berth_BadCallback, Berth_NoContract, Berth_GasTooLow,
+    /// Berth_CallbackFailed.
+    ///
+    /// Settlement itself calls nobody: a callback that fails takes nothing from whoever did the work, and whatever gas
+    /// it burns is its deliverer's. What it returns is not looked at.
+    ///
+    /// Warning: simulate it. A callback may burn all the gas that it is given, in vain.
+    /// Warning: a digest that a pool and its workers made of no manifest and no bytes at all can be settled, and then
+    /// never be delivered.
+    /// @param manifest the sha256 of the task's manifest
+    /// @param result the bytes that the job left for the callback
+    function deliver(DealTerms calldata terms, uint32 index, bytes32 manifest, bytes calldata result) external;
+
+    /// @notice What the callback of a deal waits for: the digest that the task was settled to. Zero: for nothing.
+    function dueOf(DealId deal, uint32 index) external view returns (bytes32);
+
     /// @notice The chain of a task that pairs were appended to, and how many it has; zero if there were none.
     function appendsOf(DealId deal, uint32 index) external view returns (bytes32 chain, uint8 pairs);
 
     /// @notice Which entries of a record were opened or punished, from the lowest bit on; bit 255: there is a record.
     function recordOf(RecordId record) external view returns (uint256);
+
+    /// @notice What an account has: free, and locked in open deals. Bonds are counted in neither.
+    function account(address holder) external view returns (uint128 free, uint128 locked);
+
+    /// @notice How many tasks of an order, or of a sponsorship, named by its digest, are used up. Stays zero for an
+    /// unlimited order.
+    function consumed(bytes32 order) external view returns (uint32);
+
+    /// @notice The epoch of an account: orders of an earlier one are cancelled.
+    function epochOf(address signer) external view returns (uint64);
+
+    /// @notice What an account has said on chain of one order or sponsorship: nothing, approved, cancelled.
+    function stanceOf(address signer, bytes32 order) external view returns (Stance);
 
     /// @notice What is kept of a worker of a pool.
     function bondOf(AssetId pool, address worker)
@@ -295,5 +375,6 @@ interface IRecourse is IBerthBase {
 /// Words: T is a task's duration; S = T * ceil(size / parallel), a deal's span; all deadlines are inclusive.
 ///
 /// The only calls out: the token, at the very end of a deposit or a withdrawal, under a lock; staticcalls to Assets
-/// and to the contracts that orders name as rules, at a match.
+/// and to the contracts that orders name as rules or that sign them, at a match; a deal's callback, at the very end of a
+/// delivery.
 interface IBerth is IBerthDirect, IRecourse {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {AssetId, DealId, RecordId, RoundId} from "../types/Ids.sol";
+import {AssetId, DealId, RecordId, RoundId, TaskId} from "../types/Ids.sol";
 import {DealSubject, DealTerms} from "../types/Deals.sol";
 import {ClosedWord, Pair} from "../types/Rounds.sol";
 import {Rule} from "../types/Rule.sol";
@@ -19,11 +19,17 @@ interface IBerthBase {
 
     /// @notice All orders of `account` of an earlier epoch are cancelled.
     event EpochRaised(address indexed account, uint64 epoch);
+    /// @notice `account` stands for the order (or sponsorship) of this digest, as if it had signed it.
+    event OrderApproved(address indexed account, bytes32 indexed order);
+    /// @notice Whatever `account` has signed or approved of this order (or sponsorship) is worth nothing from now on.
+    event OrderCancelled(address indexed account, bytes32 indexed order);
     /// @notice Four orders became a deal of `terms.size` tasks. The payer's price and the pool owner's stake, each
     /// times the size, went from free to locked. Keep the terms: all later calls need them.
     event DealMatched(
         DealId indexed deal, AssetId indexed pool, address indexed requester, DealTerms terms, DealSubject subject
     );
+    /// @notice The deal's payer did not send the match, but had agreed to it: its sponsorship is used up.
+    event DealSponsored(DealId indexed deal, address indexed payer, bytes32 sponsorship);
     /// @notice Tasks of a single-worker deal ended. Each entry (`uint32 index, bytes32 digest`, packed, 36 bytes) is
     /// one that ended now; a digest below 2^8 is a failure. With the terms and the worker's owner this tells every
     /// balance that moved (ADR 0001, section 3, money).
@@ -61,6 +67,11 @@ interface IBerthBase {
     event WorkerPunished(
         DealId indexed deal, uint32 indexed index, address indexed worker, uint128 slashed, uint32 score
     );
+
+    // Deliveries
+
+    /// @notice The callback of a deal has received a task's result.
+    event ResultDelivered(DealId indexed deal, uint32 indexed index, address indexed callback);
 
     // Bonds
 
@@ -123,10 +134,18 @@ interface IBerthBase {
     error Berth_OrderCancelled(bytes32 order, uint64 epoch, uint64 current);
     /// @notice Nothing is left of the order's volume.
     error Berth_OrderConsumed(bytes32 order);
-    /// @notice The signature is not that of `signer` over `digest`, in 65 bytes with a low s.
+    /// @notice Its signer has cancelled this one order.
+    error Berth_OrderRevoked(bytes32 order, address signer);
+    /// @notice There is no signature, and `signer` has not approved the order on chain.
+    error Berth_NotApproved(bytes32 order, address signer);
+    /// @notice The signature is not that of `signer` over `digest`, in 65 bytes with a low s; for an order also: nor in
+    /// 64 bytes, nor one that the contract at `signer` takes for good.
     error Berth_BadSignature(address signer, bytes32 digest);
-    /// @notice A payer other than the requester has to send the match itself.
+    /// @notice A payer other than the requester has to send the match itself, or to sign a sponsorship for
+    /// `matchSponsored`.
     error Berth_PayerAbsent(address payer, address sender);
+    /// @notice The sponsor pays for a match of exactly `volume` tasks, and this one would be of `size`.
+    error Berth_SponsoredVolume(uint32 size, uint32 volume);
     /// @notice The pool would take longer for so many tasks than the contract allows.
     error Berth_SpanTooLong(uint256 span, uint256 maxSpan);
     /// @notice An epoch only rises.
@@ -197,6 +216,20 @@ interface IBerthBase {
     error Berth_BadEntry(uint256 entry, uint256 entries);
     /// @notice This salt does not open the entry to the settled digest.
     error Berth_WrongSalt(uint256 entry);
+
+    // Errors of deliveries
+
+    /// @notice No callback waits for this task's result: its deal names none or is unknown, the task is not settled, or
+    /// to a failure, or its result was delivered.
+    error Berth_NothingDue(TaskId task);
+    /// @notice The task was settled to `digest`; this manifest and these bytes are `shown`.
+    error Berth_WrongResult(bytes32 digest, bytes32 shown);
+    /// @notice Neither Berth itself nor Assets nor the token is ever called with a result.
+    error Berth_BadCallback(address callback);
+    /// @notice There is so little gas left before the callback, which has a right to 200,000.
+    error Berth_GasTooLow(uint256 left, uint256 needed);
+    /// @notice The callback reverted, or used up its gas. Nothing has happened; it may be tried again.
+    error Berth_CallbackFailed(address callback);
 
     // Errors of bonds
 

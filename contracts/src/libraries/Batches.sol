@@ -4,304 +4,221 @@ pragma solidity 0.8.37;
 import {DealId} from "../types/Ids.sol";
 import {Seat} from "./Weighing.sol";
 
-/// @notice What the loop over a batch's tasks has in hand. `Batches` reads it by place: the order is fixed.
+/// @notice What the loop over a batch's plain tasks has in hand. `Batches` reads it by place: the order is fixed.
 /// @param from the index of the first task of the round's word in hand
 /// @param rest which of that word's tasks the round closed, after the task before
 /// @param ended which of its tasks have ended
-/// @param bit the bit of the task in hand
-/// @param place the leaf's place of the task before
-/// @param placeAt where the next leaf's place goes
-/// @param placesEnd where it goes after the last task that a batch may have
-/// @param toLeaf how far from its place the leaf goes
 /// @param end where the packed tasks end in calldata
-/// @param before where the task before begins
-/// @param deal the deal's id
-/// @param desks where the list of the table's desks begins: a word each, 128 of them, zero past the table
-/// @param desksEnd where the list's used part ends
-/// @param leaf where leaves are hashed: 0x00 ‖ deal ‖ uint32 index ‖ chain
-/// @param group the product of the weights of the task's pairs that opened and are covered
-/// @param dissent the product of the others' weights; 1 if there are none
-/// @param total the sum of all their shares
-/// @param opened how many opened and are covered
+/// @param leafAt where the next leaf goes
+/// @param leavesEnd where it goes after the last task that a batch may have
 /// @param trust the deal's
-/// @param pot the workers' part of what a task pays its pool
-/// @param failurePot the same for a failed task
+/// @param pot the workers' part of what a task with a result pays its pool
 /// @param done how many tasks ended with a result
-/// @param failed how many ended with a failure
-/// @param parts the sum of all parts of their pots, paid or kept back
 /// @param toldAt where the event's next task goes
-/// @param unopened how many pairs of all tasks did not open
 struct Batch {
     uint256 from;
     uint256 rest;
     uint256 ended;
-    uint256 bit;
-    uint256 place;
-    uint256 placeAt;
-    uint256 placesEnd;
-    uint256 toLeaf;
     uint256 end;
-    uint256 before;
-    DealId deal;
-    uint256 desks;
-    uint256 desksEnd;
-    uint256 leaf;
-    uint256 group;
-    uint256 dissent;
-    uint256 total;
-    uint256 opened;
+    uint256 leafAt;
+    uint256 leavesEnd;
     uint256 trust;
     uint256 pot;
-    uint256 failurePot;
     uint256 done;
-    uint256 failed;
-    uint256 parts;
     uint256 toldAt;
-    uint256 unopened;
 }
 
-/// @notice The loop over the packed tasks of a batch (ADR 0003, sections 2 to 5).
-/// @dev Assembly, since a round of a hundred tasks is to cost little more than its calldata and its hashes: each field of
-/// calldata is read once, nothing is allocated, and whatever is out of the ordinary is left to the caller. Tests compare
-/// what comes of it with plain Solidity.
+/// @notice The loop over those tasks of a batch that are as nearly all are: the next that the round closed, open, with a
+/// result, of at most eight pairs, all of them opened and covered, and of weight enough (ADR 0003, sections 2 to 5).
+/// @dev Assembly, since a round of a hundred tasks is to cost little more than its calldata and its hashes. Whatever is
+/// out of the ordinary, or wrong, is left to the caller, which does the same in plain Solidity; so this loop has no errors
+/// of its own, and no case but one. Tests compare what comes of it with plain Solidity.
 ///
-/// A desk is what the loop needs of one worker, and where its pairs are hashed:
+/// All of it works at fixed places, from `claim` on its own, for what is added up at run time costs thrice; and what the
+/// loop over pairs changes stands there where that is cheaper than the shuffling of a full stack. What is hashed:
 ///
-///   0 seed ‖ 32 task ‖ 64 worker(20) ‖ 84 digest ‖ 116 salt     salt and commitment
-///   160 chain ‖ 192 worker(20) ‖ 212 commitment                 chain
-///   256 standing: 0 without a reveal, 1 with one, 2 if its bond covers the deal, too
-///   288 weight, 320 share, 352 what it is paid and, from bit 128 on, in how many tasks its score rises
+///   DEAL deal ‖ INDEX index                                                           task
+///   SEED seed ‖ TASK task                                                             salt
+///   ANSWER task ‖ ANSWER_WORKER worker(20) ‖ DIGEST digest ‖ SALT salt                commitment
+///   CHAIN chain ‖ CHAIN_WORKER worker(20) ‖ COMMITMENT commitment                     chain
+///   LEAF 0x00 ‖ deal ‖ HEAD index(4) ‖ CHAIN chain                                    leaf
 ///
-/// The optimiser computes again, at each use, whatever is a sum of what it has at hand; it keeps what was loaded from
-/// memory, or is assigned in a loop or under a condition. Hence the list of desks, and the counts of pairs to go.
+/// A worker whose pairs are opened and covered has three words, each in a list of 128. A pair's byte, which is its
+/// worker's rank plus 0x80, times 32 is the place of the first; so that list begins at 0x80 words.
+///
+///   WORKERS worker(20) ‖ share(7) ‖ weight(5)      zero: no such worker
+///   TO_SEED further: seed
+///   TO_ACCOUNT further: share(2) ‖ scored(14) ‖ paid(16)
+///
+/// The optimiser computes again, at each use, whatever it can from what it has at hand; it keeps what was loaded from
+/// memory, or is assigned in a loop. Hence `place`, and what is loaded twice.
 library Batches {
-    uint256 private constant DESK_BYTES = 384;
+    uint256 private constant DEAL = 0xc00;
+    uint256 private constant INDEX = 0xc20;
+    uint256 private constant ANSWER = 0xc40;
+    uint256 private constant ANSWER_WORKER = 0xc60;
+    uint256 private constant DIGEST = 0xc74;
+    uint256 private constant SALT = 0xc94;
+    uint256 private constant LEAF = 0xcdb;
+    uint256 private constant HEAD = 0xcfc;
+    uint256 private constant CHAIN = 0xd00;
+    uint256 private constant CHAIN_WORKER = 0xd20;
+    uint256 private constant COMMITMENT = 0xd34;
 
-    uint256 private constant REST = 0x20;
-    uint256 private constant ENDED = 0x40;
-    uint256 private constant BIT = 0x60;
-    uint256 private constant PLACE = 0x80;
-    uint256 private constant PLACE_AT = 0xa0;
-    uint256 private constant PLACES_END = 0xc0;
-    uint256 private constant TO_LEAF = 0xe0;
-    uint256 private constant END = 0x100;
-    uint256 private constant BEFORE = 0x120;
-    uint256 private constant DEAL = 0x140;
-    uint256 private constant DESKS = 0x160;
-    uint256 private constant DESKS_END = 0x180;
-    uint256 private constant LEAF = 0x1a0;
-    uint256 private constant GROUP = 0x1c0;
-    uint256 private constant DISSENT = 0x1e0;
-    uint256 private constant TOTAL = 0x200;
-    uint256 private constant OPENED = 0x220;
-    uint256 private constant TRUST = 0x240;
-    uint256 private constant POT = 0x260;
-    uint256 private constant DONE = 0x2a0;
-    uint256 private constant PARTS = 0x2e0;
-    uint256 private constant TOLD_AT = 0x300;
-    uint256 private constant UNOPENED = 0x320;
+    /// @dev The first eight words of a `Batch`, from the first on.
+    uint256 private constant FROM = 0xd60;
+    uint256 private constant REST = 0xd80;
+    uint256 private constant ENDED = 0xda0;
+    uint256 private constant END = 0xdc0;
+    uint256 private constant LEAF_AT = 0xde0;
+    uint256 private constant LEAVES_END = 0xe00;
+    uint256 private constant TRUST = 0xe20;
+    uint256 private constant POT = 0xe40;
 
-    /// @notice Sets up a desk for each seat, and what leaves are hashed in.
-    function furnish(Batch memory batch, Seat[] memory table) internal pure {
-        uint256 count = table.length;
+    /// @dev Of the task in hand: where its pairs end, its bit, the place of its last pair, what each pair raises a score
+    /// by, and the sum of their shares.
+    uint256 private constant UNTIL = 0xe60;
+    uint256 private constant SEED = 0xe80;
+    uint256 private constant TASK = 0xea0;
+    uint256 private constant BIT = 0xec0;
+    uint256 private constant PREVIOUS = 0xee0;
+    uint256 private constant SCORED = 0xf00;
+    uint256 private constant TOTAL = 0xf20;
+
+    uint256 private constant WORKERS = 0x1000;
+    uint256 private constant TO_SEED = 0x1000;
+    uint256 private constant TO_ACCOUNT = 0x2000;
+
+    /// @dev In a `Batch`.
+    uint256 private constant DONE = 0x100;
+    uint256 private constant TOLD_AT = 0x120;
+
+    /// @notice Takes the memory that all of this works in, for a deal.
+    /// @dev Reverts where memory was used beyond the first of it, which no call does: it is to come first in one.
+    function claim(DealId deal) internal pure {
         assembly ("memory-safe") {
-            let leaf := mload(0x40)
-            mstore(add(batch, LEAF), leaf)
-            mstore(leaf, 0)
-            mstore(add(leaf, 1), mload(add(batch, DEAL)))
-            let desks := add(leaf, 0x60)
-            let last := add(desks, shl(5, count))
-            mstore(add(batch, DESKS), desks)
-            mstore(add(batch, DESKS_END), last)
-            let desk := add(desks, 0x1000)
-            // Past all calldata there are zeros.
-            calldatacopy(desks, calldatasize(), 0x1000)
-            mstore(0x40, add(desk, mul(count, DESK_BYTES)))
+            if gt(mload(0x40), DEAL) { invalid() }
+            mstore(0x40, 0x4000)
+            // Nothing is left among the workers of whatever was computed here. Past all calldata there are zeros.
+            calldatacopy(WORKERS, calldatasize(), 0x1000)
+            mstore(DEAL, deal)
+            mstore8(LEAF, 0)
+            mstore(add(LEAF, 1), deal)
+        }
+    }
+
+    /// @notice Enters a worker of the table, whose pairs may be opened and are covered.
+    function enter(uint256 rank, Seat memory seat) internal pure {
+        (address worker, bytes32 seed, uint256 weight, uint256 share) =
+            (seat.worker, seat.seed, seat.weight, seat.share);
+        assembly ("memory-safe") {
+            let place := add(WORKERS, shl(5, rank))
+            mstore(place, or(or(shl(96, worker), shl(40, share)), weight))
+            mstore(add(place, TO_SEED), seed)
+            mstore(add(place, TO_ACCOUNT), shl(240, share))
+        }
+    }
+
+    /// @notice Adds to the seats what their workers have been paid.
+    /// @return parts the sum of it
+    function leave(Seat[] memory table) internal pure returns (uint256 parts) {
+        assembly ("memory-safe") {
             let seats := add(table, 0x20)
-            for {} lt(desks, last) { desks := add(desks, 0x20) } {
-                mstore(desks, desk)
+            let last := add(WORKERS, shl(5, mload(table)))
+            for { let at := WORKERS } lt(at, last) { at := add(at, 0x20) } {
                 let seat := mload(seats)
                 seats := add(seats, 0x20)
-                let worker := shl(96, mload(seat))
-                let opens := mload(add(seat, 0x60))
-                mstore(desk, mload(add(seat, 0x40)))
-                mstore(add(desk, 64), worker)
-                mstore(add(desk, 192), worker)
-                mstore(add(desk, 256), add(opens, and(opens, iszero(iszero(mload(add(seat, 0x20)))))))
-                mstore(add(desk, 288), mload(add(seat, 0x80)))
-                mstore(add(desk, 320), mload(add(seat, 0xa0)))
-                mstore(add(desk, 352), 0)
-                desk := add(desk, DESK_BYTES)
+                if mload(at) {
+                    let account := mload(add(at, TO_ACCOUNT))
+                    let paid := and(account, sub(shl(128, 1), 1))
+                    parts := add(parts, paid)
+                    mstore(add(seat, 0xc0), add(mload(add(seat, 0xc0)), paid))
+                    mstore(add(seat, 0xe0), add(mload(add(seat, 0xe0)), and(shr(128, account), 0xffff)))
+                }
             }
         }
     }
 
-    /// @notice Adds to the seats what the loop has paid at their desks.
-    function clear(Batch memory batch, Seat[] memory table) internal pure {
+    /// @notice Ends and pays plain tasks, from `at` of calldata on, as far as they go; notes their leaves, and copies
+    /// them for the event.
+    /// @return next where the first task begins that is not plain, or the end
+    function run(Batch memory batch, uint256 at) internal pure returns (uint256 next) {
         assembly ("memory-safe") {
-            let desks := mload(add(batch, DESKS))
-            let last := mload(add(batch, DESKS_END))
-            let seats := add(table, 0x20)
-            for {} lt(desks, last) { desks := add(desks, 0x20) } {
-                let seat := mload(seats)
-                seats := add(seats, 0x20)
-                let earned := mload(add(mload(desks), 352))
-                mstore(add(seat, 0xc0), add(mload(add(seat, 0xc0)), and(earned, sub(shl(128, 1), 1))))
-                mstore(add(seat, 0xe0), add(mload(add(seat, 0xe0)), shr(128, earned)))
-            }
-        }
-    }
+            mcopy(FROM, batch, 0x100)
+            next := at
+            for {} lt(next, mload(END)) {} {
+                mstore(HEAD, calldataload(next))
+                mstore(INDEX, shr(224, mload(HEAD)))
+                mstore(DIGEST, calldataload(add(next, 4)))
+                mstore(UNTIL, add(add(next, 37), byte(0, calldataload(add(next, 36)))))
+                mstore(BIT, shl(sub(mload(INDEX), mload(FROM)), 1))
+                // One bit, that of the next task of the round's, and not ended: than no bit at all nothing is less.
+                let group :=
+                    lt(
+                        or(xor(mload(BIT), and(mload(REST), sub(0, mload(REST)))), and(mload(BIT), mload(ENDED))),
+                        mload(BIT)
+                    )
+                // No product of eight weights, each below 2^31, wraps around.
+                group := and(group, lt(mload(UNTIL), add(next, 46)))
+                group := and(group, iszero(gt(mload(UNTIL), mload(END))))
+                group := and(group, lt(mload(LEAF_AT), mload(LEAVES_END)))
+                if iszero(and(group, gt(mload(DIGEST), 0xff))) { break }
 
-    /// @notice Hashes the task at `at` of calldata, notes its leaf with its place, and puts its pairs on the scales.
-    /// @return next where the next task begins; zero, and nothing has happened, if this one is not the next of the word
-    /// in hand, or anything is wrong with it
-    function weigh(Batch memory batch, uint256 at) internal pure returns (uint256 next) {
-        assembly ("memory-safe") {
-            let until := byte(31, calldataload(add(at, 5)))
-            next := lt(sub(until, 1), 64)
-            until := add(add(at, 37), until)
-            {
-                let offset := sub(shr(224, calldataload(at)), mload(batch))
-                let rest := mload(add(batch, REST))
-                next := and(next, and(lt(offset, 104), eq(shl(offset, 1), and(rest, sub(0, rest)))))
-            }
-            // Of 0 pairs one less is more than any. `until` is beyond the end also where the task's head is.
-            next := and(next, iszero(gt(until, mload(add(batch, END)))))
-            next := and(next, lt(mload(add(batch, PLACE_AT)), mload(add(batch, PLACES_END))))
-            next := and(next, iszero(iszero(calldataload(add(at, 4)))))
-            if next {
-                // The task's id, and the digest, wait in scratch space.
-                mstore(0x00, mload(add(batch, DEAL)))
-                mstore(0x20, shr(224, calldataload(at)))
-                mstore(0x00, keccak256(0x00, 0x40))
-                mstore(0x20, calldataload(add(at, 4)))
-                mstore(add(batch, DISSENT), 1)
-                next := until
-                let chain := 0
-                let group := 1
-                let tally := 0
-                let pair := add(at, 37)
-                let left := sub(until, pair)
-                let desks := mload(add(batch, DESKS))
-                let previous := 0
-                for {} left { left := sub(left, 1) } {
-                    let desk := mload(add(desks, shl(5, and(byte(0, calldataload(pair)), 0x7f))))
-                    // Desks rise as ranks do; past the table there are none.
-                    if iszero(gt(desk, previous)) { break }
-                    previous := desk
-                    let standing := 0
-                    switch shr(255, calldataload(pair))
-                    case 0 {
-                        mstore(add(desk, 212), calldataload(next))
-                        next := add(next, 0x20)
-                        if gt(next, mload(add(batch, END))) { break }
-                    }
-                    default {
-                        standing := mload(add(desk, 256))
-                        if iszero(standing) { break }
-                        mstore(add(desk, 32), mload(0x00))
-                        mstore(add(desk, 84), mload(0x20))
-                        mstore(add(desk, 116), keccak256(desk, 64))
-                        mstore(add(desk, 212), keccak256(add(desk, 32), 116))
-                    }
-                    mstore(add(desk, 160), chain)
-                    chain := keccak256(add(desk, 160), 84)
-                    tally := add(tally, mload(add(desk, 320)))
-                    // A weight is below 2^31, and a product stops at 2^160 (`Weighing.HEAVIEST`).
-                    switch standing
-                    case 2 {
-                        tally := add(tally, 0x100000000000000000000000000000000)
-                        group := mul(group, mload(add(desk, 288)))
-                        if shr(160, group) { group := shl(160, 1) }
-                    }
-                    default {
-                        mstore(add(batch, DISSENT), mul(mload(add(batch, DISSENT)), mload(add(desk, 288))))
-                        if shr(160, mload(add(batch, DISSENT))) { mstore(add(batch, DISSENT), shl(160, 1)) }
-                    }
+                mstore(TASK, keccak256(DEAL, 0x40))
+                mstore(ANSWER, mload(TASK))
+                mstore(CHAIN, 0)
+                // It begins with 1, which is in none of the shares.
+                let tally := group
+                let pair := add(next, 37)
+                // Ranks rise, and are marked as opened: all bytes are above 0x7f. After the pairs comes the next task's
+                // index, which is small, or zeros; if it happens to rise, too, the task is not plain.
+                mstore(PREVIOUS, 0xfe0)
+                let place := and(shr(243, calldataload(pair)), 0x1fe0)
+                for {} gt(place, mload(PREVIOUS)) {} {
+                    mstore(PREVIOUS, place)
+                    mstore(SEED, mload(add(place, TO_SEED)))
+                    mstore(SALT, keccak256(SEED, 0x40))
+                    mcopy(ANSWER_WORKER, place, 20)
+                    let worker := mload(place)
+                    mstore(CHAIN_WORKER, worker)
+                    mstore(COMMITMENT, keccak256(ANSWER, 116))
+                    mstore(CHAIN, keccak256(CHAIN, 84))
+                    group := mul(group, and(worker, 0xffffffff))
+                    tally := add(tally, worker)
                     pair := add(pair, 1)
+                    place := and(shr(243, calldataload(pair)), 0x1fe0)
                 }
-                switch left
-                case 0 {
-                    mstore(add(batch, GROUP), group)
-                    mstore(add(batch, TOTAL), and(tally, 0xffffffffffffffffffffffffffffffff))
-                    mstore(add(batch, OPENED), shr(128, tally))
-                    mstore(add(batch, BEFORE), at)
-                    if gt(next, until) {
-                        mstore(add(batch, UNOPENED), add(mload(add(batch, UNOPENED)), shr(5, sub(next, until))))
-                    }
-                    {
-                        let rest := mload(add(batch, REST))
-                        mstore(add(batch, BIT), and(rest, sub(0, rest)))
-                        mstore(add(batch, REST), and(rest, sub(rest, 1)))
-                    }
-                    {
-                        let leaf := mload(add(batch, LEAF))
-                        // The chain overwrites all but the index.
-                        mstore(add(leaf, 33), calldataload(at))
-                        mstore(add(leaf, 37), chain)
-                        chain := keccak256(leaf, 69)
-                    }
-                    let placeAt := mload(add(batch, PLACE_AT))
-                    mstore(add(placeAt, mload(add(batch, TO_LEAF))), chain)
-                    mstore(add(batch, PLACE_AT), add(placeAt, 0x20))
-                    chain := add(mload(add(batch, PLACE)), 1)
-                    mstore(add(batch, PLACE), chain)
-                    mstore(placeAt, chain)
-                }
-                default { next := 0 }
-            }
-        }
-    }
+                // As `Weighing.suffices`, without dissent.
+                if lt(mul(group, eq(pair, mload(UNTIL))), mload(TRUST)) { break }
 
-    /// @notice Ends the task at `at`, which `weigh` has in hand, if it is open and those that opened outweigh the others
-    /// as far as the deal's trust asks; copies it for the event. Shares its pot, unless some pair is not paid.
-    /// @return partly whether the task has ended, and its pot is still to be shared
-    function end(Batch memory batch, uint256 at) internal pure returns (bool partly) {
-        assembly ("memory-safe") {
-            let pairs := byte(31, calldataload(add(at, 5)))
-            let opened := mload(add(batch, OPENED))
-            partly := lt(opened, pairs)
-            let ends := 0
+                mstore(mload(LEAF_AT), keccak256(LEAF, 69))
+                mstore(LEAF_AT, add(mload(LEAF_AT), 0x20))
+                mstore(REST, and(mload(REST), sub(mload(REST), 1)))
+                // One pair alone raises no score.
+                mstore(SCORED, shl(128, gt(pair, add(next, 38))))
+                mstore(TOTAL, and(shr(40, tally), 0xffff))
+                next := add(next, 37)
+                place := and(shr(243, calldataload(next)), 0x1fe0)
+                for {} lt(next, pair) {} {
+                    let account := mload(add(place, TO_ACCOUNT))
+                    let part := div(mul(mload(POT), shr(240, account)), mload(TOTAL))
+                    mstore(add(place, TO_ACCOUNT), add(add(account, mload(SCORED)), part))
+                    next := add(next, 1)
+                    place := and(shr(243, calldataload(next)), 0x1fe0)
+                }
+            }
+            let told := mload(add(batch, TOLD_AT))
+            calldatacopy(told, at, sub(next, at))
+            mstore(add(batch, TOLD_AT), add(told, sub(next, at)))
             {
-                let trust := mload(add(batch, TRUST))
-                // As `Weighing.suffices`, where a product of none is zero.
-                let group := mul(mload(add(batch, GROUP)), iszero(iszero(opened)))
-                let others := add(add(group, 1), mul(mload(add(batch, DISSENT)), partly))
-                let bit := mload(add(batch, BIT))
-                let ended := mload(add(batch, ENDED))
-                if gt(mul(group, trust), mul(others, sub(trust, 1))) { ends := iszero(and(ended, bit)) }
-                if ends { mstore(add(batch, ENDED), or(ended, bit)) }
+                // Each task has noted one leaf, and taken one bit off: of those that are open.
+                let leaves := sub(mload(LEAF_AT), mload(add(batch, sub(LEAF_AT, FROM))))
+                mstore(add(batch, DONE), add(mload(add(batch, DONE)), shr(5, leaves)))
+                let bits := xor(mload(REST), mload(add(batch, sub(REST, FROM))))
+                mstore(add(batch, sub(ENDED, FROM)), or(mload(ENDED), bits))
             }
-            if iszero(ends) { partly := 0 }
-            if ends {
-                {
-                    let told := mload(add(batch, TOLD_AT))
-                    calldatacopy(told, at, add(pairs, 37))
-                    mstore(add(batch, TOLD_AT), add(told, add(pairs, 37)))
-                }
-                let slot := batch
-                let scored := 0
-                switch lt(calldataload(add(at, 4)), 0x100)
-                case 0 { if gt(opened, 1) { scored := shl(128, 1) } }
-                // What is kept of failures comes after what is kept of results.
-                default { slot := add(batch, 0x20) }
-                mstore(add(slot, DONE), add(mload(add(slot, DONE)), 1))
-                if iszero(partly) {
-                    let pot := mload(add(slot, POT))
-                    let total := mload(add(batch, TOTAL))
-                    let parts := mload(add(batch, PARTS))
-                    let desks := mload(add(batch, DESKS))
-                    at := add(at, 37)
-                    for { let left := pairs } left { left := sub(left, 1) } {
-                        let desk := mload(add(desks, shl(5, and(byte(0, calldataload(at)), 0x7f))))
-                        at := add(at, 1)
-                        let part := div(mul(pot, mload(add(desk, 320))), total)
-                        parts := add(parts, part)
-                        mstore(add(desk, 352), add(mload(add(desk, 352)), add(part, scored)))
-                    }
-                    mstore(add(batch, PARTS), parts)
-                }
-            }
+            mstore(add(batch, sub(REST, FROM)), mload(REST))
+            mstore(add(batch, sub(LEAF_AT, FROM)), mload(LEAF_AT))
         }
     }
 }

@@ -11,6 +11,8 @@ library Deadlines {
     /// @dev Assumes parallel > 0, which every matched deal has.
     function span(uint32 duration, uint32 size, uint32 parallel) internal pure returns (uint256) {
         unchecked {
+            // Whole waves, the last one as long as the others.
+            // slither-disable-next-line divide-before-multiply
             return uint256(duration) * ((uint256(size) + parallel - 1) / parallel);
         }
     }

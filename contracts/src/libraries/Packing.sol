@@ -52,14 +52,15 @@ library Packing {
         }
     }
 
-    /// @notice Where the first byte of a list stands in memory.
-    function firstOf(bytes memory list) internal pure returns (uint256 place) {
+    /// @notice The index that a task or an entry at a place of calldata begins with.
+    function indexAt(uint256 place) internal pure returns (uint256 index) {
         assembly ("memory-safe") {
-            place := add(list, 0x20)
+            index := shr(224, calldataload(place))
         }
     }
 
-    function firstOf(uint256[] memory list) internal pure returns (uint256 place) {
+    /// @notice Where the first byte of a list stands in memory.
+    function firstOf(bytes memory list) internal pure returns (uint256 place) {
         assembly ("memory-safe") {
             place := add(list, 0x20)
         }
@@ -82,6 +83,21 @@ library Packing {
     function put(uint256 place, uint256 value) internal pure {
         assembly ("memory-safe") {
             mstore8(place, value)
+        }
+    }
+
+    /// @notice Writes one word at a place of memory within a list.
+    function putWord(uint256 place, bytes32 value) internal pure {
+        assembly ("memory-safe") {
+            mstore(place, value)
+        }
+    }
+
+    /// @notice Copies calldata to a place of memory within a list, and tells where it ends there.
+    function copy(uint256 place, uint256 from, uint256 length) internal pure returns (uint256 end) {
+        assembly ("memory-safe") {
+            calldatacopy(place, from, length)
+            end := add(place, length)
         }
     }
 

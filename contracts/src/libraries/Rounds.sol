@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {DealId, RoundId, TaskId} from "../types/Ids.sol";
+import {DealId, RoundId} from "../types/Ids.sol";
 import {ClosedWord, Round} from "../types/Rounds.sol";
 
 /// @notice Hidden answers, leaves, and the roots of rounds (ADR 0001, section 4; ADR 0003, sections 1 and 2).
@@ -44,12 +44,11 @@ library Rounds {
     }
 
     /// @notice Begins a task: its id, the digest that answers are opened to, and an empty chain.
-    function begin(bytes memory made, DealId deal, uint256 index, bytes32 digest) internal pure returns (TaskId task) {
+    function begin(bytes memory made, DealId deal, uint256 index, bytes32 digest) internal pure {
         assembly ("memory-safe") {
             mstore(0x00, deal)
             mstore(0x20, index)
-            task := keccak256(0x00, 0x40)
-            mstore(add(made, 64), task)
+            mstore(add(made, 64), keccak256(0x00, 0x40))
             mstore(add(made, 116), digest)
             mstore(add(made, 192), 0)
         }
@@ -192,18 +191,20 @@ library Rounds {
     function _joinAll(uint256 leaves, bytes32[] memory nodes) private pure returns (uint256 width) {
         assembly ("memory-safe") {
             let length := mload(nodes)
-            let first := add(nodes, 0x20)
             width := leaves
             for {} gt(width, 1) {} {
-                let out := first
-                let last := add(first, shl(6, shr(1, width)))
-                for { let from := first } lt(from, last) { from := add(from, 0x40) } {
-                    mstore8(sub(from, 1), 1)
-                    mstore(out, keccak256(sub(from, 1), 65))
+                let out := add(nodes, 0x20)
+                // One byte before each node.
+                let from := add(nodes, 0x1f)
+                let last := add(from, shl(6, shr(1, width)))
+                for {} lt(from, last) {} {
+                    mstore8(from, 1)
+                    mstore(out, keccak256(from, 65))
                     out := add(out, 0x20)
+                    from := add(from, 0x40)
                 }
                 // The last node of an odd width moves up unchanged.
-                if and(width, 1) { mstore(out, mload(last)) }
+                if and(width, 1) { mstore(out, mload(add(last, 1))) }
                 width := shr(1, add(width, 1))
             }
             mstore(nodes, length)

@@ -5,6 +5,7 @@ import {IAssets} from "../interfaces/IAssets.sol";
 import {IRule} from "../interfaces/IRule.sol";
 import {AssetId} from "../types/Ids.sol";
 import {Rule} from "../types/Rule.sol";
+import {Inquiry} from "./Inquiry.sol";
 import {Ownership} from "./Ownership.sol";
 
 /// @notice The four forms of a rule and what each admits.
@@ -45,12 +46,8 @@ library Rules {
         named = address(uint160(word));
     }
 
-    /// @dev A plain staticcall: an address without code, a revert or a wrong answer all refuse, and none of them can
-    /// change state. A long answer costs only the sender of the match.
+    /// @dev An address without code, a revert or a wrong answer all refuse, and none of them can change state.
     function _permits(address asked, AssetId asset, address account) private view returns (bool) {
-        (bool ok, bytes memory answer) = asked.staticcall(abi.encodeCall(IRule.permits, (asset, account)));
-        // One word, as its length has just said.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return ok && answer.length == 32 && bytes32(answer) == bytes32(IRule.permits.selector);
+        return Inquiry.affirms(asked, abi.encodeCall(IRule.permits, (asset, account)), IRule.permits.selector);
     }
 }

@@ -45,6 +45,13 @@ function id(DealTerms calldata terms) pure returns (DealId deal) {
     }
 }
 
+/// @notice The same of terms in memory, where each member has a clean word of its own.
+function idInMemory(DealTerms memory terms) pure returns (DealId deal) {
+    assembly ("memory-safe") {
+        deal := keccak256(terms, 640)
+    }
+}
+
 /// @notice Whether the deal has a task of this index.
 function holds(DealTerms calldata terms, uint32 index) pure returns (bool) {
     return index >= terms.first && uint256(index) - terms.first < terms.size;

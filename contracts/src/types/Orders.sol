@@ -87,10 +87,20 @@ struct Orders {
     RequestOrder request;
 }
 
-/// @notice The signatures of the four orders, 65 bytes each; the dataset's is not looked at when there is none.
+/// @notice The signatures of the four orders: 65 or 64 bytes of a key, or whatever a contract that signs takes for good
+/// (ERC-1271). An empty one means that the order was approved on chain. The dataset's is not looked at when there is none.
 struct Signatures {
     bytes app;
     bytes dataset;
     bytes pool;
     bytes request;
+}
+
+/// @notice A sponsor's word that it pays for one match: its signature (as that of an order; empty if it has approved the
+/// digest on chain) over Sponsorship(request, poolOrder, volume, expiry), in which `request` and `poolOrder` are the
+/// digests of the orders that are matched.
+struct Consent {
+    uint32 volume;
+    uint64 expiry;
+    bytes signature;
 }

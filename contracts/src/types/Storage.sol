@@ -55,3 +55,19 @@ struct Bond {
     uint40 releaseAt;
     uint32 score;
 }
+
+/// @notice What is kept of an account that signs orders.
+/// @dev slot 0: epoch (8 bytes), cancels (1), 23 unused
+/// @param epoch orders of an earlier one are cancelled
+/// @param cancels whether it has ever cancelled a single order: only then does a match look for that
+struct Signer {
+    uint64 epoch;
+    bool cancels;
+}
+
+/// @notice What an account has said on chain of one order.
+enum Stance {
+    None,
+    Approved,
+    Cancelled
+}

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
 import {APP, DATASET} from "../../src/types/Ids.sol";
-import {Orders, Signatures} from "../../src/types/Orders.sol";
+import {Consent, Orders, Signatures} from "../../src/types/Orders.sol";
 import {Answers, Replicas, Sealed, Shown} from "../support/Replicas.sol";
 
 /// @notice What each operation costs, as its receipt would say: every call is a transaction of its own (`isolate`), so
@@ -61,6 +61,36 @@ contract Gas is Replicas {
         orders.app.volume = 1000;
         orders.pool.volume = 1000;
         _match(orders, "match_no_dataset_limited_volumes");
+    }
+
+    function test_matchStanding() public {
+        // Limited offers that were matched before, and a fresh request.
+        Orders memory orders = _ordersWithoutDataset();
+        orders.app.volume = 1000;
+        orders.pool.volume = 1000;
+        orders.request.salt = "the one before";
+        _matched(orders);
+        _match(orders, "match_no_dataset_standing");
+    }
+
+    function test_matchSponsored() public {
+        Orders memory orders = _ordersWithoutDataset();
+        orders.request.salt = "sponsored";
+        Consent memory consent = Consent(1, uint64(block.timestamp + 1), "");
+        bytes memory members = abi.encode(_digest(orders.request), _digest(orders.pool), consent.volume, consent.expiry);
+        consent.signature = _signature(
+            requester, _typed("Sponsorship(bytes32 request,bytes32 poolOrder,uint32 volume,uint64 expiry)", members)
+        );
+        Signatures memory signatures = _sign(orders);
+        vm.prank(stranger);
+        berth.matchSponsored(orders, signatures, consent);
+        vm.snapshotGasLastCall("match_sponsored");
+    }
+
+    function test_cancelOne() public {
+        vm.prank(requester.addr);
+        berth.cancelOrder("order");
+        vm.snapshotGasLastCall("cancel_order");
     }
 
     function test_matchDataset() public {

@@ -5,8 +5,9 @@ import {Vm} from "forge-std/Vm.sol";
 import {IBerth} from "../../src/interfaces/IBerth.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {DealTerms, WorkerResults} from "../../src/types/Deals.sol";
-import {APP, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
-import {Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
+import {APP, DATASET, POOL, AssetId, DealId} from "../../src/types/Ids.sol";
+import {Consent, Orders, Signatures, UNLIMITED} from "../../src/types/Orders.sol";
+import {CountingReceiver} from "../support/Receivers.sol";
 import {Replicas} from "../support/Replicas.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -21,16 +22,23 @@ abstract contract Handler is Replicas {
     uint256 public sentAlong;
     /// @notice How often free money fell without its holder's call or signature.
     uint256 public violations;
+    /// @notice How often a delivery went well that should not have, or the other way round.
+    uint256 public wrongDeliveries;
+    /// @notice Whom some deals have their results brought to. It counts what it receives, and sometimes fails.
+    CountingReceiver public receiver;
     /// @notice How often each entry point was gone into, by name.
     mapping(bytes32 name => uint256) public calls;
 
     Vm.Wallet[] private _actors;
     AssetId[] private _pools;
     AssetId[] private _apps;
+    AssetId[] private _datasets;
     bytes32[] private _orders_;
     mapping(bytes32 order => uint32) private _volumes;
     mapping(bytes32 order => uint32) private _consumedBefore;
     uint256 private _orderSalt;
+    /// @dev What results of single workers are made of.
+    mapping(bytes32 digest => bytes32) private _origins;
 
     constructor() {
         Replicas.setUp();
@@ -44,10 +52,12 @@ abstract contract Handler is Replicas {
         for (uint256 i = 0; i < POOLS; i++) {
             _pools.push(_register(POOL, _actors[i].addr, string.concat("pool ", vm.toString(i))));
             _apps.push(_register(APP, _actors[i + 1].addr, string.concat("app ", vm.toString(i))));
+            _datasets.push(_register(DATASET, _actors[i + 3].addr, string.concat("dataset ", vm.toString(i))));
         }
         // A fresh contract: the ledger starts with nothing.
         token = PermitToken(_create("PermitToken", ""));
         (recourse, berth) = _deploy(token, assets);
+        receiver = new CountingReceiver(address(berth));
         vm.getRecordedLogs();
         for (uint256 i = 0; i < ACTORS; i++) {
             deposit(i, 1e12);
@@ -125,7 +135,9 @@ abstract contract Handler is Replicas {
 
     /// @notice An asset changes hands: from now on its new owner signs and is paid.
     function sell(uint256 which, uint256 to) external counted("sell") {
-        AssetId asset = which % 2 == 0 ? _apps[which / 2 % _apps.length] : _pools[which / 2 % POOLS];
+        AssetId asset = _pools[which / 3 % POOLS];
+        if (which % 3 == 0) asset = _apps[which / 3 % _apps.length];
+        if (which % 3 == 1) asset = _datasets[which / 3 % _datasets.length];
         address owner = assets.ownerOf(asset.tokenId());
         vm.prank(owner);
         assets.transferFrom(owner, _actor(to).addr, asset.tokenId());
@@ -137,32 +149,103 @@ abstract contract Handler is Replicas {
         Orders memory orders = _draw(seed, volume, price);
         (orders.request.requester, orders.request.payer) = (requester_.addr, payer.addr);
         orders.request.epoch = berth.epochOf(requester_.addr);
-        Vm.Wallet memory appOwner_ = _ownerOf(orders.app.app);
         Vm.Wallet memory poolOwner_ = _ownerOf(orders.pool.pool);
-        orders.app.epoch = berth.epochOf(appOwner_.addr);
+        orders.app.epoch = berth.epochOf(_ownerOf(orders.app.app).addr);
         orders.pool.epoch = berth.epochOf(poolOwner_.addr);
+        if (_hasDataset(orders)) orders.dataset.epoch = berth.epochOf(_ownerOf(orders.dataset.dataset).addr);
         if (!_affordable(orders)) return;
-
-        Signatures memory signatures;
-        signatures.app = _signature(appOwner_, _digest(orders.app));
-        signatures.pool = _signature(poolOwner_, _digest(orders.pool));
-        signatures.request = _signature(requester_, _digest(orders.request));
-        _note(_digest(orders.app), orders.app.volume);
-        _note(_digest(orders.pool), orders.pool.volume);
-        _note(_digest(orders.request), orders.request.volume);
+        Signatures memory signatures = _signBy(orders, requester_);
 
         uint256 rounds = _bound(seed >> 24, 1, 3);
         for (uint256 i = 0; i < rounds; i++) {
-            vm.prank(payer.addr);
-            berth.matchOrders(orders, signatures);
+            _send(orders, signatures, payer);
             _follow(_two(payer.addr, poolOwner_.addr));
             // Again with another pool order, if the first had less than the request asks for.
             if (berth.consumed(_digest(orders.request)) == orders.request.volume || !_affordable(orders)) break;
             if (berth.consumed(_digest(orders.app)) == orders.app.volume) break;
+            if (_hasDataset(orders) && berth.consumed(_digest(orders.dataset)) == orders.dataset.volume) break;
             orders.pool.salt = bytes32(++_orderSalt);
             signatures.pool = _signature(poolOwner_, _digest(orders.pool));
             _note(_digest(orders.pool), orders.pool.volume);
         }
+    }
+
+    function _signBy(Orders memory orders, Vm.Wallet memory requester_) private returns (Signatures memory signatures) {
+        signatures.app = _signature(_ownerOf(orders.app.app), _digest(orders.app));
+        signatures.pool = _signature(_ownerOf(orders.pool.pool), _digest(orders.pool));
+        signatures.request = _signature(requester_, _digest(orders.request));
+        _note(_digest(orders.app), orders.app.volume);
+        _note(_digest(orders.pool), orders.pool.volume);
+        _note(_digest(orders.request), orders.request.volume);
+        if (!_hasDataset(orders)) return signatures;
+        signatures.dataset = _signature(_ownerOf(orders.dataset.dataset), _digest(orders.dataset));
+        _note(_digest(orders.dataset), orders.dataset.volume);
+    }
+
+    function _hasDataset(Orders memory orders) private pure returns (bool) {
+        return AssetId.unwrap(orders.dataset.dataset) != 0;
+    }
+
+    /// @notice An order that nobody has matched yet is cancelled, by its signer or by somebody whom it is no business of.
+    function cancelOrder(uint256 who, bytes32 order) external counted("cancelOrder") {
+        address actor = _actor(who).addr;
+        vm.prank(actor);
+        berth.cancelOrder(order);
+        _follow(_only(actor));
+    }
+
+    /// @notice Several calls in one: what goes in goes out again.
+    function multicall(uint256 who, uint256 amount) external counted("multicall") {
+        address actor = _actor(who).addr;
+        amount = _bound(amount, 0, 1e15);
+        token.mint(actor, amount);
+        vm.prank(actor);
+        token.approve(address(berth), amount);
+        bytes[] memory calls_ = new bytes[](2);
+        calls_[0] = abi.encodeCall(berth.deposit, (amount));
+        calls_[1] = abi.encodeCall(berth.withdraw, (actor, amount));
+        vm.prank(actor);
+        berth.multicall(calls_);
+        _follow(_only(actor));
+    }
+
+    /// @dev The payer sends the match, or consents to it; at times the request is approved instead of signed.
+    function _send(Orders memory orders, Signatures memory signatures, Vm.Wallet memory payer) private {
+        bytes32 request = _digest(orders.request);
+        // As good as drawn, and the stack is full.
+        uint256 seed = uint256(request);
+        if (seed % 4 == 1) {
+            vm.prank(orders.request.requester);
+            berth.approveOrder(request);
+            signatures.request = "";
+        }
+        if (seed % 2 == 0) {
+            vm.prank(payer.addr);
+            berth.matchOrders(orders, signatures);
+            return;
+        }
+        Consent memory consent = Consent(_sizeOf(orders), uint64(block.timestamp), "");
+        bytes32 sponsorship = _typed(
+            "Sponsorship(bytes32 request,bytes32 poolOrder,uint32 volume,uint64 expiry)",
+            abi.encode(request, _digest(orders.pool), consent.volume, consent.expiry)
+        );
+        consent.signature = _signature(payer, sponsorship);
+        vm.prank(stranger);
+        berth.matchSponsored(orders, signatures, consent);
+    }
+
+    /// @dev What a match of these orders takes.
+    function _sizeOf(Orders memory orders) private view returns (uint32 size) {
+        size = orders.request.volume - berth.consumed(_digest(orders.request));
+        size = _left(size, _digest(orders.app), orders.app.volume);
+        if (_hasDataset(orders)) size = _left(size, _digest(orders.dataset), orders.dataset.volume);
+        size = _left(size, _digest(orders.pool), orders.pool.volume);
+    }
+
+    function _left(uint32 size, bytes32 order, uint32 volume) private view returns (uint32) {
+        if (volume == UNLIMITED) return size;
+        uint32 left = volume - berth.consumed(order);
+        return left < size ? left : size;
     }
 
     // Deals.
@@ -199,6 +282,28 @@ abstract contract Handler is Replicas {
         if (berth.dealState(_dealId(terms)).open == 0) return;
         vm.prank(stranger);
         berth.claim(terms);
+        _follow(_only(address(0)));
+    }
+
+    /// @notice Brings one of the last results to its callback, which may be in a bad mood.
+    function deliver(uint256 seed) external counted("deliver") {
+        uint256 count = ledger.wantedCount();
+        if (count == 0) return;
+        (bytes32 deal, uint32 index) = ledger.wantedAt(count - 1 - (seed >> 8) % (count < 20 ? count : 20));
+        DealTerms memory terms = ledger.termsOf(deal);
+        bytes32 due = ledger.due(deal, index);
+        bytes32 origin = _originOf(_task(terms, index), due);
+        // Some were delivered before, and must not be again.
+        bool good = due != 0 && seed % 5 != 0;
+        receiver.act(good);
+        vm.prank(stranger);
+        try berth.deliver(terms, index, origin, abi.encode(origin)) {
+            if (!good) wrongDeliveries++;
+        } catch {
+            if (good) wrongDeliveries++;
+            // forge records what was logged before a revert, too.
+            vm.getRecordedLogs();
+        }
         _follow(_only(address(0)));
     }
 
@@ -303,18 +408,11 @@ abstract contract Handler is Replicas {
 
     modifier counted(bytes32 name) {
         calls[name]++;
-        _remember();
         _;
     }
 
+    /// @dev As of the last call that was followed; nothing else moves money.
     mapping(address account => uint256) private _freeBefore;
-
-    function _remember() private {
-        address[] memory list = accounts();
-        for (uint256 i = 0; i < list.length; i++) {
-            _freeBefore[list[i]] = _free(list[i]);
-        }
-    }
 
     /// @dev Brings the ledger up to date, and looks whose free money fell though it was none of those `willing`.
     function _follow(address[2] memory willing) internal {
@@ -326,10 +424,11 @@ abstract contract Handler is Replicas {
         }
         address[] memory list = accounts();
         for (uint256 i = 0; i < list.length; i++) {
-            bool fell = _free(list[i]) < _freeBefore[list[i]];
+            uint256 now_ = _free(list[i]);
+            bool fell = now_ < _freeBefore[list[i]];
             if (fell && list[i] != willing[0] && list[i] != willing[1]) violations++;
+            _freeBefore[list[i]] = now_;
         }
-        _remember();
     }
 
     // Draws.
@@ -361,15 +460,25 @@ abstract contract Handler is Replicas {
         orders.pool.workerStake = seed % 7 == 0 ? 0 : uint128(seed >> 64) % 1e6;
         orders.pool.operatorShareBps = uint16(seed >> 96) % 10_001;
         orders.pool.parallel = uint32(_bound(seed >> 112, 1, 6));
+        if (seed % 3 != 1) orders.request.callback = address(receiver);
         // Mostly few, sometimes more than the deal's word has bits for.
         orders.request.volume = uint32(volume % 9 == 0 ? _bound(volume, 190, 460) : _bound(volume, 1, 12));
         if (seed % 4 == 0) orders.pool.volume = uint32(_bound(seed >> 128, 1, 8));
         if (seed % 6 == 0) orders.app.volume = uint32(_bound(seed >> 136, 1, 20));
+        if (seed % 3 == 1) _drawDataset(orders, seed, price);
         if (seed % 2 == 0) orders.pool.maxTrust = orders.request.trust = uint32(_bound(seed >> 144, 2, 5));
     }
 
+    function _drawDataset(Orders memory orders, uint256 seed, uint128 price) private view {
+        orders.dataset.dataset = orders.request.dataset = _datasets[seed / 4 % _datasets.length];
+        orders.dataset.price = orders.request.datasetMaxPrice = price % 2003;
+        orders.dataset.volume = seed % 8 == 0 ? uint32(_bound(seed >> 152, 1, 10)) : UNLIMITED;
+        orders.dataset.expiry = orders.request.expiry;
+        orders.dataset.salt = bytes32(_orderSalt);
+    }
+
     function _affordable(Orders memory orders) private view returns (bool) {
-        uint256 price = uint256(orders.app.price) + orders.pool.price;
+        uint256 price = uint256(orders.app.price) + orders.dataset.price + orders.pool.price;
         address poolOwner_ = assets.ownerOf(orders.pool.pool.tokenId());
         uint256 stake = uint256(orders.pool.poolStake) * orders.request.volume;
         price *= orders.request.volume;
@@ -401,13 +510,25 @@ abstract contract Handler is Replicas {
         uint32 offset = uint32(seed % terms.size);
         for (uint256 i = 0; i < 8 && offset < terms.size; i++) {
             uint32 index = terms.first + offset;
-            bytes32 digest = (seed >> i) % 4 == 0 ? bytes32(_bound(seed >> 16, 1, 255)) : keccak256(abi.encode(seed, i));
+            bytes32 origin = keccak256(abi.encode(seed, i));
+            bytes32 digest = (seed >> i) % 4 == 0 ? bytes32(_bound(seed >> 16, 1, 255)) : _resultFrom(origin);
+            _origins[digest] = origin;
             entries = bytes.concat(entries, _entry(index, digest));
             if (assigned) assignments = bytes.concat(assignments, _signAssignment(terms, worker_.addr, index));
             offset += uint32(_bound(uint8(seed >> 8 * (i + 3)), 1, terms.size > 100 ? 90 : 3));
         }
         list = _list(worker_, terms, entries);
         list.assignments = assignments;
+    }
+
+    /// @dev The digest of a result whose manifest's hash is `origin`, and which has left `origin` for a callback.
+    function _resultFrom(bytes32 origin) internal pure returns (bytes32) {
+        return keccak256(abi.encode(origin, keccak256(abi.encode(origin))));
+    }
+
+    /// @dev Where a task's result came from; zero if nobody knows.
+    function _originOf(bytes32, bytes32 digest) internal view virtual returns (bytes32) {
+        return _origins[digest];
     }
 
     function _only(address one) internal pure returns (address[2] memory) {

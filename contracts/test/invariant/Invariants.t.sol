@@ -6,6 +6,7 @@ import {IBerth} from "../../src/interfaces/IBerth.sol";
 import {PermitToken} from "../../src/mocks/PermitToken.sol";
 import {AssetId, DealId} from "../../src/types/Ids.sol";
 import {Deal} from "../../src/types/Storage.sol";
+import {CountingReceiver} from "../support/Receivers.sol";
 import {Handler} from "./Handler.sol";
 import {Ledger} from "./Ledger.sol";
 import {RoundHandler} from "./RoundHandler.sol";
@@ -22,7 +23,7 @@ contract Invariants is Test {
         _ledger = _handler.ledger();
         (_berth, _token) = _handler.system();
 
-        bytes4[] memory selectors = new bytes4[](14);
+        bytes4[] memory selectors = new bytes4[](17);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.depositFor.selector;
         selectors[2] = Handler.depositWithPermit.selector;
@@ -37,8 +38,11 @@ contract Invariants is Test {
         selectors[11] = Handler.unbond.selector;
         selectors[12] = Handler.withdrawBond.selector;
         selectors[13] = Handler.warp.selector;
+        selectors[14] = Handler.cancelOrder.selector;
+        selectors[15] = Handler.multicall.selector;
+        selectors[16] = Handler.deliver.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: selectors}));
-        bytes4[] memory replicated = new bytes4[](9);
+        bytes4[] memory replicated = new bytes4[](10);
         replicated[0] = RoundHandler.close.selector;
         replicated[1] = RoundHandler.append.selector;
         replicated[2] = RoundHandler.appendAssigned.selector;
@@ -48,6 +52,7 @@ contract Invariants is Test {
         replicated[6] = RoundHandler.open.selector;
         replicated[7] = RoundHandler.punish.selector;
         replicated[8] = RoundHandler.warpToDeadline.selector;
+        replicated[9] = RoundHandler.publish.selector;
         targetSelector(FuzzSelector({addr: address(_handler), selectors: replicated}));
         // What makes deals go on is drawn more often than what surrounds them.
         bytes4[] memory often = new bytes4[](9);
@@ -140,6 +145,37 @@ contract Invariants is Test {
         assertEq(_handler.honestPunished(), 0);
     }
 
+    function invariant_I10_EachResultIsDeliveredOnceAsItWasSettled() public view {
+        assertEq(_handler.wrongDeliveries(), 0);
+        CountingReceiver receiver = _handler.receiver();
+        assertEq(receiver.received(), _ledger.deliveredTasks());
+        assertEq(receiver.twice(), 0);
+        uint256 count = _ledger.wantedCount();
+        uint256 waiting = 0;
+        for (uint256 i = 0; i < count; i++) {
+            (bytes32 deal, uint32 index) = _ledger.wantedAt(i);
+            bytes32 due = _berth.dueOf(DealId.wrap(deal), index);
+            assertEq(due, _ledger.due(deal, index));
+            if (due != 0) waiting++;
+            bytes32 origin = receiver.originOf(keccak256(abi.encode(deal, uint256(index))));
+            assertEq(origin == 0, due != 0);
+        }
+        assertEq(waiting + receiver.received(), count);
+    }
+
+    /// @dev All of them in one campaign: for long runs, where a campaign for each would make every call nine times.
+    function invariant_AllHold() public {
+        invariant_I1_TheContractHoldsAllThatIsOwed();
+        invariant_I2_ADealNeverPaysOutMoreThanItLocked();
+        invariant_I3_ATaskEndsExactlyOnce();
+        invariant_I4_NothingLowersFreeMoneyWithoutItsHolder();
+        invariant_I6_NothingGoesBack();
+        invariant_I7_TheLogsTellAll();
+        invariant_I8_APairThatCameLateIsNotWeighedWhereTheLeafSuffices();
+        invariant_I9_NoHonestWorkersBondFalls();
+        invariant_I10_EachResultIsDeliveredOnceAsItWasSettled();
+    }
+
     /// @dev I5, at the end of every run.
     function afterInvariant() public {
         _handler.claimAll();
@@ -168,7 +204,11 @@ contract Invariants is Test {
             if (i % 9 == 0) _handler.unbond(seed, seed >> 8, uint128(seed >> 16) % 1000);
             if (i % 13 == 0) _handler.withdrawBond(seed, seed >> 8);
             if (i % 10 == 0) _handler.deposit(seed, seed >> 8);
+            _handler.deliver(seed);
         }
+        assertGt(_ledger.deliveredTasks(), 50);
+        assertGt(_ledger.wantedCount(), _ledger.deliveredTasks());
+        invariant_I10_EachResultIsDeliveredOnceAsItWasSettled();
         assertGt(_ledger.settledTasks(), 50);
         assertGt(_ledger.failedTasks(), 20);
         assertGt(_ledger.declinedTasks(), 20);
@@ -200,9 +240,12 @@ contract Invariants is Test {
             _handler.punish(seed);
             if (i % 4 == 3) _handler.warpToDeadline(seed);
             if (i % 11 == 0) _handler.claim(seed);
+            _handler.deliver(seed);
             if (i % 13 == 0) _handler.unbond(seed, seed >> 8, 1e6);
             if (i % 17 == 0) _handler.bond(seed, seed >> 8, seed >> 16, 1e6);
         }
+        assertGt(_ledger.deliveredTasks(), 20, "delivered");
+        invariant_I10_EachResultIsDeliveredOnceAsItWasSettled();
         assertGt(_ledger.closedTasks(), 100, "closed");
         assertGt(_ledger.agreedTasks(), 50, "agreed");
         assertGt(_ledger.neverClosedTasks(), 5, "never closed");

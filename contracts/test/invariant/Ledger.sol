@@ -45,6 +45,12 @@ contract Ledger {
         uint256 listed;
     }
 
+    /// @notice A task that was settled with a result for a callback.
+    struct Wanted {
+        bytes32 deal;
+        uint32 index;
+    }
+
     struct Bond {
         address owner;
         uint256 bonded;
@@ -62,6 +68,9 @@ contract Ledger {
     mapping(bytes32 deal => mapping(uint256 index => bool)) public closed;
     mapping(bytes32 deal => mapping(uint256 index => mapping(address worker => LeftOut))) private _leftOut;
     mapping(bytes32 deal => mapping(uint256 index => uint256)) private _pairs;
+    /// @notice What callbacks wait for.
+    mapping(bytes32 deal => mapping(uint256 index => bytes32)) public due;
+    Wanted[] private _wanted;
     bytes32[] private _deals;
     uint256 public burnt;
     uint256 public kept;
@@ -71,6 +80,7 @@ contract Ledger {
     uint256 public openedShares;
     uint256 public punishedPairs;
     uint256 public refusedPairs;
+    uint256 public deliveredTasks;
     uint256 public settledTasks;
     uint256 public failedTasks;
     uint256 public declinedTasks;
@@ -82,6 +92,14 @@ contract Ledger {
 
     function dealAt(uint256 which) external view returns (DealId, Entry memory) {
         return (DealId.wrap(_deals[which]), _entries[_deals[which]]);
+    }
+
+    function wantedCount() external view returns (uint256) {
+        return _wanted.length;
+    }
+
+    function wantedAt(uint256 which) external view returns (bytes32 deal, uint32 index) {
+        return (_wanted[which].deal, _wanted[which].index);
     }
 
     function termsOf(bytes32 deal) external view returns (DealTerms memory) {
@@ -98,6 +116,10 @@ contract Ledger {
             uint64 raised = abi.decode(log.data, (uint64));
             require(raised > epoch[_account(log.topics[1])], "I6: an epoch fell");
             epoch[_account(log.topics[1])] = raised;
+        } else if (topic == IBerthBase.OrderApproved.selector || topic == IBerthBase.OrderCancelled.selector) {
+            require(log.data.length == 0, "an order's word has no data");
+        } else if (topic == IBerthBase.DealSponsored.selector) {
+            require(_entries[log.topics[1]].terms.payer == _account(log.topics[2]), "another pays");
         } else if (topic == IBerthBase.DealMatched.selector) {
             (DealTerms memory terms,) = abi.decode(log.data, (DealTerms, DealSubject));
             _matched(log.topics[1], terms);
@@ -110,6 +132,8 @@ contract Ledger {
             _claimed(log.topics[1], abi.decode(log.data, (uint32)));
         } else if (topic == IBerthBase.ListSkipped.selector) {
             require(_entries[log.topics[1]].terms.size > 0, "a list of no deal");
+        } else if (topic == IBerthBase.ResultDelivered.selector) {
+            _delivered(log.topics[1], uint256(log.topics[2]), _account(log.topics[3]));
         } else if (!_replicated(log)) {
             _bond(log);
         }
@@ -203,6 +227,7 @@ contract Ledger {
         } else {
             _pay(entry, terms.appOwner, terms.appPrice);
             _pay(entry, terms.datasetOwner, terms.datasetPrice);
+            _owe(told.deal, terms, uint32(index), bytes32(digest));
         }
         locked[terms.poolOwner] -= terms.poolStake;
         _return(entry, terms.poolOwner, terms.poolStake);
@@ -344,12 +369,26 @@ contract Ledger {
                 _return(entry, terms.payer, _price(terms) - paid);
             } else {
                 settledTasks++;
+                _owe(deal, terms, index, digest);
                 _pay(entry, terms.appOwner, terms.appPrice);
                 _pay(entry, terms.datasetOwner, terms.datasetPrice);
             }
             locked[terms.poolOwner] -= terms.poolStake;
             _return(entry, terms.poolOwner, terms.poolStake);
         }
+    }
+
+    function _owe(bytes32 deal, DealTerms memory terms, uint32 index, bytes32 digest) private {
+        if (terms.callback == address(0)) return;
+        due[deal][index] = digest;
+        _wanted.push(Wanted(deal, index));
+    }
+
+    function _delivered(bytes32 deal, uint256 index, address callback) private {
+        require(due[deal][index] != 0, "I10: a result is delivered that nobody waits for");
+        require(callback == _entries[deal].terms.callback, "I10: another callback");
+        due[deal][index] = 0;
+        deliveredTasks++;
     }
 
     function _declined(bytes32 deal, uint32[] memory indexes, bool stakeReturned) private {

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {DealTerms} from "../../src/types/Deals.sol";
-import {Orders} from "../../src/types/Orders.sol";
+import {Orders, UNLIMITED} from "../../src/types/Orders.sol";
 import {Deal} from "../../src/types/Storage.sol";
 import {World} from "../support/World.sol";
 
@@ -78,5 +78,65 @@ contract Claim is World {
         vm.warp(_after(terms, 9) + 1);
         berth.claim(terms);
         assertEq(_free(requester.addr), RICH);
+    }
+
+    /// @dev Whatever its size, a claim reads and writes the deal's word and two accounts: the cost is that of one task.
+    function test_WhenADealHasAsManyTasksAsCanBeItCostsNoMoreToClaim() public {
+        uint256 alone = _claimGas(1, 0);
+        assertApproxEqAbs(_claimGas(104, 1), alone, 200);
+        assertApproxEqAbs(_claimGas(105, 2), alone, 200);
+        assertApproxEqAbs(_claimGas(100_000, 3), alone, 200);
+        assertApproxEqAbs(_claimGas(UNLIMITED - 1, 4), alone, 200);
+    }
+
+    function test_WhenTheLargestDealIsClaimedAllOfItGoesBack() public {
+        DealTerms memory terms = _large(UNLIMITED - 1, 0);
+        uint256 stake = uint256(POOL_STAKE) * (UNLIMITED - 1);
+        assertEq(_locked(requester.addr), PRICE * (UNLIMITED - 1));
+        assertEq(_locked(poolOwner.addr), stake);
+        // Some end before: at both ends, and beyond the first word.
+        _settle(terms, 0, 1);
+        _settle(terms, 104, 2);
+        _settle(terms, UNLIMITED - 2, 1);
+        uint32[] memory indexes = new uint32[](1);
+        indexes[0] = 1_000_000_000;
+        vm.prank(operator.addr);
+        berth.decline(terms, indexes);
+
+        vm.warp(_after(terms, 9) + 1);
+        _expectEvent();
+        emit IBerthBase.DealClaimed(_dealId(terms), UNLIMITED - 1 - 5);
+        vm.prank(stranger);
+        berth.claim(terms);
+        assertEq(_free(requester.addr), RICH - 4 * PRICE);
+        assertEq(_locked(requester.addr), 0);
+        assertEq(_locked(poolOwner.addr), 0);
+        assertTrue(berth.ended(_dealId(terms), UNLIMITED / 2));
+        // Nothing of it is left to settle, to decline or to claim.
+        vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_NothingOpen.selector, _dealId(terms)));
+        berth.claim(terms);
+    }
+
+    /// @dev A deal that a pool runs all at once: with a smaller `parallel`, so many tasks take longer than any deal may.
+    function _large(uint32 volume, uint256 salt) private returns (DealTerms memory) {
+        Orders memory orders = _ordersWithoutDataset();
+        orders.pool.parallel = type(uint32).max;
+        orders.request.volume = volume;
+        orders.request.salt = bytes32(salt);
+        orders.pool.salt = bytes32(salt);
+        return _matched(orders);
+    }
+
+    /// @dev Another deal of the same parties is open all the while, so that no balance becomes zero.
+    function _claimGas(uint32 volume, uint256 salt) private returns (uint256 used) {
+        uint256 snapshot = vm.snapshotState();
+        DealTerms memory terms = _large(volume, salt);
+        vm.warp(_after(terms, 9) + 1);
+        _large(1, salt + 100);
+        vm.cool(address(berth));
+        used = gasleft();
+        berth.claim(terms);
+        used -= gasleft();
+        vm.revertToState(snapshot);
     }
 }

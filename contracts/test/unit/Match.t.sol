@@ -253,20 +253,6 @@ contract Match is World {
         }
     }
 
-    function test_RevertWhen_ASignatureHasNot65Bytes() public {
-        Orders memory orders = _orders();
-        Signatures memory signatures = _sign(orders);
-        bytes memory refusal =
-            abi.encodeWithSelector(IBerthBase.Berth_BadSignature.selector, requester.addr, _digest(orders.request));
-        bytes memory whole = signatures.request;
-        signatures.request = "";
-        vm.expectRevert(refusal);
-        berth.matchOrders(orders, signatures);
-        signatures.request = bytes.concat(whole, hex"00");
-        vm.expectRevert(refusal);
-        berth.matchOrders(orders, signatures);
-    }
-
     function test_RevertGiven_AnAssetWasSoldAfterItsOrderWasSigned() public {
         Orders memory orders = _orders();
         Signatures memory signatures = _sign(orders);

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {DealTerms} from "../../src/types/Deals.sol";
 import {DealId, RecordId, RoundId} from "../../src/types/Ids.sol";
+import {Orders} from "../../src/types/Orders.sol";
 import {
     ClosedWord,
     Closing,
@@ -132,6 +133,45 @@ contract Rounds_ is Replicas {
         vm.recordLogs();
         _settleShown(round, shown);
         assertEq(vm.getRecordedLogs().length, 0);
+    }
+
+    function test_WhenTasksHaveAnyNumberOfPairsAllArePaidAlike() public {
+        // For a trust of 2 one pair is enough; nine are more than the loop over plain tasks takes.
+        DealTerms memory terms = _replicated(4, 2, "mixed");
+        Answers[] memory tasks = new Answers[](4);
+        uint256[4] memory each = [uint256(1), 9, 8, 2];
+        for (uint256 i = 0; i < 4; i++) {
+            tasks[i] = _answers(uint32(i), _turn(0, each[i]), _resultOf(i));
+        }
+        Sealed memory round = _seal(terms, tasks, "round");
+        _settleShown(round, _showAll(round));
+        assertEq(berth.dealState(_dealId(terms)).open, 0);
+        assertEq(_earned(0), POT + POT / 9 + POT / 8 + POT / 2);
+        assertEq(_earned(1), POT / 9 + POT / 8 + POT / 2);
+        assertEq(_earned(8), POT / 9);
+        // One alone raises no score.
+        assertEq(_score(0), 3);
+        assertEq(_score(8), 1);
+    }
+
+    function test_WhenIndexesAreHighTheyAreTakenForNoPairs() public {
+        // After a task's pairs comes the next one's index, whose first byte is here as a pair's.
+        Orders memory orders = _ordersWithoutDataset();
+        (orders.app.price, orders.pool.price, orders.pool.poolStake) = (0, 0, 0);
+        orders.request.trust = orders.pool.maxTrust = TRUST;
+        orders.pool.parallel = type(uint32).max;
+        (orders.request.volume, orders.pool.volume) = (0x90000003, 0x90000000);
+        berth.matchOrders(orders, _sign(orders));
+        (orders.pool.price, orders.pool.salt) = (POOL_PRICE, keccak256("second"));
+        berth.matchOrders(orders, _sign(orders));
+        DealTerms memory terms = _termsOf(orders, 0x90000000, 3);
+        Sealed memory round = _seal(terms, _agreed(terms, 3, 3), "round");
+        _settleShown(round, _showAll(round));
+        assertEq(berth.dealState(_dealId(terms)).open, 0);
+        for (uint256 i = 0; i < 9; i++) {
+            assertEq(_earned(i), POT / 3);
+            assertEq(_score(i), 1);
+        }
     }
 
     function test_WhenOneLiesAndOneIsSilentTheirSharesAreKeptBack() public {

@@ -357,6 +357,18 @@ contract GoldenVectors is Artifacts {
     }
 
     /// @dev The message, by the type that the vector itself names.
+    function test_CallbackDigestsAreTheVectors() public view {
+        string memory vectors = _read();
+        uint256 count = _count(vectors, ".callbacks", ".digest");
+        for (uint256 i = 0; i < count; i++) {
+            string memory at = _at(".callbacks", i);
+            bytes memory result = vm.parseJsonBytes(vectors, string.concat(at, ".result"));
+            // As `deliver` has it.
+            bytes32 digest = keccak256(abi.encode(_word(vectors, at, ".manifest"), keccak256(result)));
+            assertEq(digest, _word(vectors, at, ".digest"));
+        }
+    }
+
     function _message(string memory vectors, string memory at) private view returns (bytes memory) {
         string memory kind = vm.parseJsonString(vectors, string.concat(at, ".type"));
         return vm.parseJsonType(vectors, string.concat(at, ".message"), kind);

@@ -44,7 +44,8 @@ contract RoundHashes {
 
     function commitment(Hidden memory hidden) external pure returns (TaskId task, bytes32 bySeed, bytes32 bySalt) {
         bytes memory pad = Rounds.pad(hidden.deal);
-        task = Rounds.begin(pad, hidden.deal, hidden.index, hidden.digest);
+        task = hidden.deal.task(hidden.index);
+        Rounds.begin(pad, hidden.deal, hidden.index, hidden.digest);
         bySeed = Rounds.seal(pad, hidden.worker, hidden.seed);
         bySalt = Rounds.sealWithSalt(pad, hidden.worker, hidden.salt);
     }

@@ -9,12 +9,13 @@ use alloy::{
     sol_types::SolCall as _,
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, AssetKind, DealTerms, ResultDigest, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, AssetKind, DealTerms, OrderHash, ResultDigest, Timestamp, WorkerAddr,
     ledger::Orders,
     round::{BatchTask, ClosedRound, Closing, LeftOut, Pair},
 };
 
-/// The signatures of four orders, 65 bytes each; the dataset's is empty where there is none.
+/// The signatures of four orders: 65 or 64 bytes of a key, whatever a contract takes for its own, or none where the order
+/// was approved on chain; the dataset's is empty where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signatures {
     /// Over the app order.
@@ -25,6 +26,23 @@ pub struct Signatures {
     pub pool: Bytes,
     /// Over the request.
     pub request: Bytes,
+}
+
+impl From<Signatures> for IBerth::Signatures {
+    fn from(Signatures { app, dataset, pool, request }: Signatures) -> Self {
+        Self { app, dataset, pool, request }
+    }
+}
+
+/// A sponsor's word that it pays for one match of exactly so many tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// How many tasks.
+    pub volume: u32,
+    /// Until when.
+    pub expiry: Timestamp,
+    /// Over [`berth_protocol::order::Sponsorship`]; empty where its digest was approved on chain.
+    pub signature: Bytes,
 }
 
 /// One worker's list of results of a single-worker deal.
@@ -154,13 +172,35 @@ pub fn raise_epoch(epoch: u64) -> Bytes {
 
 /// `Berth.matchOrders`.
 pub fn match_orders(orders: &Orders, signatures: &Signatures) -> Bytes {
-    let signatures = IBerth::Signatures {
-        app: signatures.app.clone(),
-        dataset: signatures.dataset.clone(),
-        pool: signatures.pool.clone(),
-        request: signatures.request.clone(),
+    IBerth::matchOrdersCall { orders: convert::orders(orders), signatures: signatures.clone().into() }
+        .abi_encode()
+        .into()
+}
+
+/// `Berth.matchSponsored`, with the payer's word ([`berth_protocol::order::Sponsorship`]) for it.
+pub fn match_sponsored(orders: &Orders, signatures: &Signatures, consent: &Consent) -> Bytes {
+    let consent = IBerth::Consent {
+        volume: consent.volume,
+        expiry: consent.expiry.seconds(),
+        signature: consent.signature.clone(),
     };
-    IBerth::matchOrdersCall { orders: convert::orders(orders), signatures }.abi_encode().into()
+    let signatures = signatures.clone().into();
+    IBerth::matchSponsoredCall { orders: convert::orders(orders), signatures, consent }.abi_encode().into()
+}
+
+/// `Berth.approveOrder`: as good as signing it, for whoever can't sign.
+pub fn approve_order(order: OrderHash) -> Bytes {
+    IBerth::approveOrderCall { order: order.get() }.abi_encode().into()
+}
+
+/// `Berth.cancelOrder`.
+pub fn cancel_order(order: OrderHash) -> Bytes {
+    IBerth::cancelOrderCall { order: order.get() }.abi_encode().into()
+}
+
+/// `Berth.multicall`: calls of `Berth`, one after the other, all of them or none.
+pub fn several(calls: Vec<Bytes>) -> Bytes {
+    IBerth::multicallCall { calls }.abi_encode().into()
 }
 
 /// `Berth.settleSingles`.
@@ -182,6 +222,11 @@ pub fn decline(terms: &DealTerms, indexes: Vec<u32>) -> Bytes {
 /// `Berth.claim`.
 pub fn claim(terms: &DealTerms) -> Bytes {
     IBerth::claimCall { terms: convert::terms(terms) }.abi_encode().into()
+}
+
+/// `Berth.deliver`: a task's bytes for its deal's callback, with its manifest's sha256.
+pub fn deliver(terms: &DealTerms, index: u32, manifest: B256, result: Bytes) -> Bytes {
+    IBerth::deliverCall { terms: convert::terms(terms), index, manifest, result }.abi_encode().into()
 }
 
 /// `Berth.bond`, with the worker's enlistment at the first bond, and empty bytes later.

@@ -10,7 +10,8 @@ use alloy::{
     sol_types::{SolEventInterface as _, SolValue},
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, ResultDigest, RoundId, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, OrderHash, ResultDigest, RoundId, Timestamp,
+    WorkerAddr,
     ledger::{Event, Orders, event::DealSubject},
     round::{ClosedRound, ClosedWord, Closing, EndedTask, LeftOut, PackedError, Pair, Payee},
     single::ENTRY_BYTES,
@@ -64,6 +65,17 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
             Event::Withdrawn { account: account(e.account), to: e.to, amount: amount(e.amount)? }
         }
         IBerthEvents::EpochRaised(e) => Event::EpochRaised { account: account(e.account), epoch: e.epoch },
+        IBerthEvents::OrderApproved(e) => {
+            Event::OrderApproved { account: account(e.account), order: OrderHash::new(e.order) }
+        }
+        IBerthEvents::OrderCancelled(e) => {
+            Event::OrderCancelled { account: account(e.account), order: OrderHash::new(e.order) }
+        }
+        IBerthEvents::DealSponsored(e) => Event::DealSponsored {
+            deal: deal(e.deal),
+            payer: account(e.payer),
+            sponsorship: OrderHash::new(e.sponsorship),
+        },
         IBerthEvents::DealMatched(e) => Event::DealMatched {
             deal: deal(e.deal),
             requester: account(e.requester),
@@ -86,6 +98,9 @@ fn of_berth(event: IBerthEvents) -> Result<Option<Event>, DecodeError> {
         }
         IBerthEvents::ShareOpened(e) => share_opened(&e),
         IBerthEvents::WorkerPunished(e) => worker_punished(&e),
+        IBerthEvents::ResultDelivered(e) => {
+            Event::ResultDelivered { deal: deal(e.deal), index: e.index, callback: e.callback }
+        }
         IBerthEvents::WorkerEnlisted(e) => {
             Event::WorkerEnlisted { pool: asset(e.pool)?, worker: worker(e.worker), owner: account(e.owner) }
         }

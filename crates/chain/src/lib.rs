@@ -8,7 +8,7 @@
 //! * in: [`follow`] brings every log into the consumer's tables exactly once and takes it back with its block;
 //!   [`convert`] makes the protocol's events of logs, [`read`] its state of calls, [`refusal`] its refusals of reverts;
 //!   [`past`] looks back without any tables;
-//! * out: [`signer`] keeps keys and signs; [`call`] says what to send; [`outbox`] sees to it that it is mined once;
+//! * out: [`signer`] keeps keys and signs, [`typed`] is what other wallets sign; [`call`] says what to send; [`outbox`] sees to it that it is mined once;
 //! * [`clock`] tells the chain's time from the machine's.
 //!
 //! [`bindings`] are the contracts as their ABIs have them; beyond this crate nobody needs them. Both the follower and the
@@ -32,6 +32,7 @@ pub mod rpc;
 pub mod signer;
 mod store;
 pub mod tool;
+pub mod typed;
 
 pub use berth_protocol::Class;
 pub use block::{BlockNumber, BlockRef};

@@ -9,13 +9,13 @@ use crate::{
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, Bytes, U256},
     rpc::types::TransactionRequest,
     sol_types::{SolCall, SolError as _, SolStruct as _, eip712_domain},
 };
 use berth_protocol::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
-    ledger::{Account, Appends, Bond, Bounds},
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, ResultDigest, RoundId, Timestamp, WorkerAddr,
+    ledger::{Account, Appends, Bond, Bounds, Stance},
 };
 
 alloy::sol! {
@@ -160,12 +160,49 @@ impl Reader {
         Ok(found.bit(255).then_some(found))
     }
 
+    /// What a deal's callback waits for of a task; `None`: for nothing.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn due_of(&self, deal: DealId, index: u32) -> Result<Option<ResultDigest>, RpcError> {
+        let call = IBerth::dueOfCall { deal: deal.get(), index };
+        Ok(ResultDigest::new(self.view(self.deployment.berth, call).await?))
+    }
+
     /// How many tasks of an order are used up.
     ///
     /// # Errors
     /// [`RpcError`], as every call.
     pub async fn consumed(&self, order: OrderHash) -> Result<u32, RpcError> {
         self.view(self.deployment.berth, IBerth::consumedCall { order: order.get() }).await
+    }
+
+    /// Whether the contracts take this for an account's word over an order, whichever way it gives it: a key's signature,
+    /// a contract's own (ERC-1271) or, without any bytes, an approval on chain; and not cancelled alone.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn is_order_signed(
+        &self,
+        signer: AccountAddr,
+        order: OrderHash,
+        signature: Bytes,
+    ) -> Result<bool, RpcError> {
+        let call = IBerth::isOrderSignedCall { signer: signer.get(), order: order.get(), signature };
+        self.view(self.deployment.berth, call).await
+    }
+
+    /// What an account has said of one order on chain.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn stance_of(&self, signer: AccountAddr, order: OrderHash) -> Result<Option<Stance>, RpcError> {
+        let call = IBerth::stanceOfCall { signer: signer.get(), order: order.get() };
+        Ok(match self.view(self.deployment.berth, call).await? {
+            1 => Some(Stance::Approved),
+            2 => Some(Stance::Cancelled),
+            _ => None,
+        })
     }
 
     /// The epoch of an account: its orders of an earlier one are cancelled.

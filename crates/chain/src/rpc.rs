@@ -11,7 +11,7 @@ use alloy::{
     providers::{Provider, RootProvider},
     rpc::{
         client::ClientBuilder,
-        types::{Filter, Log, TransactionReceipt, TransactionRequest},
+        types::{Filter, Log, TransactionReceipt, TransactionRequest, state::StateOverride},
     },
     transports::{
         RpcError as AlloyError, TransportError, TransportErrorKind,
@@ -324,6 +324,12 @@ impl Rpc {
         self.call("eth_getCode", self.provider.get_code_at(at)).await
     }
 
+    /// The code at an address as of a block.
+    pub(crate) async fn code_at(&self, at: Address, block: BlockNumber) -> Result<Bytes, RpcError> {
+        let call = self.provider.get_code_at(at).block_id(BlockId::number(block.get()));
+        self.call("eth_getCode", call).await
+    }
+
     /// An account's balance of the chain's own coin, in wei.
     ///
     /// # Errors
@@ -344,6 +350,16 @@ impl Rpc {
 
     pub(crate) async fn execute(&self, tx: TransactionRequest, at: BlockId) -> Result<Bytes, RpcError> {
         self.call("eth_call", self.provider.call(tx).block(at)).await
+    }
+
+    /// What a call gives at the head, if accounts were as `state` says.
+    pub(crate) async fn execute_over(&self, tx: TransactionRequest, state: StateOverride) -> Result<Bytes, RpcError> {
+        self.call("eth_call", self.provider.call(tx).overrides(state)).await
+    }
+
+    /// The gas of a transaction at the head, if accounts were as `state` says.
+    pub(crate) async fn gas_over(&self, tx: TransactionRequest, state: StateOverride) -> Result<u64, RpcError> {
+        self.call("eth_estimateGas", self.provider.estimate_gas(tx).overrides(state)).await
     }
 
     pub(crate) async fn tip_wei(&self) -> Result<u128, RpcError> {

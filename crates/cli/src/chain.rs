@@ -15,6 +15,7 @@ use berth_chain::{
     bindings::berth::IBerth,
     outbox::{self, Intent, Key, Mined, SenderConfig},
     read::Reader,
+    refusal::Unit,
     signer::Signer,
 };
 use berth_protocol::{AccountAddr, Amount, AssetId, domain::Domain, ledger::Account};
@@ -137,7 +138,8 @@ impl Chain {
         };
         let intents: Vec<Intent> = calls.into_iter().enumerate().map(intent).collect();
         let config = SenderConfig::new(self.deployment.chain_id);
-        Ok(outbox::send_all(&self.rpc, signer, &config, &intents).await?)
+        let sent = outbox::send_all(&self.rpc, signer, &config, &intents).await;
+        sent.map_err(|error| failures::unsent(error, &Unit::new(&self.token.symbol, self.token.decimals)))
     }
 
     /// A mined transaction's receipt.

@@ -3,8 +3,14 @@
 use crate::{exit::Exit, hint::Failure};
 use alloy::{primitives::Bytes, transports::TransportError};
 use berth_chain::{
-    Class, RpcError, anvil::AnvilError, deploy::DeployError, outbox::OutboxError, refusal::Revert, rpc::EndpointError,
-    signer::keystore::KeystoreError, tool::ToolMissing,
+    Class, RpcError,
+    anvil::AnvilError,
+    deploy::DeployError,
+    outbox::OutboxError,
+    refusal::{Revert, Unit},
+    rpc::EndpointError,
+    signer::keystore::KeystoreError,
+    tool::ToolMissing,
 };
 use berth_market::{MarketError, StoreError};
 use berth_wire::client::ClientError;
@@ -44,14 +50,17 @@ impl From<RpcError> for Failure {
     }
 }
 
-/// A call that a contract refused.
+/// A call that a contract refused, where the token is not known.
 pub(crate) fn reverted(what: &str, data: &[u8]) -> Failure {
     let revert = Revert::decode(data);
-    let failure = Failure::new(Exit::Reverted, "reverted", format!("{what}: {revert}"));
-    match revert.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure.hint("nothing has changed on chain; what the contract says above is why"),
-    }
+    Failure::new(Exit::Reverted, "reverted", format!("{what}: {revert}")).hint(revert.hint())
+}
+
+/// A transaction that was not mined as it should; a contract's reasons name amounts in tokens.
+pub(crate) fn unsent(error: OutboxError, unit: &Unit) -> Failure {
+    let OutboxError::Reverted { revert, .. } = &error else { return error.into() };
+    let (sentence, hint) = Revert::decode(revert).tell(unit);
+    Failure::new(Exit::Reverted, "reverted", format!("the contract refuses the transaction: {sentence}")).hint(hint)
 }
 
 /// A call to a node that failed.
@@ -84,6 +93,10 @@ impl From<DeployError> for Failure {
             DeployError::Send(error) => error.into(),
             DeployError::File { .. } => told(Exit::Usage, "deployment", &error, error.hint()),
             DeployError::Chain(_) => told(Exit::Preflight, "wrong-chain", &error, error.hint()),
+            DeployError::NoProxy { .. } | DeployError::ForeignProxy => {
+                told(Exit::Preflight, "no-proxy", &error, error.hint())
+            }
+            DeployError::ProxyPending => told(Exit::Timeout, "proxy-pending", &error, error.hint()),
             DeployError::Absent { .. } | DeployError::Mixed { .. } => {
                 told(Exit::Preflight, "no-contract", &error, error.hint())
             }

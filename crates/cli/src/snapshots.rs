@@ -11,6 +11,10 @@ use crate::{
     keys,
     settings::Settings,
 };
+use berth_chain::{
+    outbox::{Key, OutboxError},
+    refusal::Unit,
+};
 use clap::{CommandFactory as _, Parser as _};
 use std::{
     fmt::Write as _,
@@ -159,6 +163,13 @@ fn error_texts_are_as_reviewed() {
             .expect_err("there is no profile here"),
         failures::reverted("the contract refuses the transaction", &[]),
         failures::reverted("the contract refuses the transaction", &free_too_small()),
+        failures::unsent(
+            OutboxError::Reverted { key: Key::new("0"), revert: free_too_small().into() },
+            &Unit::new("LOCAL", 18),
+        ),
+        failures::reverted("the contract refuses the transaction", &said("no money today")),
+        failures::reverted("the contract refuses the transaction", &panicked()),
+        failures::reverted("the contract refuses the transaction", &[0xde, 0xad, 0xbe, 0xef]),
         Failure::new(Exit::Interrupted, "detached", "detached: the job goes on").hint("`berth task list` shows it"),
     ]);
     assert!(failures.iter().all(|failure| !failure.hints.is_empty()), "a failure without a hint: {failures:#?}");
@@ -167,6 +178,67 @@ fn error_texts_are_as_reviewed() {
         .map(|failure| format!("=== {} ({})\n\n{}\n\n", failure.code, failure.exit.code(), plain(failure)))
         .collect();
     compare(&folder().join("errors.txt"), &text);
+}
+
+/// Each error of the committed ABIs as the client tells it, with samples of its values: what to look at after a change of
+/// the contracts.
+#[test]
+fn refusals_are_told_as_reviewed() {
+    let mut text = String::new();
+    for (signature, data) in sampled_errors() {
+        let failure = failures::reverted("the contract refuses", &data);
+        assert!(!failure.to_string().contains("not known"), "nobody can read {signature}");
+        write!(text, "=== {signature}\n\n{failure}\n\n").expect("a text takes more text");
+    }
+    compare(&folder().join("refusals.txt"), &text);
+}
+
+/// Every error of every committed ABI, by its signature, with data. Not those of receivers: Berth tells that they failed,
+/// and nobody else may call them.
+fn sampled_errors() -> std::collections::BTreeMap<String, Vec<u8>> {
+    use alloy::{
+        json_abi::JsonAbi,
+        primitives::{Address, U256},
+    };
+    let abi = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../contracts/abi");
+    let mut all = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(abi).expect("the ABIs are committed") {
+        let file = fs::read(entry.expect("it is readable").path()).expect("it is readable");
+        let artifact: serde_json::Value = serde_json::from_slice(&file).expect("an artifact is JSON");
+        let abi: JsonAbi = serde_json::from_value(artifact["abi"].clone()).expect("it has an ABI");
+        for error in abi.errors().filter(|error| !error.name.starts_with("ResultBox_")) {
+            let word = |kind: &str, place: usize| -> U256 {
+                let of_place = U256::from(place + 1);
+                match kind {
+                    "address" => Address::repeat_byte(if place == 0 { 0x11 } else { 0x22 }).into_word().into(),
+                    "bytes32" => U256::from(0x0101).pow(of_place),
+                    "uint64" | "uint256" => U256::from(1_800_000_000) + of_place,
+                    // Where the only text that there is begins.
+                    "string" => U256::from(0x20),
+                    _ => U256::from(5) * of_place,
+                }
+            };
+            let words = error.inputs.iter().enumerate().flat_map(|(place, of)| word(&of.ty, place).to_be_bytes::<32>());
+            let mut data: Vec<u8> = error.selector().iter().copied().chain(words).collect();
+            if error.inputs.iter().any(|of| of.ty == "string") {
+                data.extend([[0; 32], [0; 32]].concat());
+            }
+            all.insert(error.signature(), data);
+        }
+    }
+    all
+}
+
+/// What a contract of others says in words.
+fn said(words: &str) -> Vec<u8> {
+    use alloy::sol_types::SolError as _;
+    alloy::sol_types::Revert::from(words.to_owned()).abi_encode()
+}
+
+/// What a contract says when its arithmetic fails.
+fn panicked() -> Vec<u8> {
+    use alloy::sol_types::SolError as _;
+    alloy::sol_types::Panic { code: alloy::primitives::U256::from(0x11) }.abi_encode()
 }
 
 /// What `Berth` answers to a match that its payer can't pay.

@@ -6,11 +6,11 @@ use crate::{
     store::{self, StoreError, order::Entry, order::Wanted},
 };
 use alloy::primitives::Address;
-use berth_chain::{BlockRef, Rpc, follow::Health, follow::Watch};
-use berth_protocol::{JobHash, OrderHash, domain::Domain, ledger::Bounds};
+use berth_chain::{BlockRef, Rpc, follow::Health, follow::Watch, read::Reader};
+use berth_protocol::{AccountAddr, JobHash, OrderHash, domain::Domain, ledger::Bounds};
 use berth_wire::{
     market::{Info, Listed, Publication},
-    order::AnyOrder,
+    order::{AnyOrder, SignedOrder},
 };
 use core::time::Duration;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -34,6 +34,7 @@ pub(crate) struct Market {
 pub(crate) struct Book {
     pub(crate) pool: SqlitePool,
     pub(crate) rpc: Rpc,
+    pub(crate) read: Reader,
     pub(crate) watch: Watch,
     pub(crate) market: Market,
 }
@@ -74,10 +75,11 @@ impl Book {
 
     /// Checks an order and puts it in.
     pub(crate) async fn publish(&self, publication: &Publication) -> Result<OrderHash, BookError> {
-        match self.try_publish(publication).await {
+        match self.try_publish(publication, None).await {
             Err(BookError::Refused(refusal)) if refusal.may_pass() => {
                 self.catch_up().await;
-                self.try_publish(publication).await
+                let vouched = self.vouched(&publication.order).await?;
+                self.try_publish(publication, vouched).await
             }
             done => done,
         }
@@ -85,11 +87,21 @@ impl Book {
         .inspect_err(|error| observe::order_refused(publication.order.order.kind(), error))
     }
 
-    async fn try_publish(&self, publication: &Publication) -> Result<OrderHash, BookError> {
+    /// The account that has to stand for an order, if the contracts say that it does.
+    async fn vouched(&self, signed: &SignedOrder) -> Result<Option<Address>, BookError> {
+        let owner = store::fact::owner_of(&mut *self.pool.acquire().await?, signed.order.asset()).await?;
+        let Ok(signer) = check::signer_of(&signed.order, owner) else { return Ok(None) };
+        let hash = signed.order.hash(&self.market.domain);
+        let asked = self.read.is_order_signed(AccountAddr::new(signer), hash, signed.signature.clone()).await;
+        // No answer is no yes.
+        Ok(asked.is_ok_and(|yes| yes).then_some(signer))
+    }
+
+    async fn try_publish(&self, publication: &Publication, vouched: Option<Address>) -> Result<OrderHash, BookError> {
         // Immediate: a transaction that has read before it writes fails at once, without waiting, if another wrote meanwhile.
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let order = &publication.order.order;
-        let facts = self.facts(&mut tx, order).await?;
+        let facts = Facts { vouched, ..self.facts(&mut tx, order).await? };
         let url = publication.url.as_deref();
         let checked = check::order(&publication.order, url, &facts, self.market.bounds, &self.market.domain)?;
         let entry =
@@ -101,14 +113,16 @@ impl Book {
 
     async fn facts(&self, conn: &mut SqliteConnection, order: &AnyOrder) -> Result<Facts, BookError> {
         let owner = store::fact::owner_of(conn, order.asset()).await?;
-        let epoch = match check::signer_of(order, owner) {
-            Ok(signer) => store::fact::epoch_of(conn, signer).await?,
-            // Nobody could have signed; the check says so.
-            Err(_) => 0,
-        };
         let hash = order.hash(&self.market.domain).get();
+        let (epoch, cancelled) = match check::signer_of(order, owner) {
+            Ok(signer) => {
+                (store::fact::epoch_of(conn, signer).await?, store::fact::is_cancelled(conn, signer, hash).await?)
+            }
+            // Nobody could have signed; the check says so.
+            Err(_) => (0, false),
+        };
         let consumed = store::fact::consumed_of(conn, hash).await?;
-        Ok(Facts { owner, epoch, consumed, now: self.tip().timestamp })
+        Ok(Facts { owner, epoch, cancelled, vouched: None, consumed, now: self.tip().timestamp })
     }
 
     /// Waits until the book has seen what is the chain's head now, or [`CATCH_UP`] is over: what is checked then is

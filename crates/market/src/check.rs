@@ -23,6 +23,11 @@ pub(crate) struct Facts {
     pub(crate) owner: Option<Address>,
     /// The least epoch that is still good for whoever has to have signed.
     pub(crate) epoch: u64,
+    /// Whether that account has cancelled this one order.
+    pub(crate) cancelled: bool,
+    /// The account of which the contracts themselves have said that it stands for this order: a contract's own word, or
+    /// an approval on chain, which nobody else can judge.
+    pub(crate) vouched: Option<Address>,
     /// Tasks of the order that were matched already.
     pub(crate) consumed: u32,
     /// The chain's time.
@@ -44,14 +49,14 @@ pub(crate) enum Refusal {
     Kind { asset: B256, wanted: &'static str },
     #[error("there is no asset {0} on this chain")]
     UnknownAsset(B256),
-    #[error("the signature is not that of {signer}, in 65 bytes with a low s (it is {found}'s)")]
-    Signer { signer: Address, found: Address },
-    #[error("the signature can't be read: 65 bytes r, s, v with a low s are needed")]
-    Signature,
+    #[error("the signature is not {signer}'s, and {signer} has not approved the order on chain either")]
+    Signer { signer: Address },
     #[error("the order was good until {expiry}, and the chain's time is {now}")]
     Expired { expiry: u64, now: Timestamp },
     #[error("the order is of epoch {epoch}, and its signer has cancelled all before {current}")]
     Cancelled { epoch: u64, current: u64 },
+    #[error("{signer} has cancelled this order")]
+    Revoked { signer: Address },
     #[error("nothing is left of the order's volume")]
     Consumed,
     #[error("{0}")]
@@ -70,12 +75,13 @@ impl Refusal {
         let (code, hint) = match self {
             Self::Kind { .. } => ("order-kind", "give the id of the right asset"),
             Self::UnknownAsset(_) => ("asset-unknown", "register the asset first, and wait for its block"),
-            Self::Signer { .. } => {
-                ("order-signer", "sign with the key of the asset's present owner (or the requester)")
-            }
-            Self::Signature => ("order-signature", "sign the order's EIP-712 digest with a plain key"),
+            Self::Signer { .. } => (
+                "order-signer",
+                "sign with the key of the asset's present owner (or the requester), or approve it on chain",
+            ),
             Self::Expired { .. } => ("order-expired", "sign a new order with a later expiry"),
             Self::Cancelled { .. } => ("order-cancelled", "sign a new order of the present epoch"),
+            Self::Revoked { .. } => ("order-revoked", "sign a new order: another salt makes it another one"),
             Self::Consumed => ("order-consumed", "sign a new order: another salt makes it another one"),
             Self::Policy(_) => ("order-policy", "no match could ever use this order: correct it and sign it again"),
             Self::Url(_) => ("order-url", "publish the pool order with the URL of its scheduler"),
@@ -119,7 +125,12 @@ pub(crate) fn order(
     }
     let hash = order.hash(domain);
     let signer = signer_of(order, facts.owner)?;
-    signature(&signed.signature, hash, signer)?;
+    if facts.cancelled {
+        return Err(Refusal::Revoked { signer });
+    }
+    if !is_key_of(signer, &signed.signature, hash) && facts.vouched != Some(signer) {
+        return Err(Refusal::Signer { signer });
+    }
     let epoch = epoch_of(order);
     if epoch < facts.epoch {
         return Err(Refusal::Cancelled { epoch, current: facts.epoch });
@@ -205,7 +216,8 @@ fn request_policy(request: &RequestOrder, bounds: Bounds) -> Result<(), Refusal>
     Ok(())
 }
 
-fn signature(bytes: &[u8], hash: OrderHash, signer: Address) -> Result<(), Refusal> {
-    let found = berth_chain::signer::recover(hash.get(), bytes).ok_or(Refusal::Signature)?;
-    if found == signer { Ok(()) } else { Err(Refusal::Signer { signer, found }) }
+/// Whether it is a plain signature of the account's own key; whatever else may stand for the account, the contracts have
+/// to say.
+fn is_key_of(signer: Address, bytes: &[u8], hash: OrderHash) -> bool {
+    berth_chain::signer::recover_order(hash.get(), bytes) == Some(signer)
 }

@@ -46,9 +46,12 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
             }
             Ok(())
         }
-        // Money, bonds and endings change no order.
+        Event::OrderCancelled { account, order } => fact::cancelled(conn, account.get(), order.get(), at).await,
+        // Money, bonds and endings change no order; an approval is asked for where an order comes without a signature.
         Event::Deposited { .. }
         | Event::Withdrawn { .. }
+        | Event::OrderApproved { .. }
+        | Event::DealSponsored { .. }
         | Event::SinglesSettled { .. }
         | Event::ListSkipped { .. }
         | Event::TasksDeclined { .. }
@@ -59,6 +62,7 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
         | Event::RevealPublished { .. }
         | Event::ShareOpened { .. }
         | Event::WorkerPunished { .. }
+        | Event::ResultDelivered { .. }
         | Event::WorkerEnlisted { .. }
         | Event::Bonded { .. }
         | Event::Unbonded { .. }

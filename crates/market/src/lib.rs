@@ -121,9 +121,10 @@ impl Market {
         let follow = FollowConfig::new(deployment.subject(), deployment.emitters());
         let follower = Follower::open(rpc.clone(), pool.clone(), follow, convert::event, follow::Facts).await?;
         deployment.check(&rpc).await?;
-        let bounds = Reader::new(rpc.clone(), deployment).bounds().await?;
+        let read = Reader::new(rpc.clone(), deployment);
+        let bounds = read.bounds().await?;
         let market = Place { domain: deployment.domain(), assets: deployment.assets, token: deployment.token, bounds };
-        let book = Arc::new(Book { pool, rpc, watch: follower.watch(), market });
+        let book = Arc::new(Book { pool, rpc, read, watch: follower.watch(), market });
         // One task's end ends the other: a book that does not follow the chain must not look alive.
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();

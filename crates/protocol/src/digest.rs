@@ -1,6 +1,6 @@
 //! What a result is on chain: 32 bytes, of which the lowest 256 values are failures that everybody can guess.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, keccak256};
 use core::{fmt, str::FromStr};
 
 /// Why a task has no result. The discriminant is its digest.
@@ -52,6 +52,13 @@ impl ResultDigest {
     /// Takes any 32 bytes but zero, which are no result.
     pub fn new(bytes: B256) -> Option<Self> {
         (!bytes.is_zero()).then_some(Self(bytes))
+    }
+
+    /// What a task with a callback settles to: `keccak(manifest ‖ keccak(bytes))`, where `manifest` is the digest that
+    /// it would settle to without one (ADR 0001, section 5).
+    pub fn bound(manifest: B256, bytes: &[u8]) -> Self {
+        let both = [manifest, keccak256(bytes)].concat();
+        Self::new(keccak256(both)).expect("no bytes are known whose keccak256 is zero")
     }
 
     /// The bytes.

@@ -2,6 +2,7 @@
 
 use crate::AssetId;
 use alloy_primitives::{Address, B256};
+use core::fmt;
 
 /// A decoded rule word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,17 @@ impl Rule {
             (Self::Account(wanted), _) => Some(wanted == account),
             (Self::Asset(wanted), Some(asset)) => Some(wanted == asset.get()),
             (Self::Asset(_), None) | (Self::Contract(_), _) => None,
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("a rule that admits anyone"),
+            Self::Account(account) => write!(f, "a rule that admits only {account} and its assets"),
+            Self::Contract(contract) => write!(f, "a rule that asks the contract at {contract}"),
+            Self::Asset(asset) => write!(f, "a rule that admits only asset {asset}"),
         }
     }
 }

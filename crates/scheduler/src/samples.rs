@@ -1,6 +1,9 @@
 //! Deals, workers and databases for tests.
 
-use crate::store::{Database, Stamp, deal::Deal};
+use crate::{
+    plan::Policy,
+    store::{Database, Stamp, deal::Deal},
+};
 use alloy::primitives::{Address, B256};
 use berth_chain::{BlockNumber, BlockRef};
 use berth_protocol::{DealTerms, JobHash, ResultDigest, Timestamp, WorkerAddr};
@@ -10,11 +13,24 @@ use berth_wire::{
     units::{OciDigest, Sha256},
     worker::{Capacity, Shares},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tempfile::TempDir;
 
 pub(crate) const START: u64 = 1_000;
 pub(crate) const DURATION: u32 = 100;
+
+pub(crate) const POLICY: Policy = Policy {
+    settle_batch: 3,
+    settle_wait: Duration::from_secs(30),
+    reconnect_grace: Duration::from_secs(3),
+    silence: Duration::from_secs(6),
+    job_wait_s: 60,
+    unable_wait_s: 20,
+    round_size: 3,
+    round_wait: Duration::from_secs(5),
+    confirmations: 1,
+    reveal_wait: Duration::from_secs(10),
+};
 
 pub(crate) fn terms(size: u32) -> DealTerms {
     DealTerms {

@@ -278,13 +278,7 @@ async fn missing_inputs(blobs: &Blobs, job: &Job) -> Result<Vec<String>, BlobErr
 
 /// What this scheduler can't do for anybody.
 fn unsupported(deal: &Row) -> Option<&'static str> {
-    if !deal.dataset.is_zero() {
-        Some("this pool's workers have no datasets")
-    } else if !deal.terms.callback.is_zero() {
-        Some("this pool delivers no callbacks")
-    } else {
-        None
-    }
+    if !deal.dataset.is_zero() { Some("this pool's workers have no datasets") } else { None }
 }
 
 /// What a job under an app asks of a worker.

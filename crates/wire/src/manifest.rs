@@ -1,4 +1,5 @@
-//! The manifest (ADR 0001, section 5): what came out of a run. Its sha256 is the result's digest.
+//! The manifest (ADR 0001, section 5; ADR 0004): what came out of a run. Its sha256 is the result's digest or, for a deal
+//! with a callback, what the digest is made of.
 
 use crate::{
     canonical::{self, NotCanonical},
@@ -7,6 +8,9 @@ use crate::{
 use alloy::primitives::B256;
 use berth_protocol::ResultDigest;
 use serde::{Deserialize, Serialize};
+
+/// The most bytes that a job may leave for a callback: nodes take transactions of up to twice as many.
+pub const MAX_CALLBACK_BYTES: u64 = 64 << 10;
 
 /// What came out of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,9 @@ pub struct Manifest {
     /// Standard output, exactly when there are no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<Content>,
+    /// What the job left for the deal's callback, exactly when the deal has one: possibly no bytes at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Content>,
 }
 
 /// An output file.
@@ -57,10 +64,21 @@ impl Manifest {
     pub fn new(exit: i32, mut files: Vec<File>, stdout: Content) -> Self {
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         let stdout = files.is_empty().then_some(stdout);
-        Self { version: 1, exit, files, stdout }
+        Self { version: 1, exit, files, stdout, callback: None }
     }
 
-    /// The result's digest.
+    /// What the job left for the callback is part of it.
+    pub fn with_callback(self, bytes: &[u8]) -> Self {
+        Self { callback: Some(Content::of(bytes)), ..self }
+    }
+
+    /// The result's digest where it is bound to what the job left for a callback (ADR 0004); `None` if these are not the
+    /// bytes that the manifest names.
+    pub fn bound(&self, bytes: &[u8]) -> Option<ResultDigest> {
+        (self.callback == Some(Content::of(bytes))).then(|| ResultDigest::bound(self.digest().get(), bytes))
+    }
+
+    /// Its sha256: the result's digest where there is no callback.
     pub fn digest(&self) -> ResultDigest {
         ResultDigest::new(B256::new(canonical::hash(self).0)).expect("no document is known whose sha256 is zero")
     }
@@ -85,7 +103,11 @@ impl Manifest {
 
     /// Every blob that it names.
     pub fn blobs(&self) -> impl Iterator<Item = Content> + '_ {
-        self.files.iter().map(|file| Content { sha256: file.sha256, size: file.size }).chain(self.stdout)
+        self.files
+            .iter()
+            .map(|file| Content { sha256: file.sha256, size: file.size })
+            .chain(self.stdout)
+            .chain(self.callback)
     }
 }
 
@@ -101,6 +123,10 @@ mod tests {
         assert_eq!(manifest.stdout, None);
         assert_eq!(Manifest::from_bytes(&manifest.to_bytes()).expect("what we wrote"), manifest);
         assert!(Manifest::new(0, vec![], Content::of(b"hello")).stdout.is_some());
+        let called = manifest.clone().with_callback(b"42");
+        assert_eq!(Manifest::from_bytes(&called.to_bytes()).expect("what we wrote"), called);
+        assert_eq!(called.bound(b"42"), Some(ResultDigest::bound(called.digest().get(), b"42")));
+        assert_eq!((called.bound(b"43"), manifest.bound(b"")), (None, None));
         let escape = Manifest::new(0, vec![file("../x")], Content::of(b""));
         assert!(Manifest::from_bytes(&escape.to_bytes()).is_err());
     }

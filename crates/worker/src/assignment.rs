@@ -112,9 +112,6 @@ pub fn task_of(assign: &Assign) -> TaskId {
 /// [`Objection`]: this worker declines, or the job can run nowhere.
 pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection> {
     let terms = sound(assign, standing)?;
-    if !terms.callback.is_zero() {
-        return decline(DeclineCode::Policy, "this version runs no tasks with a callback");
-    }
     let apps = &standing.policy.apps;
     if !apps.is_empty() && !apps.contains(&assign.app) {
         return decline(DeclineCode::Policy, format!("the owner takes no jobs of app {}", assign.app));

@@ -1,12 +1,15 @@
-//! From an output folder to a manifest, whose sha256 is the result, and to blobs named by their hashes.
+//! From an output folder to a manifest, whose sha256 is the result, and to blobs named by their hashes. Where the deal
+//! has a callback, the result is bound to what the job leaves for it in `computed.json` (ADR 0004).
 //!
 //! Files are copied out of the job's disk while they are hashed: what is handed over is exactly what was hashed, and the
 //! disk can go.
 
 use crate::runtime::{Outcome, STREAM_BYTES, TaskFolder};
+use alloy::hex;
+use berth_protocol::ResultDigest;
 use berth_wire::{
     job::is_component,
-    manifest::{Content, File, Manifest},
+    manifest::{Content, File, MAX_CALLBACK_BYTES, Manifest},
     units::Sha256,
 };
 use sha2::Digest as _;
@@ -21,6 +24,10 @@ use thiserror::Error;
 /// More files than this are refused: each is a blob of its own, and a manifest must stay a document.
 pub const MAX_FILES: usize = 10_000;
 const CHUNK_BYTES: usize = 64 << 10;
+/// Where a job says what it leaves for a callback.
+const COMPUTED: &str = "computed.json";
+/// As hexadecimal digits the largest bytes for a callback take half of this.
+const MAX_COMPUTED_BYTES: u64 = 4 * MAX_CALLBACK_BYTES;
 
 /// An output that is no result.
 #[derive(Debug, Error)]
@@ -39,9 +46,20 @@ pub enum DigestError {
     },
 }
 
+/// What of a run's output counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// The paths that count; all, if there are none.
+    pub outputs: Vec<String>,
+    /// Whether the deal has a callback, so that what the job leaves for it counts.
+    pub callback: bool,
+}
+
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collected {
+    /// Its digest: the manifest's, or bound to what the job left for a callback.
+    pub digest: ResultDigest,
     /// Its manifest.
     pub manifest: Manifest,
     /// What is kept of standard output.
@@ -51,21 +69,22 @@ pub struct Collected {
 }
 
 /// Reads an ended run's output folder and streams, copies everything that is to be handed over into the result folder.
-/// `outputs` narrows what counts. Blocks.
+/// Blocks.
 ///
 /// # Errors
 /// [`DigestError::Unfit`] for links, special files, names that no manifest can hold, too many files, more bytes than
-/// `limit_bytes`, and for a standard output that is the result but was cut.
+/// `limit_bytes`, for a standard output that is the result but was cut, and for a `computed.json` that says something
+/// of a callback that can't be read.
 pub fn collect(
     exit: i32,
     outcome: &Outcome,
-    outputs: &[String],
+    wanted: &Wanted,
     limit_bytes: u64,
     folder: &TaskFolder,
 ) -> Result<Collected, DigestError> {
     let into = folder.result();
     fs::create_dir_all(&into).map_err(at(&into))?;
-    let mut found = walk(&outcome.output, outputs)?;
+    let mut found = walk(&outcome.output, &wanted.outputs)?;
     found.sort();
     let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
     if bytes > limit_bytes {
@@ -85,7 +104,55 @@ pub fn collect(
              {STREAM_BYTES} are kept"
         )));
     }
-    Ok(Collected { manifest: Manifest::new(exit, files, stdout), stdout, stderr })
+    let manifest = Manifest::new(exit, files, stdout);
+    let (digest, manifest) = if wanted.callback {
+        let bytes = callback_data(&outcome.output)?;
+        write(&bytes, &into)?;
+        let manifest = manifest.with_callback(&bytes);
+        (manifest.bound(&bytes).expect("it was just made of them"), manifest)
+    } else {
+        (manifest.digest(), manifest)
+    };
+    Ok(Collected { digest, manifest, stdout, stderr })
+}
+
+/// What a job left for the callback: `callback-data` of its `computed.json`, in hexadecimal digits after `0x`, as iExec
+/// has it. A job that wrote no such file, or nothing of a callback into it, leaves no bytes.
+fn callback_data(output: &Path) -> Result<Vec<u8>, DigestError> {
+    let path = output.join(COMPUTED);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at(&path)(error)),
+        Ok(meta) if !meta.is_file() => return unfit(COMPUTED, "is not a file"),
+        Ok(meta) if meta.len() > MAX_COMPUTED_BYTES => return unfit(COMPUTED, "is too large to be read"),
+        Ok(_) => {}
+    }
+    let text = fs::read(&path).map_err(at(&path))?;
+    let Ok(serde_json::Value::Object(said)) = serde_json::from_slice(&text) else {
+        return unfit(COMPUTED, "is no JSON object");
+    };
+    let bytes = match said.get("callback-data") {
+        None => return Ok(Vec::new()),
+        Some(serde_json::Value::String(text)) => text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok()),
+        Some(_) => None,
+    };
+    let Some(bytes) = bytes else {
+        return unfit(COMPUTED, "has a `callback-data` that is not 0x and hexadecimal digits");
+    };
+    if bytes.len() as u64 > MAX_CALLBACK_BYTES {
+        let said = bytes.len();
+        return unfit(
+            COMPUTED,
+            &format!("has a `callback-data` of {said} bytes, of which {MAX_CALLBACK_BYTES} may be"),
+        );
+    }
+    Ok(bytes)
+}
+
+/// Keeps bytes under their hash.
+fn write(bytes: &[u8], into: &Path) -> Result<(), DigestError> {
+    let name = into.join(Sha256::of(bytes).to_string());
+    fs::write(&name, bytes).map_err(at(&name))
 }
 
 /// Keeps both streams of a run that failed.

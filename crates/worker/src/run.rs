@@ -4,7 +4,7 @@
 
 use crate::{
     assignment::{self, Accepted, DeclineCode, Objection, Standing, chain},
-    digest::{self, Collected, DigestError},
+    digest::{self, Collected, DigestError, Wanted},
     fetch::{self, FetchError},
     journal::{Computed, Journal, JournalError, Phase, Row},
     observe,
@@ -212,9 +212,10 @@ impl Bench {
             }
         }
         self.link.progress(task, Stage::Running);
-        let (stdin, limits, outputs) = (job.stdin, job.limits, job.outputs);
+        let wanted = Wanted { outputs: job.outputs, callback: !row.assign.terms.callback.is_zero() };
+        let (stdin, limits) = (job.stdin, job.limits);
         let request = Request { task, image, args, environment, stdin, limits, wall, folder: folder.clone() };
-        self.run(runtime.as_ref(), &request, outputs, cancel).await
+        self.run(runtime.as_ref(), &request, &wanted, cancel).await
     }
 
     async fn fetch(
@@ -249,7 +250,7 @@ impl Bench {
         &self,
         runtime: &dyn Runtime,
         request: &Request,
-        outputs: Vec<String>,
+        wanted: &Wanted,
         cancel: &CancellationToken,
     ) -> Result<Step<Computed>, JournalError> {
         let task = request.task;
@@ -257,7 +258,7 @@ impl Bench {
         let mut silent_since = None;
         loop {
             let reason = match runtime.run(request, cancel).await {
-                Ok(outcome) => match collect(&outcome, outputs.clone(), request).await {
+                Ok(outcome) => match collect(&outcome, wanted.clone(), request).await {
                     Ok(step) => return Ok(step),
                     Err(error) => chain(&error),
                 },
@@ -375,7 +376,7 @@ fn failed(failure: Failure, detail: String, streams: Option<(Content, Content)>,
 }
 
 /// Makes a result of an ended run.
-async fn collect(outcome: &Outcome, outputs: Vec<String>, request: &Request) -> Result<Step<Computed>, DigestError> {
+async fn collect(outcome: &Outcome, wanted: Wanted, request: &Request) -> Result<Step<Computed>, DigestError> {
     let (ended, limits) = (outcome.ended.clone(), request.limits);
     let wall_ms = u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX);
     let (outcome, folder) = (outcome.clone(), request.folder.clone());
@@ -392,7 +393,7 @@ async fn collect(outcome: &Outcome, outputs: Vec<String>, request: &Request) -> 
                 fail(Failure::OutOfMemory, format!("the job needs more than {} bytes of memory", limits.memory_bytes))
             }
             Ended::OutputTooLarge(reason) => fail(Failure::OutputTooLarge, reason),
-            Ended::Exited(code) => match digest::collect(code, &outcome, &outputs, limits.disk_bytes, &folder) {
+            Ended::Exited(code) => match digest::collect(code, &outcome, &wanted, limits.disk_bytes, &folder) {
                 Ok(collected) => Ok(Step::On(result(&collected, wall_ms))),
                 Err(DigestError::Unfit(reason)) => fail(Failure::OutputTooLarge, reason),
                 Err(error) => Err(error),
@@ -404,10 +405,10 @@ async fn collect(outcome: &Outcome, outputs: Vec<String>, request: &Request) -> 
 }
 
 fn result(collected: &Collected, wall_ms: u64) -> Computed {
-    let Collected { manifest, stdout, stderr } = collected;
+    let Collected { digest, manifest, stdout, stderr } = collected;
     let said = |content: &Content| (content.size > 0).then_some(*content);
     Computed {
-        digest: manifest.digest(),
+        digest: *digest,
         manifest: Some(manifest.to_bytes()),
         stdout: said(stdout),
         stderr: said(stderr),

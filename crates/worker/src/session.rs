@@ -404,6 +404,7 @@ impl Session {
             deal: row.assign.deal,
             index: row.assign.index,
             digest: computed.digest.get(),
+            manifest: computed.bound_manifest(),
             entries: list.encode().into(),
             signature,
             stdout: computed.stdout,

@@ -90,6 +90,7 @@ fn deliver(row: &Row) -> Option<Deliver> {
         deal: row.assign.deal,
         index: row.assign.index,
         digest: answer.get(),
+        manifest: computed.bound_manifest().filter(|_| own),
         stdout: computed.stdout.filter(|_| own),
         stderr: computed.stderr.filter(|_| own),
         wall_ms: computed.wall_ms,

@@ -1,6 +1,8 @@
 //! Gas, as receipts on anvil (prague) say it. `docs/benchmarks.md` describes the fixture.
 
+mod delivery;
 mod fixture;
+mod late;
 mod node;
 mod rounds;
 
@@ -15,6 +17,7 @@ use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
     job::Image,
 };
+use eyre::ensure;
 use fixture::{Fixture, PARALLEL, Volumes};
 use serde_json::Map;
 use std::collections::BTreeMap;
@@ -30,9 +33,12 @@ pub(crate) async fn measure() -> eyre::Result<()> {
     matches(&fixture).await?;
     settlements(&fixture).await?;
     rounds::measure(&fixture).await?;
+    delivery::measure(&fixture).await?;
     refunds(&fixture).await?;
     // Figures count only if every operation did all that it was to do.
-    fixture.audit().await
+    let books = fixture.audit((102, 411, 1, 100)).await?;
+    ensure!(books.kept == 0, "{} was kept back, though everybody revealed", books.kept);
+    late::measure().await
 }
 
 fn print(op: &'static str, gas: u64) -> eyre::Result<()> {
@@ -69,6 +75,7 @@ async fn accounts(fixture: &Fixture) -> eyre::Result<()> {
     let amount = U256::from(1_000_003);
     let gas = fixture.call(&fixture.requester, fixture.berth, &IBerth::depositCall { amount }).await?.gas_used;
     print("deposit", gas)?;
+    print("deposit_permit", fixture.deposit_by_permit(1_000_003).await?)?;
     let to = fixture.requester.address();
     let gas = fixture.call(&fixture.requester, fixture.berth, &IBerth::withdrawCall { to, amount }).await?.gas_used;
     print("withdraw", gas)?;
@@ -78,12 +85,19 @@ async fn accounts(fixture: &Fixture) -> eyre::Result<()> {
 }
 
 async fn matches(fixture: &Fixture) -> eyre::Result<()> {
-    for (op, dataset, volumes) in [
-        ("match_no_dataset", false, Volumes::Limited),
-        ("match_dataset", true, Volumes::Limited),
-        ("match_no_dataset_unlimited", false, Volumes::Unlimited),
+    for (op, size, dataset, volumes) in [
+        ("match_no_dataset", BAG, false, Volumes::Limited),
+        ("match_dataset", 1, true, Volumes::Limited),
+        ("match_dataset_volume_100", BAG, true, Volumes::Limited),
+        ("match_no_dataset_unlimited", BAG, false, Volumes::Unlimited),
     ] {
-        print(op, fixture.matched(op, BAG, dataset, volumes).await?.gas)?;
+        print(op, fixture.matched(op, size, dataset, volumes).await?.gas)?;
+    }
+    // What nearly every match is: offers that were matched before, and a fresh request.
+    for (op, offers, dataset) in
+        [("match_no_dataset_standing", "match_no_dataset", false), ("match_dataset_standing", "match_dataset", true)]
+    {
+        print(op, fixture.matched_again(offers, op, BAG, dataset).await?.gas)?;
     }
     Ok(())
 }

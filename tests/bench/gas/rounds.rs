@@ -15,7 +15,7 @@ use eyre::OptionExt as _;
 
 /// What the two transactions of a round cost.
 #[derive(Debug, Clone, Copy)]
-struct Cost {
+pub(super) struct Cost {
     close: u64,
     settle: u64,
 }
@@ -46,7 +46,7 @@ pub(super) async fn measure(fixture: &Fixture) -> eyre::Result<()> {
 }
 
 /// A fresh deal of `tasks`, each done by `each` of the workers in turn, who all agree and all reveal.
-async fn settled(fixture: &Fixture, name: &str, tasks: u32, each: u32) -> eyre::Result<Cost> {
+pub(super) async fn settled(fixture: &Fixture, name: &str, tasks: u32, each: u32) -> eyre::Result<Cost> {
     let terms = fixture.replicated(name, tasks).await?;
     let crew = Crew::of(fixture, name);
     let answers: Vec<Answer> =
@@ -67,14 +67,14 @@ async fn settled(fixture: &Fixture, name: &str, tasks: u32, each: u32) -> eyre::
 }
 
 /// What the workers of one task hid.
-struct Answer {
-    index: u32,
-    digest: ResultDigest,
-    pairs: Vec<Pair>,
+pub(super) struct Answer {
+    pub(super) index: u32,
+    pub(super) digest: ResultDigest,
+    pub(super) pairs: Vec<Pair>,
 }
 
 impl Answer {
-    fn opened(&self, table: &[TableRow]) -> eyre::Result<BatchTask> {
+    pub(super) fn opened(&self, table: &[TableRow]) -> eyre::Result<BatchTask> {
         let rank = |pair: &Pair| {
             let rank = table.iter().position(|row| row.worker == pair.worker).ok_or_eyre("not in the table")?;
             Ok(BatchPair { rank: u8::try_from(rank)?, hidden: None })
@@ -85,12 +85,12 @@ impl Answer {
 }
 
 /// All workers by rising address, each with its seed of the round.
-struct Crew<'a> {
+pub(super) struct Crew<'a> {
     members: Vec<(&'a PrivateKeySigner, B256)>,
 }
 
 impl<'a> Crew<'a> {
-    fn of(fixture: &'a Fixture, round: &str) -> Self {
+    pub(super) fn of(fixture: &'a Fixture, round: &str) -> Self {
         let seed = |worker: &PrivateKeySigner| random(&format!("{round}: seed of {}", worker.address()));
         let mut members: Vec<_> = fixture.workers.iter().map(|worker| (worker, seed(worker))).collect();
         members.sort_by_key(|(worker, _)| worker.address());
@@ -98,7 +98,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Task i is done by the workers from `i * each` on, in turn.
-    fn answer(&self, terms: &DealTerms, index: u32, each: u32) -> eyre::Result<Answer> {
+    pub(super) fn answer(&self, terms: &DealTerms, index: u32, each: u32) -> eyre::Result<Answer> {
         let digest = ResultDigest::new(random(&format!("result {index}"))).ok_or_eyre("a digest of zero")?;
         let task = terms.task(index)?;
         let has_turn = |place: u32| (place + PARALLEL - index * each % PARALLEL) % PARALLEL < each;
@@ -109,8 +109,14 @@ impl<'a> Crew<'a> {
         Ok(Answer { index, digest, pairs: pairs.collect() })
     }
 
+    /// A worker's key, and its seed of the round.
+    pub(super) fn member(&self, worker: WorkerAddr) -> eyre::Result<(&'a PrivateKeySigner, B256)> {
+        let found = self.members.iter().find(|(signer, _)| signer.address() == worker.get());
+        found.copied().ok_or_eyre("not of the crew")
+    }
+
     /// The reveals of those who have a pair.
-    fn table(&self, fixture: &Fixture, root: B256, answers: &[Answer]) -> eyre::Result<Vec<TableRow>> {
+    pub(super) fn table(&self, fixture: &Fixture, root: B256, answers: &[Answer]) -> eyre::Result<Vec<TableRow>> {
         let answered = |worker: WorkerAddr| answers.iter().any(|of| of.pairs.iter().any(|pair| pair.worker == worker));
         let reveal = |(signer, seed): &(&PrivateKeySigner, B256)| {
             let (worker, seed) = (WorkerAddr::new(signer.address()), *seed);

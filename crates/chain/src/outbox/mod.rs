@@ -238,7 +238,7 @@ impl OutboxError {
                 needs.saturating_sub(*has)
             )),
             Self::Declined { .. } => None,
-            Self::Reverted { revert, .. } => crate::refusal::Revert::decode(revert).hint(),
+            Self::Reverted { revert, .. } => Some(crate::refusal::Revert::decode(revert).hint()),
         }
     }
 }

@@ -117,6 +117,19 @@ pub fn recover(digest: B256, signature: &[u8]) -> Option<Address> {
     signature.recover_address_from_prehash(&digest).ok()
 }
 
+/// Who signed an order's digest: as [`recover`], and in the short form of 64 bytes (ERC-2098) too.
+pub fn recover_order(digest: B256, signature: &[u8]) -> Option<Address> {
+    let Ok(short) = <&[u8; 64]>::try_from(signature) else {
+        return recover(digest, signature);
+    };
+    // The highest bit of s says which of the two points it is.
+    let mut whole = [0; 65];
+    whole[..64].copy_from_slice(short);
+    whole[32] &= 0x7f;
+    whole[64] = 27 + (short[32] >> 7);
+    recover(digest, &whole)
+}
+
 /// Who signed a text by `personal_sign`; `None` as in [`recover`].
 pub fn recover_text(text: &str, signature: &[u8]) -> Option<Address> {
     recover(alloy::primitives::eip191_hash_message(text.as_bytes()), signature)

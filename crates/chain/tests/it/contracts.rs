@@ -10,13 +10,13 @@ use berth_chain::{
     anvil::{Anvil, AnvilConfig},
     call::{self, Signatures, WorkerResults},
     convert,
-    deploy::{DeployConfig, DeployError, deploy},
+    deploy::{DeployConfig, DeployError, contract_set_salt, deploy},
     follow::{Block, FollowConfig, Follower, Sink, SinkError},
     identity::IdentityError,
     outbox::{Intent, Key, Mined, OutboxError, SenderConfig, send_all},
     read::Reader,
     refusal::Revert,
-    signer::Signer,
+    signer::{Secret, Signer},
     tool::tool_path,
 };
 use berth_protocol::{
@@ -31,14 +31,23 @@ use sqlx::SqliteConnection;
 use std::sync::{Arc, Mutex};
 
 /// A local chain with the contracts, and one person who is everybody: owner, operator, requester.
-struct Market {
+pub(crate) struct Market {
     _anvil: Anvil,
     rpc: Rpc,
-    own: Signer,
+    pub(crate) own: Signer,
     worker: Signer,
-    deployment: Deployment,
+    pub(crate) deployment: Deployment,
     config: SenderConfig,
-    reader: Reader,
+    pub(crate) reader: Reader,
+}
+
+/// The key of that name, in hexadecimals: other programs sign with it, too.
+pub(crate) fn key(name: &str) -> String {
+    keccak256(name).to_string()
+}
+
+fn signer(name: &str) -> Signer {
+    Signer::from_hex(&Secret::new(key(name))).expect("a hash below the curve's order, as nearly all are")
 }
 
 fn bounds() -> Bounds {
@@ -46,20 +55,20 @@ fn bounds() -> Bounds {
 }
 
 impl Market {
-    async fn open() -> eyre::Result<Self> {
+    pub(crate) async fn open() -> eyre::Result<Self> {
         let config = AnvilConfig::new(tool_path("anvil")?);
         let anvil = Anvil::start(&config)?;
         let rpc = Rpc::new(anvil.endpoint()?)?;
-        let own = Signer::random();
+        let own = signer("own");
         rpc.provider().anvil_set_balance(own.address(), U256::from(10).pow(U256::from(20))).await?;
         let config = SenderConfig { poll: Duration::from_millis(20), ..SenderConfig::new(config.chain_id) };
-        let plan = DeployConfig { token: None, bounds: bounds(), sender: config.clone() };
-        let deployment = deploy(&rpc, &own, &plan).await?;
+        let plan = DeployConfig { token: None, bounds: bounds(), salt: contract_set_salt(), sender: config.clone() };
+        let deployment = deploy(&rpc, &own, &plan).await?.deployment;
         let reader = Reader::new(rpc.clone(), deployment);
-        Ok(Self { _anvil: anvil, rpc, own, worker: Signer::random(), deployment, config, reader })
+        Ok(Self { _anvil: anvil, rpc, own, worker: signer("worker"), deployment, config, reader })
     }
 
-    async fn send(&self, calls: Vec<(Address, Bytes)>) -> Result<Vec<Mined>, OutboxError> {
+    pub(crate) async fn send(&self, calls: Vec<(Address, Bytes)>) -> Result<Vec<Mined>, OutboxError> {
         let intents: Vec<Intent> = calls
             .into_iter()
             .enumerate()
@@ -73,7 +82,7 @@ impl Market {
     }
 
     /// Money in, an app and a pool registered, the worker bonded.
-    async fn furnish(&self) -> eyre::Result<()> {
+    pub(crate) async fn furnish(&self) -> eyre::Result<()> {
         let Deployment { token, assets, berth, .. } = self.deployment;
         let register = |kind: AssetKind| (assets, call::register(kind, format!("{{\"kind\":{}}}", kind as u8)));
         let pool = self.asset(AssetKind::Pool);
@@ -91,11 +100,11 @@ impl Market {
         Ok(())
     }
 
-    fn worker_addr(&self) -> WorkerAddr {
+    pub(crate) fn worker_addr(&self) -> WorkerAddr {
         WorkerAddr::new(self.worker.address())
     }
 
-    fn orders(&self) -> Orders {
+    pub(crate) fn orders(&self) -> Orders {
         let (app, pool) = (self.asset(AssetKind::App).get(), self.asset(AssetKind::Pool).get());
         let own = self.own.address();
         let any = B256::ZERO;
@@ -261,7 +270,7 @@ async fn a_deal_from_deposit_to_settlement_is_told_in_the_protocols_types() -> e
 }
 
 /// All events up to now, by a follower of its own.
-async fn listen(market: &Market) -> eyre::Result<Vec<Event>> {
+pub(crate) async fn listen(market: &Market) -> eyre::Result<Vec<Event>> {
     let folder = tempfile::tempdir()?;
     let pool = open(&folder.path().join("x.db")).await?;
     let config = FollowConfig::new(market.deployment.subject(), market.deployment.emitters());
@@ -343,7 +352,12 @@ async fn the_local_token_is_not_deployed_to_other_chains() -> eyre::Result<()> {
     let rpc = Rpc::new(anvil.endpoint()?)?;
     let own = Signer::random();
     rpc.provider().anvil_set_balance(own.address(), U256::from(10).pow(U256::from(20))).await?;
-    let plan = DeployConfig { token: None, bounds: bounds(), sender: SenderConfig::new(config.chain_id) };
+    let plan = DeployConfig {
+        token: None,
+        bounds: bounds(),
+        salt: contract_set_salt(),
+        sender: SenderConfig::new(config.chain_id),
+    };
     let refused = deploy(&rpc, &own, &plan).await;
     let Err(DeployError::Send(OutboxError::Reverted { revert, .. })) = refused else { eyre::bail!("{refused:?}") };
     assert_eq!(Revert::decode(&revert), Revert::NotLocal { chain_id: U256::from(424_242) });

@@ -11,10 +11,10 @@ pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, Work
 pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
-    Account, App, AppOrder, AppRegister, Bond, Deposit, Enlist, Pool, PoolCreate, PoolOrder, PoolShow, Show, Unbond,
-    Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
+    Account, App, AppOrder, AppRegister, Bond, Deposit, Enlist, OneOrder, Pool, PoolCreate, PoolOrder, PoolShow, Show,
+    SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
-pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskList, TaskLogs, TaskResult, TaskShow};
+pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow};
 
 pub(crate) use xw::{Xw, XwInstall};
 

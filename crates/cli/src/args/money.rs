@@ -46,6 +46,43 @@ pub(crate) enum Account {
     #[command(after_help = "Deals that were matched go on. Orders that are signed afterwards are good.\n\n\
         Examples:\n  berth account cancel-orders --account alice")]
     CancelOrders,
+    /// Cancel one order, or one sponsorship, by its hash
+    #[command(after_help = "Deals that were matched go on. The hash is what publishing an order prints.\n\n\
+        Examples:\n  berth account cancel-order 0x4f… --account alice")]
+    CancelOrder(OneOrder),
+    /// Stand for an order, or a sponsorship, without a signature: on chain, by its hash
+    #[command(after_help = "For accounts that can't sign. Compute the hash from the order itself (EIP-712): the \
+        contract sees nothing else.\n\nExamples:\n  berth account approve-order 0x4f… --account alice")]
+    ApproveOrder(OneOrder),
+    /// Sign that this account pays for one match of another's request, whoever sends it
+    Sponsor(SponsorArgs),
+}
+
+/// `berth account cancel-order`, `berth account approve-order`
+#[derive(Debug, Args)]
+pub(crate) struct OneOrder {
+    /// The order's hash: its EIP-712 digest
+    #[arg(value_name = "ORDER")]
+    pub(crate) order: String,
+}
+
+/// `berth account sponsor`
+#[derive(Debug, Args)]
+#[command(after_help = "Nothing is sent. The request must name this account as its payer.\n\n\
+    Examples:\n  berth account sponsor 0x4f… --pool-order 0x81… --tasks 10 --account alice")]
+pub(crate) struct SponsorArgs {
+    /// The request's hash
+    #[arg(value_name = "REQUEST")]
+    pub(crate) request: String,
+    /// The hash of the pool's order that it is matched with
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) pool_order: String,
+    /// For a match of exactly so many tasks
+    #[arg(long, value_name = "N")]
+    pub(crate) tasks: u32,
+    /// How long the word is good
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(crate) expires: String,
 }
 
 /// `berth account deposit`

@@ -47,6 +47,9 @@ pub(crate) struct Run {
     /// Only this pool: its id or name
     #[arg(long, value_name = "POOL")]
     pub(crate) pool: Option<String>,
+    /// A contract that is to have what the job leaves for it: `callback-data` of /iexec_out/computed.json
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) callback: Option<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
     /// Folder for the result; `berth-` and the deal's first digits if left out
@@ -103,6 +106,18 @@ pub(crate) enum Task {
     Logs(TaskLogs),
     /// Download a task's result and verify it against the chain
     Result(TaskResult),
+    /// Bring a task's result to the contract that its deal names as its callback
+    Deliver(TaskDeliver),
+}
+
+/// `berth task deliver`
+#[derive(Debug, Args)]
+#[command(after_help = "Anybody who can download the result may, once: the account pays the gas.\n\n\
+    Examples:\n  berth task deliver 0x6f…\n  berth task deliver 0x1c…:3")]
+pub(crate) struct TaskDeliver {
+    /// The task's id, or DEAL:INDEX
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
 }
 
 /// `berth task list`

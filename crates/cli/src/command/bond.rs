@@ -10,11 +10,15 @@ use crate::{
     scheduler,
     settings::Settings,
 };
-use alloy::primitives::{Address, Bytes};
+use alloy::primitives::{Address, Bytes, U256};
 use berth_chain::{call, signer::Signer};
 use berth_protocol::{Amount, AssetId, WorkerAddr, domain::Enlistment, ledger::Bond as BondState};
+use berth_wire::scheduler::WorkerView;
 use core::time::Duration;
 use serde_json::{Value, json};
+
+/// What a worker's own transactions take: to publish a reveal, open a share, settle one task.
+const OWN_GAS: u64 = 500_000;
 
 /// A worker of a pool, and who asks about it.
 struct Subject {
@@ -207,6 +211,7 @@ pub(super) async fn status(settings: &Settings, args: &WorkerStatus) -> Result<R
             });
         }
     }
+    let poor = without_gas(&chain, &workers).await?;
     let rows: Vec<[String; 6]> = workers
         .iter()
         .map(|view| {
@@ -221,7 +226,45 @@ pub(super) async fn status(settings: &Settings, args: &WorkerStatus) -> Result<R
             ]
         })
         .collect();
-    let json =
-        json!({ "pool": pool.to_string(), "scheduler": client.url(), "token": chain.token.json(), "workers": workers });
-    Ok(Report::new(table(["worker", "owner", "bonded", "score", "socket", "running"], &rows), json))
+    let json = json!({ "pool": pool.to_string(), "scheduler": client.url(), "token": chain.token.json(), "workers": workers,
+                "without_gas": poor });
+    let mut report = Report::new(table(["worker", "owner", "bonded", "score", "socket", "running"], &rows), json);
+    report.note = gas_hint(&poor);
+    Ok(report)
+}
+
+/// Those that could not pay for a transaction of their own.
+async fn without_gas(chain: &Chain, workers: &[WorkerView]) -> Result<Vec<Address>, Failure> {
+    let price = chain.rpc.head().await?.base_fee_wei.max(1);
+    let mut poor = Vec::new();
+    for view in workers {
+        if chain.rpc.balance_wei(view.worker).await? < U256::from(OWN_GAS) * U256::from(price) {
+            poor.push(view.worker);
+        }
+    }
+    Ok(poor)
+}
+
+/// What to tell the owners of workers that can't pay for gas.
+fn gas_hint(poor: &[Address]) -> String {
+    let one = |worker: &Address| {
+        format!(
+            "hint: {worker} has no money for gas, to claim what its scheduler does not settle: send it a little of the \
+             chain's coin\n"
+        )
+    };
+    poor.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_without_money_for_gas_are_named_with_what_to_do() {
+        assert_eq!(gas_hint(&[]), "");
+        let hint = gas_hint(&[Address::repeat_byte(0x11)]);
+        assert!(hint.starts_with("hint: 0x1111111111111111111111111111111111111111 has no money for gas"), "{hint}");
+        assert!(hint.contains("send it a little of the chain's coin"), "{hint}");
+    }
 }

@@ -8,6 +8,7 @@ mod deploy;
 mod devnet;
 mod pool;
 pub(crate) mod run;
+mod stance;
 pub(crate) mod task;
 mod wallet;
 
@@ -39,6 +40,9 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Account::Withdraw(args) => account::withdraw(&settings?, &args).await,
             args::Account::Show(args) => account::show(&settings?, &args).await,
             args::Account::CancelOrders => account::cancel_orders(&settings?).await,
+            args::Account::CancelOrder(args) => stance::cancel_order(&settings?, &args).await,
+            args::Account::ApproveOrder(args) => stance::approve_order(&settings?, &args).await,
+            args::Account::Sponsor(args) => stance::sponsor(&settings?, &args).await,
         },
         Command::Pool(command) => match command {
             args::Pool::Create(args) => pool::create(&settings?, &args).await,
@@ -64,7 +68,8 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Task::List(args) => task::list(&settings?, &args).await,
             args::Task::Show(args) => task::show(&settings?, &args).await,
             args::Task::Logs(args) => task::logs(&settings?, &args).await,
-            args::Task::Result(args) => task::result(&settings?, args).await,
+            args::Task::Result(args) => task::fetch(&settings?, args).await,
+            args::Task::Deliver(args) => task::deliver(&settings?, &args).await,
         },
         Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
         Command::Market(args) => daemon::market(args).await,

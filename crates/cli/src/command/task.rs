@@ -5,11 +5,13 @@ use super::run::{
     follow,
     receipt::Receipt,
     request::Matched,
+    result,
 };
 use crate::{
-    args::{ExitFrom, TaskList, TaskLogs, TaskResult, TaskShow},
+    args::{ExitFrom, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow},
     book::Book,
-    chain::Chain,
+    chain::{Call, Chain},
+    exit::Exit,
     hint::Failure,
     intent::TaskName,
     keys,
@@ -18,8 +20,8 @@ use crate::{
     settings::Settings,
 };
 use alloy::{primitives::B256, rpc::types::Filter, sol_types::SolEvent as _};
-use berth_chain::bindings::berth::IBerth;
-use berth_protocol::DealId;
+use berth_chain::{bindings::berth::IBerth, call};
+use berth_protocol::{DealId, ResultDigest};
 use berth_wire::{
     client::SchedulerClient,
     manifest::Content,
@@ -265,7 +267,7 @@ async fn text_of(client: &SchedulerClient, task: B256, content: Option<Content>)
     }
 }
 
-pub(super) async fn result(settings: &Settings, args: TaskResult) -> Result<Report, Failure> {
+pub(super) async fn fetch(settings: &Settings, args: TaskResult) -> Result<Report, Failure> {
     if let Some(out) = &args.out {
         super::run::check_empty(out)?;
     }
@@ -292,4 +294,70 @@ pub(super) async fn result(settings: &Settings, args: TaskResult) -> Result<Repo
     let signer = keys::unlock(settings)?;
     let receipt = Receipt { chain, matched, endings: &endings, cost: None };
     receipt.deliver(client.clone(), &signer, args.out, args.exit_code == ExitFrom::Task, &progress).await
+}
+
+/// What is to be delivered, and whether it is still wanted.
+async fn wanted(known: &Known, index: u32) -> Result<ResultDigest, Failure> {
+    let Known { chain, matched, .. } = known;
+    let task = matched.deal.task(index);
+    let callback = matched.terms.callback;
+    if callback.is_zero() {
+        return Err(Failure::preflight("no-callback", format!("the deal of task {task} names no callback"))
+            .hint("`berth run --callback ADDRESS` names one"));
+    }
+    if let Some(digest) = chain.read.due_of(matched.deal, index).await? {
+        return Ok(digest);
+    }
+    let failure = |code: &str, message: String| Failure::preflight(code, message);
+    Err(match Endings::read(chain, matched).await?.0.get(&index).map(|ending| &ending.how) {
+        None => failure("not-settled", format!("task {task} has not been settled yet"))
+            .hint(format!("`berth task result {task}` waits for it")),
+        Some(How::Settled { digest, .. }) if digest.is_failure() => {
+            failure("no-result", format!("task {task} failed, so that there is nothing for {callback}"))
+                .hint(format!("`berth task show {task}` says why"))
+        }
+        Some(How::Settled { .. }) => {
+            failure("delivered", format!("the result of task {task} was delivered to {callback} before"))
+                .hint("each is delivered once: nothing is left to do")
+        }
+        Some(How::Declined { .. } | How::Claimed) => {
+            failure("no-result", format!("task {task} was given back, so that there is nothing for {callback}"))
+        }
+    })
+}
+
+pub(super) async fn deliver(settings: &Settings, args: &TaskDeliver) -> Result<Report, Failure> {
+    let known = Known::find(settings, &args.task).await?;
+    let index = known.index()?;
+    let digest = wanted(&known, index).await?;
+    let Known { chain, matched, client, .. } = &known;
+    let task = matched.deal.task(index);
+    let signer = keys::unlock(settings)?;
+    let progress = Progress::new();
+    progress.step("downloading what is to be delivered");
+    let client = scheduler::sign_in(client.clone(), chain, &signer).await?;
+    let (manifest, bytes) = result::proven(&client, task, digest).await?;
+    let bytes = bytes.ok_or_else(|| {
+        Failure::new(Exit::Error, "verification", format!("task {task} was settled without anything for its callback"))
+            .hint("no bytes give its digest, so that nobody can deliver it: tell the pool's owner")
+    })?;
+    let callback = matched.terms.callback;
+    let size = bytes.len();
+    progress.step(format!("delivering {size} bytes to {callback}"));
+    let calldata = call::deliver(&matched.terms, index, manifest.digest().get(), bytes.into());
+    let calls = vec![Call { to: chain.deployment.berth, calldata, note: "deliver" }];
+    let mined = chain.send(&signer, calls).await?.remove(0);
+    drop(progress);
+    let text = fields(&[
+        ("task", task.to_string()),
+        ("callback", callback.to_string()),
+        ("delivered", format!("{size} bytes")),
+        ("gas", format!("{}, block {}", mined.gas_used, mined.block)),
+    ]);
+    let json = json!({
+        "task": task.to_string(), "deal": matched.deal.to_string(), "index": index, "callback": callback,
+        "bytes": size, "digest": digest.to_string(), "transaction": mined.tx, "block": mined.block.get(),
+        "gas": mined.gas_used,
+    });
+    Ok(Report::new(text, json))
 }

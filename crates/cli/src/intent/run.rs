@@ -2,6 +2,7 @@
 
 use super::{InputFile, Subject, each, inputs, units};
 use crate::{args, hint::Failure};
+use alloy::primitives::Address;
 use berth_wire::job::{Input, Job, JobError, Limits};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -24,6 +25,8 @@ pub(crate) struct RunIntent {
     pub(crate) timeout: Option<u32>,
     /// Only this pool.
     pub(crate) pool: Option<String>,
+    /// Whom the result is brought to.
+    pub(crate) callback: Option<Address>,
     /// Where the result goes.
     pub(crate) out: Option<PathBuf>,
     /// Don't wait for it.
@@ -61,6 +64,7 @@ impl RunIntent {
             max_price: args.max_price,
             timeout,
             pool: args.pool,
+            callback: args.callback.as_deref().map(callback).transpose()?,
             out: args.out,
             detach: args.detach,
             dry_run: args.dry_run,
@@ -71,6 +75,15 @@ impl RunIntent {
     /// How many tasks.
     pub(crate) fn volume(&self) -> u32 {
         u32::try_from(self.job.each.len()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+fn callback(text: &str) -> Result<Address, Failure> {
+    let wrong = |what: &str| Failure::usage("callback", format!("--callback: `{text}` {what}"));
+    match text.parse::<Address>() {
+        Ok(address) if address.is_zero() => Err(wrong("is nobody").hint("leave it out where there is none")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(wrong("is no address").hint("write 0x and 40 hexadecimal digits")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the chain says: `asset`, `asset_owner`, `account_epoch`, `consumption`. Each row knows its block.
+//! What the chain says: `asset`, `asset_owner`, `account_epoch`, `consumption`, `cancellation`. Each row knows its block.
 
 use super::{StoreError, digits20, row, signed};
 use alloy::primitives::{Address, B256};
@@ -76,6 +76,22 @@ pub(crate) async fn consumed(
     Ok(())
 }
 
+pub(crate) async fn cancelled(
+    conn: &mut SqliteConnection,
+    account: Address,
+    order: B256,
+    at: Place,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO cancellation (account, order_hash, block, log_index) VALUES ($1, $2, $3, $4)")
+        .bind(account.to_vec())
+        .bind(order.to_vec())
+        .bind(signed(at.block.get()))
+        .bind(signed(at.log_index))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Forgets what blocks above `to` said.
 pub(crate) async fn unwind(conn: &mut SqliteConnection, to: BlockNumber) -> Result<(), StoreError> {
     for statement in [
@@ -83,6 +99,7 @@ pub(crate) async fn unwind(conn: &mut SqliteConnection, to: BlockNumber) -> Resu
         "DELETE FROM asset_owner WHERE block > $1",
         "DELETE FROM account_epoch WHERE block > $1",
         "DELETE FROM consumption WHERE block > $1",
+        "DELETE FROM cancellation WHERE block > $1",
     ] {
         sqlx::query(statement).bind(signed(to.get())).execute(&mut *conn).await?;
     }
@@ -115,4 +132,18 @@ pub(crate) async fn consumed_of(conn: &mut SqliteConnection, order: B256) -> Res
         .await?;
     // An order without limit may pass 2^32 tasks, and nobody counts them.
     Ok(u32::try_from(sum).unwrap_or(u32::MAX))
+}
+
+pub(crate) async fn is_cancelled(
+    conn: &mut SqliteConnection,
+    account: Address,
+    order: B256,
+) -> Result<bool, StoreError> {
+    let (cancelled,): (bool,) =
+        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM cancellation WHERE account = $1 AND order_hash = $2)")
+            .bind(account.to_vec())
+            .bind(order.to_vec())
+            .fetch_one(conn)
+            .await?;
+    Ok(cancelled)
 }

@@ -93,6 +93,7 @@ pub(crate) async fn list(
     let rows: Vec<BookRow> = sqlx::query_as(
         "SELECT document, hash, signer, remaining, url, name FROM book
           WHERE remaining > 0 AND expiry >= $1 AND epoch >= least_epoch AND (kind = 'request' OR owner = signer)
+            AND NOT EXISTS (SELECT 1 FROM cancellation c WHERE c.account = signer AND c.order_hash = book.hash)
             AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR asset = $3) AND ($4 IS NULL OR signer = $4)
             AND (price, hash) > ($5, $6)
           ORDER BY price, hash LIMIT $7",

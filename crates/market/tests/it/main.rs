@@ -94,7 +94,7 @@ async fn an_order_that_nobody_could_match_is_turned_away_with_its_reason() -> ey
     twin.signature = bytes.into();
     ensure!(
         code_of(world.book.publish(&berth_wire::market::Publication { order: twin, url: None }).await)?
-            == "order-signature"
+            == "order-signer"
     );
     // All orders of an earlier epoch are cancelled at once.
     world.book.publish(&world.publication(good)).await?;
@@ -123,6 +123,51 @@ async fn a_new_owner_ends_the_old_ones_orders_until_a_reorg_takes_the_transfer_b
     world.reorg(before).await?;
     let listed = world.book.orders(&Query { asset: Some(app.get()), ..Query::default() }).await?;
     ensure!(listed.orders.len() == 1 && listed.orders[0].signer == world.owner.address(), "{listed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whatever_stands_for_an_order_on_chain_stands_for_it_in_the_book() -> eyre::Result<()> {
+    let world = World::start(Mining::OnDemand).await?;
+    let app = world.register(&world.owner, AssetKind::App, "render").await?;
+    let publish = async |order: SignedOrder| {
+        code_of(world.book.publish(&berth_wire::market::Publication { order, url: None }).await)
+    };
+    // The short form of a signature.
+    let mut short = world.signed(world.app_order(app, 1), &world.owner);
+    let mut bytes = short.signature.to_vec();
+    if bytes.pop() == Some(28) {
+        bytes[32] |= 0x80;
+    }
+    short.signature = bytes.clone().into();
+    ensure!(publish(short.clone()).await? == "published");
+    bytes[32] ^= 0x80;
+    let other_point = SignedOrder { order: world.app_order(app, 1), signature: bytes.into() };
+    ensure!(publish(other_point).await? == "order-signer");
+
+    // No signature at all, and an approval on chain: of its owner, not of anybody.
+    let silent = SignedOrder { order: world.app_order(app, 2), signature: alloy::primitives::Bytes::new() };
+    ensure!(publish(silent.clone()).await? == "order-signer");
+    let berth = world.deployment.berth;
+    let hash = silent.order.hash(&world.deployment.domain());
+    world.send(&world.other, berth, call::approve_order(hash)).await?;
+    ensure!(publish(silent.clone()).await? == "order-signer");
+    world.send(&world.owner, berth, call::approve_order(hash)).await?;
+    ensure!(publish(silent.clone()).await? == "published");
+    world.caught_up().await?;
+    ensure!(world.listed(app).await? == 2);
+
+    // One order is cancelled by its owner alone, and comes back with a reorg.
+    let before = world.rpc.provider().anvil_snapshot().await?;
+    world.send(&world.other, berth, call::cancel_order(hash)).await?;
+    world.caught_up().await?;
+    ensure!(world.listed(app).await? == 2, "a stranger has cancelled an order");
+    world.send(&world.owner, berth, call::cancel_order(hash)).await?;
+    world.caught_up().await?;
+    ensure!(world.listed(app).await? == 1, "a cancelled order is listed");
+    ensure!(publish(silent).await? == "order-revoked");
+    world.reorg(before).await?;
+    ensure!(world.listed(app).await? == 2, "a reorg does not give a cancelled order back");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use berth_chain::{
     Deployment, Endpoint, Rpc,
     anvil::{Anvil, AnvilConfig, Mining},
     call,
-    deploy::{DeployConfig, deploy},
+    deploy::{DeployConfig, contract_set_salt, deploy},
     outbox::{self, Intent, Key, SenderConfig},
     read::Reader,
     signer::Signer,
@@ -62,9 +62,13 @@ impl World {
         for signer in [&owner, &other] {
             rpc.provider().anvil_set_balance(signer.address(), U256::from(10).pow(U256::from(20))).await?;
         }
-        let config =
-            DeployConfig { token: None, bounds: Bounds::new(5, 1_000, 100_000)?, sender: SenderConfig::new(31_337) };
-        let deployment = mined(&rpc, mining, deploy(&rpc, &owner, &config)).await??;
+        let config = DeployConfig {
+            token: None,
+            bounds: Bounds::new(5, 1_000, 100_000)?,
+            salt: contract_set_salt(),
+            sender: SenderConfig::new(31_337),
+        };
+        let deployment = mined(&rpc, mining, Box::pin(deploy(&rpc, &owner, &config))).await??.deployment;
         let folder = tempfile::tempdir()?;
         deployment.save(&folder.path().join("deployment.json"))?;
         let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Money in and out, epochs, and who owns which asset.
+//! Money in and out, and who owns which asset.
 
 use super::{Event, Ledger, Refusal};
 use crate::{AccountAddr, Amount, AssetId, AssetKind};
@@ -44,16 +44,6 @@ impl Ledger {
         let amount = self.debit(account, wanted)?;
         self.held = minus(self.held, amount);
         Ok(vec![Event::Withdrawn { account, to, amount }])
-    }
-
-    pub(super) fn raise_epoch(&mut self, sender: Address, given: u64) -> Result<Vec<Event>, Refusal> {
-        let account = AccountAddr::new(sender);
-        let current = self.epoch_of(account);
-        if given <= current {
-            return Err(Refusal::EpochNotRaised { current, given });
-        }
-        self.epochs.insert(account, given);
-        Ok(vec![Event::EpochRaised { account, epoch: given }])
     }
 
     pub(super) fn register(&mut self, sender: Address, kind: u8, descriptor: &str) -> Result<Vec<Event>, Refusal> {

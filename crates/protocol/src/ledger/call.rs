@@ -1,7 +1,7 @@
 //! What can be asked of the contracts.
 
 use crate::{
-    DealTerms, WorkerAddr,
+    DealTerms, OrderHash, Timestamp, WorkerAddr,
     order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder},
     round::{ClosedRound, Closing, Pair},
 };
@@ -27,17 +27,28 @@ impl Orders {
     }
 }
 
-/// Whose signatures over the four orders these are; `None` for bytes that are nobody's.
+/// Whose signatures over the four orders these are; an empty one refers to an approval on chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Signers {
     /// Who signed the app's offer.
-    pub app: Option<Address>,
+    pub app: Signature,
     /// Who signed the dataset's offer; not looked at when there is none.
-    pub dataset: Option<Address>,
+    pub dataset: Signature,
     /// Who signed the pool's offer.
-    pub pool: Option<Address>,
+    pub pool: Signature,
     /// Who signed the request.
-    pub request: Option<Address>,
+    pub request: Signature,
+}
+
+/// A sponsor's word that it pays for one match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consent {
+    /// For exactly so many tasks.
+    pub volume: u32,
+    /// Until when.
+    pub expiry: Timestamp,
+    /// Over both and the hashes of the request and the pool's offer; empty for an approval on chain.
+    pub signature: Signature,
 }
 
 /// The operator's assignments that come with a list.
@@ -63,9 +74,10 @@ pub struct List {
 }
 
 /// The signature that stands where one may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Signature {
     /// No bytes at all.
+    #[default]
     Empty,
     /// This account's, over what it should be over.
     Of(Address),
@@ -136,12 +148,29 @@ pub enum Call {
         /// To whom.
         to: Address,
     },
-    /// `matchOrders`.
+    /// `matchOrders`, or `matchSponsored` where there is a consent.
     Match {
         /// The orders.
         orders: Box<Orders>,
         /// Who signed them.
         signers: Signers,
+        /// The payer's, if it does not send the match itself.
+        consent: Option<Consent>,
+    },
+    /// `approveOrder`.
+    ApproveOrder {
+        /// The order, or the sponsorship.
+        order: OrderHash,
+    },
+    /// `cancelOrder`.
+    CancelOrder {
+        /// The order, or the sponsorship.
+        order: OrderHash,
+    },
+    /// `multicall`: calls of `Berth` alone.
+    Multicall {
+        /// One after the other; all of them, or none.
+        calls: Vec<Call>,
     },
     /// `raiseEpoch`.
     RaiseEpoch {
@@ -287,5 +316,16 @@ pub enum Call {
         left_out: Vec<u8>,
         /// Entries, each with who signed its task and commitment.
         evidence: Vec<(u8, Option<Address>)>,
+    },
+    /// `deliver`.
+    Deliver {
+        /// The deal.
+        terms: Box<DealTerms>,
+        /// The task.
+        index: u32,
+        /// The sha256 of its manifest.
+        manifest: B256,
+        /// What its job left for the callback.
+        result: Vec<u8>,
     },
 }

@@ -66,6 +66,7 @@ impl Ledger {
             previous = Some(index);
             if self.end(deal, index - terms.first) {
                 self.pay(terms, &payout::single(terms, digest, bond.owner), 1);
+                self.owe(terms, deal.task(index), digest);
                 kept.extend_from_slice(entry);
             }
         }

@@ -1,7 +1,7 @@
 //! What the contracts tell.
 
 use crate::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, RoundId, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OperatorAddr, OrderHash, RoundId, Timestamp, WorkerAddr,
     round::{ClosedRound, EndedTask, LeftOut, Pair, Payee},
 };
 use alloy_primitives::{Address, B256, Bytes};
@@ -50,6 +50,20 @@ pub enum Event {
         /// The epoch from now on.
         epoch: u64,
     },
+    /// An account stands for an order, or a sponsorship, as if it had signed it.
+    OrderApproved {
+        /// Who.
+        account: AccountAddr,
+        /// For what.
+        order: OrderHash,
+    },
+    /// One order, or one sponsorship, is cancelled.
+    OrderCancelled {
+        /// Whose.
+        account: AccountAddr,
+        /// Which.
+        order: OrderHash,
+    },
     /// Four orders became a deal.
     DealMatched {
         /// The deal.
@@ -60,6 +74,15 @@ pub enum Event {
         terms: Box<DealTerms>,
         /// What it is about.
         subject: Box<DealSubject>,
+    },
+    /// A deal's payer had agreed to it, and its word is used up.
+    DealSponsored {
+        /// The deal.
+        deal: DealId,
+        /// Who pays.
+        payer: AccountAddr,
+        /// The sponsorship's digest.
+        sponsorship: OrderHash,
     },
     /// Tasks of a single-worker deal ended.
     SinglesSettled {
@@ -164,6 +187,15 @@ pub enum Event {
         slashed: Amount,
         /// What is left of its score.
         score: u32,
+    },
+    /// A deal's callback has received a task's result.
+    ResultDelivered {
+        /// The deal.
+        deal: DealId,
+        /// The task.
+        index: u32,
+        /// Who received it.
+        callback: Address,
     },
     /// A worker has an owner in a pool, for ever.
     WorkerEnlisted {

@@ -1,10 +1,10 @@
 //! What makes a deal of four orders.
 
-use super::{Deal, Event, Ledger, Orders, Refusal, Signers, event::DealSubject};
+use super::{Consent, Deal, Event, Ledger, Orders, Refusal, Signature, Signers, event::DealSubject};
 use crate::{
-    AccountAddr, AssetId, AssetKind, DealTerms, OrderHash, Timestamp,
+    AccountAddr, AssetId, AssetKind, DealId, DealTerms, OrderHash, Timestamp,
     amount::BPS,
-    order::{Order as _, UNLIMITED, remaining},
+    order::{Order as _, Sponsorship, UNLIMITED, remaining},
     rule::Rule,
 };
 use alloy_primitives::{Address, B256, U256};
@@ -33,12 +33,48 @@ impl Ledger {
         sender: Address,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
-        require_fit(orders)?;
-        self.require_policy(orders)?;
         let request = &orders.request;
         if request.payer != request.requester && request.payer != sender {
             return Err(Refusal::PayerAbsent { payer: AccountAddr::new(request.payer), sender });
         }
+        self.make_deal(orders, signers, now).map(|(event, ..)| vec![event])
+    }
+
+    pub(super) fn match_sponsored(
+        &mut self,
+        orders: &Orders,
+        signers: &Signers,
+        consent: &Consent,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let (event, deal, size) = self.make_deal(orders, signers, now)?;
+        let sponsorship = Sponsorship {
+            request: orders.request.hash(&self.domain).get(),
+            poolOrder: orders.pool.hash(&self.domain).get(),
+            volume: consent.volume,
+            expiry: consent.expiry.seconds(),
+        };
+        let sponsorship = OrderHash::new(self.domain.digest(&sponsorship));
+        // It has no epoch of its own, so that raising one's does not end it.
+        self.require_order(sponsorship, (consent.expiry, u64::MAX), orders.request.payer, consent.signature, now)?;
+        require(self.consumed(sponsorship) == 0, || Refusal::OrderConsumed { order: sponsorship })?;
+        let volume = consent.volume;
+        require(size == volume, || Refusal::SponsoredVolume { size, volume })?;
+        self.consumed.insert(sponsorship, size);
+        let payer = AccountAddr::new(orders.request.payer);
+        Ok(vec![event, Event::DealSponsored { deal, payer, sponsorship }])
+    }
+
+    /// Makes the deal, whoever pays; tells its id and its size.
+    fn make_deal(
+        &mut self,
+        orders: &Orders,
+        signers: &Signers,
+        now: Timestamp,
+    ) -> Result<(Event, DealId, u32), Refusal> {
+        require_fit(orders)?;
+        self.require_policy(orders)?;
+        let request = &orders.request;
         let owners = self.owners_of(orders)?;
         self.require_rules(orders, &owners)?;
         let hashes = self.require_authorised(orders, signers, &owners, now)?;
@@ -52,9 +88,8 @@ impl Ledger {
         }
         // Three prices may pass 2^128 together: the sum is of 256 bits, as in the contract.
         let price = [terms.appPrice, terms.datasetPrice, terms.poolPrice].into_iter().map(U256::from).sum::<U256>();
-        let size = U256::from(size);
-        self.lock(AccountAddr::new(terms.payer), price * size)?;
-        let stake = U256::from(terms.poolStake) * size;
+        self.lock(AccountAddr::new(terms.payer), price * U256::from(size))?;
+        let stake = U256::from(terms.poolStake) * U256::from(size);
         self.lock(AccountAddr::new(terms.poolOwner), stake)?;
 
         let deal = terms.id();
@@ -63,12 +98,13 @@ impl Ledger {
             self.deals.insert(deal, fresh).is_none(),
             "no two matches have the same terms: the first index rises with each deal of a request"
         );
-        Ok(vec![Event::DealMatched {
+        let event = Event::DealMatched {
             deal,
             requester: AccountAddr::new(request.requester),
             terms: Box::new(terms),
             subject: Box::new(subject_of(orders, &hashes)),
-        }])
+        };
+        Ok((event, deal, size))
     }
 
     /// What the pool's order and the contract allow.
@@ -143,7 +179,7 @@ impl Ledger {
         self.gates.get(&gate).is_some_and(|permitted| permitted.contains(&(asset, account)))
     }
 
-    /// Each order is in time, of its signer's epoch, and signed.
+    /// Each order is in time, of its signer's epoch, not cancelled, and signed.
     fn require_authorised(
         &self,
         orders: &Orders,
@@ -182,14 +218,14 @@ impl Ledger {
         &self,
         order: OrderHash,
         (expiry, epoch): (Timestamp, u64),
-        owner: Address,
-        signer: Option<Address>,
+        signer: Address,
+        signature: Signature,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         require(now <= expiry, || Refusal::OrderExpired { order, expiry })?;
-        let current = self.epoch_of(AccountAddr::new(owner));
+        let current = self.epoch_of(AccountAddr::new(signer));
         require(epoch >= current, || Refusal::OrderCancelled { order, epoch, current })?;
-        require(signer == Some(owner), || Refusal::BadSignature { signer: owner, digest: order.get() })
+        self.require_vouched(order, signer, signature)
     }
 
     /// Takes as many tasks as all orders have left: `size`, after the `first` that the request had used.

@@ -4,11 +4,12 @@
 //! [`Refusal`] that the contract would revert with, and changes nothing. Checks come in the contract's order, so that
 //! a call with several faults is refused for the same one. Signatures are abstracted: a call says whose they are.
 //!
-//! Of what is outside, two things are given: what the token lets arrive (a deposit says so itself), and what contracts
-//! that stand in orders as rules answer ([`Ledger::set_gate`]).
+//! Of what is outside, three things are given: what the token lets arrive (a deposit says so itself), what contracts that
+//! stand in orders as rules, or as callbacks, answer ([`Ledger::set_gate`], [`Ledger::set_receiver`]), and what contracts
+//! that sign orders take for their signature ([`Ledger::set_wallet`]). Gas is not counted.
 //!
-//! In the order of a task's life: [`state`] is what is kept, [`call`] what can be asked, `accounts`, `bonds`,
-//! `matching`, `closing`, `settling`, `recourse` and `ending` answer it with [`event`] or [`refusal`].
+//! In the order of a task's life: [`state`] is what is kept, [`call`] what can be asked, `accounts`, `bonds`, `stances`,
+//! `matching`, `closing`, `settling`, `recourse`, `ending` and `delivering` answer it with [`event`] or [`refusal`].
 
 pub mod call;
 pub mod event;
@@ -18,15 +19,18 @@ pub mod state;
 mod accounts;
 mod bonds;
 mod closing;
+mod delivering;
 mod ending;
 mod matching;
 mod recourse;
 mod settling;
+mod stances;
+mod wording;
 
-pub use call::{Assignments, Call, Contribution, List, Orders, Signature, Signers, TableRow};
+pub use call::{Assignments, Call, Consent, Contribution, List, Orders, Signature, Signers, TableRow};
 pub use event::Event;
 pub use refusal::Refusal;
-pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger};
+pub use state::{Account, Appends, Bond, Bounds, Deal, Ledger, Receiver, Stance};
 
 use crate::{DealTerms, Timestamp, round::ClosedRound};
 use alloy_primitives::{Address, B256};
@@ -52,7 +56,15 @@ impl Ledger {
             Call::Withdraw { to, amount } => self.withdraw(sender, *to, *amount),
             Call::Register { kind, descriptor } => self.register(sender, *kind, descriptor),
             Call::Give { asset, to } => Ok(self.give(sender, *asset, *to)),
-            Call::Match { orders, signers } => self.match_orders(orders, signers, sender, now),
+            Call::Match { orders, signers, consent: None } => self.match_orders(orders, signers, sender, now),
+            Call::Match { orders, signers, consent: Some(consent) } => {
+                self.match_sponsored(orders, signers, consent, now)
+            }
+            Call::ApproveOrder { order } => self.approve_order(sender, *order),
+            Call::CancelOrder { order } => Ok(self.cancel_order(sender, *order)),
+            Call::Multicall { calls } => {
+                calls.iter().try_fold(Vec::new(), |told, call| Ok([told, self.answer(call, sender, now)?].concat()))
+            }
             Call::RaiseEpoch { epoch } => self.raise_epoch(sender, *epoch),
             Call::Bond { pool, worker, amount, enlistment } => {
                 self.bond(sender, (*pool, *worker), *amount, *enlistment)
@@ -80,6 +92,7 @@ impl Ledger {
             Call::Publish { root, worker, seed, signer } => self.publish(*root, *worker, *seed, *signer),
             Call::Open { terms, left_out, openings } => self.open(terms, left_out, openings, now),
             Call::Punish { terms, left_out, evidence } => self.punish(terms, left_out, evidence, now),
+            Call::Deliver { terms, index, manifest, result } => self.deliver(terms, *index, *manifest, result),
         }
     }
 }

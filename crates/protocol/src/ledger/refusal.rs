@@ -1,6 +1,9 @@
 //! Why the contracts refuse: one variant for each of their custom errors, with the same values.
 
-use crate::{AccountAddr, Class, DealId, OperatorAddr, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr};
+use super::wording::{Bits, Kind, Side, Tag, Whose};
+use crate::{
+    AccountAddr, Class, DealId, OperatorAddr, OrderHash, RecordId, RoundId, TaskId, Timestamp, WorkerAddr, rule::Rule,
+};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use thiserror::Error;
 
@@ -78,7 +81,7 @@ macro_rules! word_of_id {
         }
     )*};
 }
-word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, OrderHash, RoundId, RecordId);
+word_of_id!(AccountAddr, WorkerAddr, OperatorAddr, DealId, TaskId, OrderHash, RoundId, RecordId);
 
 macro_rules! refusals {
     ($(
@@ -144,13 +147,13 @@ refusals! {
     // Accounts.
 
     /// The account has less free money than this needs.
-    #[error("account {account} has {free} free and needs {needed}: deposit the difference")]
+    #[error("account {account} has {free} base units free and needs {needed} base units")]
     FreeTooSmall { account: AccountAddr, free: U256, needed: U256 } = "Berth_FreeTooSmall(address,uint256,uint256)";
     /// Nobody could ever use what is sent there.
     #[error("nobody could use money at {recipient}: name another account")]
     BadRecipient { recipient: Address } = "Berth_BadRecipient(address)";
     /// The contract would hold more than 2^128 - 1 base units.
-    #[error("the contract would hold {held}, which is more than it can count")]
+    #[error("the contract would hold {held} base units, which is more than it can count")]
     HeldTooLarge { held: U256 } = "Berth_HeldTooLarge(uint256)";
 
     // Construction.
@@ -180,7 +183,7 @@ refusals! {
     // A match.
 
     /// An order names an asset of another kind than it has to.
-    #[error("asset {asset} is not of kind {wanted}")]
+    #[error("asset {asset} is of another kind than {}, which is needed", Kind(*wanted))]
     WrongKind { asset: B256, wanted: u8 } = "Berth_WrongKind(bytes32,uint8)";
     /// There is no such asset.
     #[error("there is no asset {asset}")]
@@ -189,10 +192,10 @@ refusals! {
     #[error("the request asks for asset {asked} and is offered {offered}")]
     AssetMismatch { asked: B256, offered: B256 } = "Berth_AssetMismatch(bytes32,bytes32)";
     /// The request pays less than the asset asks, per task.
-    #[error("asset {asset} costs {price} a task and the request pays at most {max_price}")]
+    #[error("asset {asset} costs {price} base units a task and the request pays at most {max_price} base units")]
     PriceTooHigh { asset: B256, price: u128, max_price: u128 } = "Berth_PriceTooHigh(bytes32,uint128,uint128)";
     /// The pool lacks these bits of the tag.
-    #[error("the pool does not offer the tag bits {missing}")]
+    #[error("the pool does not offer what the tag asks for: {}", Tag(*missing))]
     TagMissing { missing: B256 } = "Berth_TagMissing(bytes32)";
     /// The duration is not allowed by the pool or the contract.
     #[error("a duration of {duration} s is not between {min} and {max} s")]
@@ -213,10 +216,10 @@ refusals! {
     #[error("the request of {requester} names no pool")]
     AnyPool { requester: AccountAddr } = "Berth_AnyPool(address)";
     /// A rule of one order refuses the other side.
-    #[error("the rule {rule} refuses asset {asset} of {account}")]
+    #[error("{} refuses {}", Rule::decode(*rule), Side { asset: *asset, account: *account })]
     RuleRefused { rule: B256, asset: B256, account: Address } = "Berth_RuleRefused(bytes32,bytes32,address)";
     /// The order's time is over.
-    #[error("order {order} was good until {expiry}")]
+    #[error("order {order} was good until {}", expiry.utc())]
     OrderExpired { order: OrderHash, expiry: Timestamp } = "Berth_OrderExpired(bytes32,uint64)";
     /// Its signer has cancelled the order.
     #[error("order {order} of epoch {epoch} is cancelled: its signer's epoch is {current}")]
@@ -224,12 +227,21 @@ refusals! {
     /// Nothing is left of the order's volume.
     #[error("nothing is left of order {order}")]
     OrderConsumed { order: OrderHash } = "Berth_OrderConsumed(bytes32)";
+    /// Its signer has cancelled this one order.
+    #[error("order {order} is cancelled by {signer}")]
+    OrderRevoked { order: OrderHash, signer: Address } = "Berth_OrderRevoked(bytes32,address)";
+    /// There is neither a signature nor an approval.
+    #[error("order {order} has no signature, and {signer} has not approved it on chain")]
+    NotApproved { order: OrderHash, signer: Address } = "Berth_NotApproved(bytes32,address)";
     /// The signature is not the one needed.
     #[error("the signature over {digest} is not {signer}'s")]
     BadSignature { signer: Address, digest: B256 } = "Berth_BadSignature(address,bytes32)";
-    /// A payer other than the requester has to send the match itself.
-    #[error("{payer} pays and has to send the match, not {sender}")]
+    /// A payer other than the requester has to send the match itself, or to agree to it.
+    #[error("{payer} pays, and has neither sent the match (that was {sender}) nor signed a sponsorship for it")]
     PayerAbsent { payer: AccountAddr, sender: Address } = "Berth_PayerAbsent(address,address)";
+    /// The sponsor agreed to another volume.
+    #[error("the sponsor pays for a match of exactly {volume} tasks, and this one would be of {size}")]
+    SponsoredVolume { size: u32, volume: u32 } = "Berth_SponsoredVolume(uint32,uint32)";
     /// The pool would take too long.
     #[error("so many tasks would take the pool {span} s, and {max_span} s are the most")]
     SpanTooLong { span: U256, max_span: U256 } = "Berth_SpanTooLong(uint256,uint256)";
@@ -243,10 +255,10 @@ refusals! {
     #[error("there is no deal {deal}")]
     UnknownDeal { deal: DealId } = "Berth_UnknownDeal(bytes32)";
     /// It is over.
-    #[error("this was possible until {deadline}")]
+    #[error("this was possible until {}", deadline.utc())]
     TooLate { deadline: Timestamp } = "Berth_TooLate(uint256)";
     /// It has not begun.
-    #[error("this is possible only after {deadline}")]
+    #[error("this is possible only after {}", deadline.utc())]
     TooEarly { deadline: Timestamp } = "Berth_TooEarly(uint256)";
     /// A deal of this trust is not settled by lists of single workers.
     #[error("a deal of trust {trust} is not settled by one worker's word")]
@@ -282,10 +294,10 @@ refusals! {
     #[error("a deal of trust {trust} has no rounds: it is settled by one worker's word")]
     NotReplicated { trust: u32 } = "Berth_NotReplicated(uint32)";
     /// A round has 1 to 64 words, rising within a deal, each with some bits of tasks that the deal has.
-    #[error("word {word} of deal {deal} can't be closed with the bits {bits:#x}")]
+    #[error("word {word} of deal {deal} can't be closed with {}", Bits(*bits))]
     BadBits { deal: DealId, word: u32, bits: u128 } = "Berth_BadBits(bytes32,uint32,uint104)";
     /// A task is closed once, and not after its end.
-    #[error("of word {word} of deal {deal} the tasks {bits:#x} are closed, or have ended, already")]
+    #[error("of word {word} of deal {deal} these are closed, or have ended, already: {}", Bits(*bits))]
     AlreadyClosed { deal: DealId, word: u32, bits: u128 } = "Berth_AlreadyClosed(bytes32,uint32,uint104)";
     /// No such round was closed by the deal's operator.
     #[error("there is no round {round}")]
@@ -309,7 +321,7 @@ refusals! {
     #[error("{pairs} pairs are none or too many for task {index}")]
     BadPairCount { index: u32, pairs: U256 } = "Berth_BadPairCount(uint256,uint256)";
     /// Workers of a leaf, and of a table, rise.
-    #[error("worker {worker} does not come after {previous}")]
+    #[error("worker {worker} does not come after {}", Whose(*previous))]
     WorkerNotAscending { previous: Address, worker: Address } = "Berth_WorkerNotAscending(address,address)";
     /// The packed tasks end in the middle of one, or there is none.
     #[error("{length} bytes are no packed tasks")]
@@ -334,19 +346,37 @@ refusals! {
     #[error("the salt does not open entry {entry} to the settled digest")]
     WrongSalt { entry: U256 } = "Berth_WrongSalt(uint256)";
 
+    // Deliveries.
+
+    /// No callback waits for the task's result.
+    #[error("no callback waits for the result of task {task}")]
+    NothingDue { task: TaskId } = "Berth_NothingDue(bytes32)";
+    /// The task was settled to something else.
+    #[error("manifest and bytes give {shown}, and the task was settled to {digest}")]
+    WrongResult { digest: B256, shown: B256 } = "Berth_WrongResult(bytes32,bytes32)";
+    /// Berth never calls itself, Assets or the token with a result.
+    #[error("{callback} is part of the market itself, and is never called with a result")]
+    BadCallback { callback: Address } = "Berth_BadCallback(address)";
+    /// The callback has a right to more.
+    #[error("{left} gas is left for the callback and {needed} needed")]
+    GasTooLow { left: U256, needed: U256 } = "Berth_GasTooLow(uint256,uint256)";
+    /// It reverted, or used up its gas.
+    #[error("the callback {callback} failed")]
+    CallbackFailed { callback: Address } = "Berth_CallbackFailed(address)";
+
     // Bonds.
 
     /// The worker belongs to somebody else, or to nobody.
-    #[error("the worker belongs to {owner}, not to {sender}")]
+    #[error("the worker belongs to {}, not to {sender}", Whose(*owner))]
     NotBondOwner { sender: Address, owner: Address } = "Berth_NotBondOwner(address,address)";
     /// Less is bonded than this takes away.
-    #[error("{bonded} is bonded and {needed} needed")]
+    #[error("{bonded} base units are bonded and {needed} base units needed")]
     BondTooSmall { bonded: U256, needed: U256 } = "Berth_BondTooSmall(uint256,uint256)";
     /// A bond holds at most 2^96 - 1 base units.
-    #[error("a bond of {bond} is more than the contract can count")]
+    #[error("a bond of {bond} base units is more than the contract can count")]
     BondTooLarge { bond: U256 } = "Berth_BondTooLarge(uint256)";
     /// What is unbonding is not released yet.
-    #[error("what is unbonding is held until {release_at}")]
+    #[error("what is unbonding is held until {}", release_at.utc())]
     BondHeld { release_at: Timestamp } = "Berth_BondHeld(uint64)";
     /// Nothing is unbonding.
     #[error("nothing of worker {worker} is unbonding in pool {pool}")]
@@ -354,9 +384,16 @@ refusals! {
 }
 
 impl Refusal {
-    /// What to do about it: only what waits for a time, or for money, may pass later.
+    /// What to do about it: only what waits for a time, for money, or for a callback that behaves, may pass later.
     pub const fn class(&self) -> Class {
-        if matches!(self, Self::TooEarly { .. } | Self::BondHeld { .. } | Self::FreeTooSmall { .. }) {
+        if matches!(
+            self,
+            Self::TooEarly { .. }
+                | Self::BondHeld { .. }
+                | Self::FreeTooSmall { .. }
+                | Self::GasTooLow { .. }
+                | Self::CallbackFailed { .. }
+        ) {
             Class::Retry
         } else {
             Class::Refused

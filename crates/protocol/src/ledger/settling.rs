@@ -157,6 +157,7 @@ impl Ledger {
             }
             pairs.push(EndedPair { rank: u8::try_from(pair.rank).expect("a table has at most 128 rows"), paid });
         }
+        self.owe(terms, settlement.deal.task(task.index), digest);
         settlement.ended.push(EndedTask { index: task.index, digest, pairs });
     }
 

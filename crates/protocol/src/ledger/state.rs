@@ -2,7 +2,8 @@
 
 use super::Refusal;
 use crate::{
-    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, RoundId, Timestamp, WorkerAddr,
+    AccountAddr, Amount, AssetId, DealId, DealTerms, OrderHash, RecordId, ResultDigest, RoundId, TaskId, Timestamp,
+    WorkerAddr,
     domain::Domain,
     round::{WORD_TASKS, WordBits},
 };
@@ -82,6 +83,17 @@ pub struct Appends {
     pub pairs: u8,
 }
 
+/// What becomes of a delivery to an address. One that nobody said anything of has no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Receiver {
+    /// It takes whatever it is given.
+    Takes,
+    /// It reverts.
+    Fails,
+    /// It is the market's own: Berth, Assets or the token.
+    Own,
+}
+
 /// The bounds that a contract is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -128,6 +140,15 @@ impl Bounds {
     }
 }
 
+/// What an account has said of one order on chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// As good as signed.
+    Approved,
+    /// For ever worth nothing.
+    Cancelled,
+}
+
 /// All that the contracts keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
@@ -140,9 +161,13 @@ pub struct Ledger {
     pub(super) epochs: BTreeMap<AccountAddr, u64>,
     pub(super) assets: BTreeMap<AssetId, AccountAddr>,
     pub(super) gates: BTreeMap<Address, BTreeSet<(B256, Address)>>,
+    pub(super) wallets: BTreeMap<Address, Address>,
+    pub(super) stances: BTreeMap<(AccountAddr, OrderHash), Stance>,
     pub(super) rounds: BTreeSet<RoundId>,
     pub(super) appends: BTreeMap<(DealId, u32), Appends>,
     pub(super) records: BTreeMap<RecordId, U256>,
+    pub(super) due: BTreeMap<TaskId, ResultDigest>,
+    pub(super) receivers: BTreeMap<Address, Receiver>,
     pub(super) held: Amount,
     pub(super) kept_back: Amount,
     pub(super) burnt: Amount,
@@ -161,9 +186,13 @@ impl Ledger {
             epochs: BTreeMap::new(),
             assets: BTreeMap::new(),
             gates: BTreeMap::new(),
+            wallets: BTreeMap::new(),
+            stances: BTreeMap::new(),
             rounds: BTreeSet::new(),
             appends: BTreeMap::new(),
             records: BTreeMap::new(),
+            due: BTreeMap::new(),
+            receivers: BTreeMap::new(),
             held: Amount::ZERO,
             kept_back: Amount::ZERO,
             burnt: Amount::ZERO,
@@ -174,6 +203,16 @@ impl Ledger {
     /// permits nobody, as an address without code does.
     pub fn set_gate(&mut self, gate: Address, permitted: BTreeSet<(B256, Address)>) {
         self.gates.insert(gate, permitted);
+    }
+
+    /// Says what stands at an address that deals may name as their callback.
+    pub fn set_receiver(&mut self, callback: Address, receiver: Receiver) {
+        self.receivers.insert(callback, receiver);
+    }
+
+    /// Says whose signatures the contract at `wallet` takes for its own (ERC-1271): this key's, and nobody else's.
+    pub fn set_wallet(&mut self, wallet: Address, key: Address) {
+        self.wallets.insert(wallet, key);
     }
 
     /// Where it stands.
@@ -226,6 +265,16 @@ impl Ledger {
         self.epochs.get(&signer).copied().unwrap_or(0)
     }
 
+    /// What an account has said of an order, or of a sponsorship, on chain.
+    pub fn stance_of(&self, signer: AccountAddr, order: OrderHash) -> Option<Stance> {
+        self.stances.get(&(signer, order)).copied()
+    }
+
+    /// All that was said of orders on chain.
+    pub fn stances(&self) -> impl Iterator<Item = ((AccountAddr, OrderHash), Stance)> + '_ {
+        self.stances.iter().map(|(key, stance)| (*key, *stance))
+    }
+
     /// Who owns an asset, if it is registered.
     pub fn owner_of(&self, asset: B256) -> Option<AccountAddr> {
         AssetId::new(asset).and_then(|asset| self.assets.get(&asset).copied())
@@ -264,6 +313,16 @@ impl Ledger {
     /// All records.
     pub fn records(&self) -> impl Iterator<Item = (RecordId, U256)> + '_ {
         self.records.iter().map(|(record, bits)| (*record, *bits))
+    }
+
+    /// What a task was settled to, as long as its deal's callback waits for it.
+    pub fn due_of(&self, task: TaskId) -> Option<ResultDigest> {
+        self.due.get(&task).copied()
+    }
+
+    /// All that callbacks wait for.
+    pub fn due(&self) -> impl Iterator<Item = (TaskId, ResultDigest)> + '_ {
+        self.due.iter().map(|(task, digest)| (*task, *digest))
     }
 
     /// What the contract holds of the token: all free, locked, bonded and unbonding money, what is kept back for pairs

@@ -78,18 +78,15 @@ impl BatchTask {
     /// # Errors
     /// [`PackedError`] if the bytes are no batch.
     pub fn parse(packed: &[u8]) -> Result<Vec<Self>, PackedError> {
-        let mut bytes = Bytes::new(packed);
-        let mut tasks = Vec::new();
-        while !bytes.is_empty() {
+        each(packed, |bytes| {
             let (index, digest, marks) = bytes.head()?;
             let mut pairs = Vec::with_capacity(marks.len());
             for (rank, opens) in marks {
                 let hidden = if opens { None } else { Some(B256::from(bytes.take::<32>()?)) };
                 pairs.push(BatchPair { rank, hidden });
             }
-            tasks.push(Self { index, digest, pairs });
-        }
-        Ok(tasks)
+            Ok(Self { index, digest, pairs })
+        })
     }
 }
 
@@ -128,14 +125,11 @@ impl EndedTask {
     /// # Errors
     /// [`PackedError`] if the bytes are no such tasks.
     pub fn parse(packed: &[u8]) -> Result<Vec<Self>, PackedError> {
-        let mut bytes = Bytes::new(packed);
-        let mut tasks = Vec::new();
-        while !bytes.is_empty() {
+        each(packed, |bytes| {
             let (index, digest, marks) = bytes.head()?;
             let pairs = marks.into_iter().map(|(rank, paid)| EndedPair { rank, paid }).collect();
-            tasks.push(Self { index, digest, pairs });
-        }
-        Ok(tasks)
+            Ok(Self { index, digest, pairs })
+        })
     }
 }
 
@@ -167,14 +161,11 @@ impl Payee {
     /// # Errors
     /// [`PackedError::Short`] if the bytes are no whole number of them.
     pub fn parse(packed: &[u8]) -> Result<Vec<Self>, PackedError> {
-        let mut bytes = Bytes::new(packed);
-        let mut payees = Vec::new();
-        while !bytes.is_empty() {
+        each(packed, |bytes| {
             let worker = bytes.worker()?;
             let paid = Amount::new(u128::from_be_bytes(bytes.take()?));
-            payees.push(Self { worker, paid, scored: u32::from_be_bytes(bytes.take()?) });
-        }
-        Ok(payees)
+            Ok(Self { worker, paid, scored: u32::from_be_bytes(bytes.take()?) })
+        })
     }
 }
 
@@ -215,15 +206,12 @@ impl LeftOut {
     /// # Errors
     /// [`PackedError`] if the bytes are no such entries.
     pub fn parse(packed: &[u8]) -> Result<Vec<Self>, PackedError> {
-        let mut bytes = Bytes::new(packed);
-        let mut entries = Vec::new();
-        while !bytes.is_empty() {
+        each(packed, |bytes| {
             let (index, digest) = bytes.answer()?;
             let (worker, commitment) = (bytes.worker()?, B256::from(bytes.take()?));
             let [share] = bytes.take()?;
-            entries.push(Self { index, digest, worker, commitment, share, total: u16::from_be_bytes(bytes.take()?) });
-        }
-        Ok(entries)
+            Ok(Self { index, digest, worker, commitment, share, total: u16::from_be_bytes(bytes.take()?) })
+        })
     }
 
     /// The pair.
@@ -247,21 +235,23 @@ fn pack_head(packed: &mut Vec<u8>, index: u32, digest: ResultDigest, pairs: impl
 /// Ranks, and whether they are marked.
 type Marks = Vec<(u8, bool)>;
 
+/// Reads one item after the other, to the end.
+fn each<T>(packed: &[u8], read: impl Fn(&mut Bytes<'_>) -> Result<T, PackedError>) -> Result<Vec<T>, PackedError> {
+    let mut bytes = Bytes { all: packed.len(), rest: packed };
+    let mut items = Vec::new();
+    while !bytes.rest.is_empty() {
+        items.push(read(&mut bytes)?);
+    }
+    Ok(items)
+}
+
 /// What is left to read.
 struct Bytes<'a> {
     all: usize,
     rest: &'a [u8],
 }
 
-impl<'a> Bytes<'a> {
-    const fn new(bytes: &'a [u8]) -> Self {
-        Self { all: bytes.len(), rest: bytes }
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
+impl Bytes<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], PackedError> {
         let short = PackedError::Short(self.all - self.rest.len());
         let (first, rest) = self.rest.split_first_chunk::<N>().ok_or(short)?;

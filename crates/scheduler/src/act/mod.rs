@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod pay;
+pub(crate) mod published;
 mod report;
 mod round;
 

@@ -40,18 +40,7 @@ use futures_util::stream;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const POLICY: Policy = Policy {
-    settle_batch: 100,
-    settle_wait: Duration::ZERO,
-    reconnect_grace: Duration::from_secs(3),
-    silence: Duration::from_secs(6),
-    job_wait_s: 60,
-    unable_wait_s: 20,
-    round_size: 3,
-    round_wait: Duration::from_secs(5),
-    confirmations: 1,
-    reveal_wait: Duration::from_secs(10),
-};
+const POLICY: Policy = Policy { settle_batch: 100, settle_wait: Duration::ZERO, ..samples::POLICY };
 
 /// A scheduler's hands and eyes, one deal that can be worked on, and two bonded workers that are connected. Its outbox
 /// is looked at and never sent: nothing here changes the chain.
@@ -151,6 +140,7 @@ impl Desk {
             deal: self.deal.id.get(),
             index,
             digest: digest.get(),
+            manifest: None,
             entries: list.encode().into(),
             signature: self.keys[n].sign(&self.actor.domain, &list.statement(self.deal.id)),
             stdout: None,

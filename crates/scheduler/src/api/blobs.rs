@@ -101,7 +101,8 @@ pub(super) async fn result(
         return Err(No::new(StatusCode::CONFLICT, "no-result", format!("the task has no result: {reason}"))
             .hint("GET /v1/tasks/{task} names its logs"));
     }
-    send(&api, Sha256(digest.get().0)).await
+    let name = api.blobs.manifest_of(digest).await?;
+    send(&api, name).await
 }
 
 /// A part of a task's result, one of its logs, or one of its inputs.

@@ -14,6 +14,7 @@ use crate::{
         self, Stamp,
         bond::{Bond, Place},
         deal::Deal,
+        reveal::Reveal,
         task::{End, Entry, Row},
     },
 };
@@ -123,10 +124,14 @@ impl Ledger {
             Event::WorkerPunished { deal, index, worker, slashed, score } => {
                 self.punished(conn, (deal.task(*index), *worker), (*slashed, *score), at).await
             }
+            Event::RevealPublished { root, worker, seed, signature } => {
+                let (root, worker, signature) = (*root, *worker, signature.to_vec());
+                self.revealed(conn, &Reveal { root, worker, seed: *seed, signature }).await
+            }
             // What a settlement left out stays `Settling` until its transaction is seen to be in the chain; the plan
             // takes it from there.
             Event::ListSkipped { .. }
-            | Event::RevealPublished { .. }
+            | Event::ResultDelivered { .. }
             | Event::AssetRegistered { .. }
             | Event::DealMatched { .. }
             | Event::WorkerEnlisted { .. }
@@ -136,6 +141,9 @@ impl Ledger {
             | Event::Deposited { .. }
             | Event::Withdrawn { .. }
             | Event::EpochRaised { .. }
+            | Event::OrderApproved { .. }
+            | Event::OrderCancelled { .. }
+            | Event::DealSponsored { .. }
             | Event::AssetGiven { .. } => Ok(()),
         }
     }

@@ -2,16 +2,17 @@
 
 use super::{At, Ledger};
 use crate::{
-    act::{kill_points, undo},
+    act::{kill_points, published, undo},
     mailbox, observe,
     store::{
         self,
         deal::Deal,
         left_out::Entry as LeftOutEntry,
+        reveal::Reveal,
         task::{Entry, Row},
     },
 };
-use alloy::primitives::B256;
+use alloy::primitives::{B256, keccak256};
 use berth_chain::StoreError;
 use berth_protocol::{
     Amount, DealId, OperatorAddr, TaskId, WorkerAddr,
@@ -139,6 +140,25 @@ impl Ledger {
         self.signals.entering(task.phase(), at.block.number);
         let earners: Vec<_> = split.iter().filter(|of| of.paid).map(|of| (of.worker, of.due)).collect();
         mailbox::ended(conn, deal, (row, task), &earners, at.tx).await
+    }
+
+    /// A worker published what opens its pairs: the contract has checked its signature. It stays known if the block goes,
+    /// since nobody can unsay it.
+    pub(super) async fn revealed(&self, conn: &mut SqliteConnection, reveal: &Reveal) -> Result<(), StoreError> {
+        let pairs = published::closed_pairs(conn, reveal.root, reveal.worker).await?;
+        let seed_hash = keccak256(reveal.seed);
+        if pairs.is_empty() || pairs.iter().any(|pair| pair.seed_hash != seed_hash) {
+            return Ok(());
+        }
+        store::reveal::put(conn, reveal).await?;
+        for pair in pairs {
+            published::open_alike(conn, pair.task).await?;
+            if let Some(row) = store::task::get(conn, pair.task).await? {
+                store::deal::touch(conn, row.deal).await?;
+            }
+        }
+        observe::round_revealed(reveal.root, reveal.worker);
+        Ok(())
     }
 
     pub(super) async fn share_opened(

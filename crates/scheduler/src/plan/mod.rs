@@ -10,9 +10,15 @@ mod settle;
 mod tally;
 
 #[cfg(test)]
+mod assign_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod round_tests;
 #[cfg(test)]
-mod tests;
+mod samples;
+#[cfg(test)]
+mod settle_tests;
 
 use crate::{store::attempt::Outcome, store::sending::Kind, view::View};
 use alloy::primitives::{Address, B256};

@@ -2,19 +2,19 @@
 
 use super::{
     Action, plan,
-    tests::{POLICY, bonded, here, need},
+    samples::{bonded, here, view_of},
     why,
 };
 use crate::{
     presence::Seen,
-    samples::{self, START, capacity, digest, shares, worker},
+    samples::{self, POLICY, START, capacity, digest, shares, worker},
     store::{
         attempt::Outcome,
         commitment::Commitment,
         pair::Pair,
         sending::{Kind, Sent},
     },
-    view::{Deal, Fate, Hidden, Record, Replicas, Round, Sending, TaskState, Try, View, Work},
+    view::{Fate, Hidden, Record, Round, Sending, Try, View},
 };
 use alloy::primitives::B256;
 use berth_protocol::{
@@ -26,40 +26,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A view of one deal of trust 5, whose tasks stand so, with these workers of as many owners.
 fn view(tasks: &[Task], workers: &[u8]) -> View {
-    let size = u32::try_from(tasks.len()).expect("few");
-    let terms = DealTerms { trust: 5, ..samples::terms(size) };
-    let id = terms.id();
-    let state = |(index, task): (u32, &Task)| TaskState {
-        id: id.task(index),
-        index,
-        task: *task,
-        since: Timestamp::new(START),
-        since_ms: 1_000,
-        settlement: None,
-        tries: Vec::new(),
-        replicas: Replicas::default(),
-    };
-    let deal = Deal {
-        id,
-        seq: 1,
-        terms: Arc::new(terms),
-        opened: true,
-        work: Work::Ready(Arc::new(need())),
-        tasks: (0..).zip(tasks).map(state).collect(),
-        lists: Vec::new(),
-        failures: BTreeMap::new(),
-    };
-    View {
-        now: Timestamp::new(START + 1),
-        now_ms: 2_000,
-        block: 10,
-        deals: vec![deal],
-        rounds: BTreeMap::new(),
-        records: Vec::new(),
-        workers: workers.iter().map(|n| rich(*n)).collect(),
-        sendings: Vec::new(),
-        mail: Vec::new(),
-    }
+    let terms = DealTerms { trust: 5, ..samples::terms(u32::try_from(tasks.len()).expect("few")) };
+    view_of(terms, tasks, workers.iter().map(|n| rich(*n)).collect())
 }
 
 fn rich(n: u8) -> (WorkerAddr, crate::view::Worker) {

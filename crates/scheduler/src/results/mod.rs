@@ -3,6 +3,7 @@
 
 pub(crate) mod report;
 
+use berth_protocol::ResultDigest;
 use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -60,6 +61,11 @@ pub(crate) struct Blobs {
 fn place(name: Sha256) -> Path {
     let text = name.to_string();
     Path::from(format!("{}/{text}", &text[..2]))
+}
+
+/// Where the name of the manifest stands that a digest is bound to.
+fn bound_place(digest: ResultDigest) -> Path {
+    Path::from(format!("bound/{digest}"))
 }
 
 impl Blobs {
@@ -175,6 +181,26 @@ impl Blobs {
         }
     }
 
+    /// Keeps which manifest a digest is bound to, where it is none's sha256. The caller has checked that it is so.
+    pub(crate) async fn bind(&self, digest: ResultDigest, manifest: Sha256) -> Result<(), BlobError> {
+        let name = PutPayload::from(manifest.to_string().into_bytes());
+        self.store.put(&bound_place(digest), name).await?;
+        Ok(())
+    }
+
+    /// The manifest that makes a digest: the one that it is bound to, else the one whose sha256 it is.
+    pub(crate) async fn manifest_of(&self, digest: ResultDigest) -> Result<Sha256, BlobError> {
+        let own = Sha256(digest.get().0);
+        match self.store.get(&bound_place(digest)).await {
+            Ok(found) => {
+                let name = found.bytes().await?;
+                Ok(str::from_utf8(&name).ok().and_then(|name| name.parse().ok()).unwrap_or(own))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(own),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A small blob's bytes, if it is there.
     pub(crate) async fn read(&self, name: Sha256, max: u64) -> Result<Option<Bytes>, BlobError> {
         match self.store.get(&place(name)).await {
@@ -247,6 +273,19 @@ mod tests {
         let name = Sha256::of(b"");
         assert_eq!(blobs.put(name, pieces(b"")).await.expect("right"), 0);
         assert_eq!(blobs.size(name).await.expect("works"), Some(0));
+    }
+
+    #[tokio::test]
+    async fn a_digest_leads_to_the_manifest_that_it_is_bound_to_or_is_its_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let blobs = Blobs::open(folder.path(), 16).expect("opens");
+        let manifest = Sha256::of(b"a manifest");
+        let digest = ResultDigest::bound(manifest.0.into(), b"42");
+        assert_eq!(blobs.manifest_of(digest).await.expect("works"), Sha256(digest.get().0));
+        blobs.bind(digest, manifest).await.expect("works");
+        blobs.bind(digest, manifest).await.expect("a second time");
+        let blobs = Blobs::open(folder.path(), 16).expect("opens again");
+        assert_eq!(blobs.manifest_of(digest).await.expect("works"), manifest);
     }
 
     #[tokio::test]

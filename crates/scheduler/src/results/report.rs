@@ -11,7 +11,7 @@ use berth_protocol::{
 };
 use berth_wire::{
     canonical::NotCanonical,
-    manifest::{Content, Manifest},
+    manifest::{Content, MAX_CALLBACK_BYTES, Manifest},
     units::Sha256,
     worker::{Deliver, Report},
 };
@@ -43,6 +43,9 @@ pub(crate) enum ReportError {
     /// The manifest is none.
     #[error("the manifest is none")]
     Manifest(#[source] NotCanonical),
+    /// The deal has a callback, and the digest is not what the manifest and the bytes for it make.
+    #[error("{0} is not bound to a manifest, with what the job left for the deal's callback")]
+    Unbound(B256),
     /// A failure that has no name.
     #[error("{0} is a failure that nobody knows")]
     UnknownFailure(B256),
@@ -58,7 +61,7 @@ impl ReportError {
             Self::List(_) | Self::NotListed { .. } => "bad-list",
             Self::Signature(_) => "bad-signature",
             Self::Missing(_) => "blob-missing",
-            Self::Manifest(_) | Self::UnknownFailure(_) => "bad-result",
+            Self::Manifest(_) | Self::Unbound(_) | Self::UnknownFailure(_) => "bad-result",
             Self::Blob(BlobError::TooLarge { .. }) => "bad-result",
             Self::Blob(_) => "store-failed",
         }
@@ -96,6 +99,7 @@ pub(crate) async fn check(
     if recover(domain.digest(&list.statement(deal)), &report.signature) != Some(worker.get()) {
         return Err(ReportError::Signature(worker));
     }
+    bind(blobs, terms, digest, report.manifest).await?;
     let parts = all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
     Ok(Checked {
         index: report.index,
@@ -123,8 +127,13 @@ pub(crate) struct Delivered {
 }
 
 /// Checks the result of a revealed task.
-pub(crate) async fn check_delivery(blobs: &Blobs, deliver: &Deliver) -> Result<Delivered, ReportError> {
+pub(crate) async fn check_delivery(
+    blobs: &Blobs,
+    terms: &DealTerms,
+    deliver: &Deliver,
+) -> Result<Delivered, ReportError> {
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
+    bind(blobs, terms, digest, deliver.manifest).await?;
     let parts = all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
     Ok(Delivered {
         digest,
@@ -134,6 +143,23 @@ pub(crate) async fn check_delivery(blobs: &Blobs, deliver: &Deliver) -> Result<D
         failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
         parts,
     })
+}
+
+/// Where a deal has a callback, a result's digest is made of a manifest and the bytes for it: both are there, and the
+/// digest leads to them from now on.
+async fn bind(blobs: &Blobs, terms: &DealTerms, digest: ResultDigest, named: Option<B256>) -> Result<(), ReportError> {
+    if terms.callback.is_zero() || digest.is_failure() {
+        return Ok(());
+    }
+    let unbound = || ReportError::Unbound(digest.get());
+    let name = Sha256(named.ok_or_else(unbound)?.0);
+    let manifest = read_manifest(blobs, name).await?;
+    let content = manifest.callback.ok_or_else(unbound)?;
+    let bytes = blobs.read(content.sha256, MAX_CALLBACK_BYTES).await?.ok_or(ReportError::Missing(content.sha256))?;
+    if manifest.bound(&bytes) != Some(digest) {
+        return Err(unbound());
+    }
+    Ok(blobs.bind(digest, name).await?)
 }
 
 /// Whoever pays for a result can have all of it, and its logs; gives the names of all that.
@@ -161,7 +187,10 @@ async fn all_there(
 
 /// The manifest of a result that is no failure.
 pub(crate) async fn manifest(blobs: &Blobs, digest: ResultDigest) -> Result<Manifest, ReportError> {
-    let name = Sha256(digest.get().0);
+    read_manifest(blobs, blobs.manifest_of(digest).await?).await
+}
+
+async fn read_manifest(blobs: &Blobs, name: Sha256) -> Result<Manifest, ReportError> {
     let bytes = blobs.read(name, MAX_MANIFEST_BYTES).await?.ok_or(ReportError::Missing(name))?;
     Manifest::from_bytes(&bytes).map_err(ReportError::Manifest)
 }

@@ -23,6 +23,8 @@ pub(crate) mod task;
 pub(crate) mod unwanted;
 
 #[cfg(test)]
+mod round_tests;
+#[cfg(test)]
 mod tests;
 
 use alloy::primitives::{Address, B256};

@@ -100,6 +100,7 @@ impl Replica {
                 deal: answer.deal,
                 index: answer.index,
                 digest: digest.get(),
+                manifest: None,
                 stdout: Some(stdout),
                 stderr: None,
                 wall_ms: 12,
@@ -441,8 +442,36 @@ async fn three_workers_of_three_owners_agree_and_are_paid_alike() -> eyre::Resul
     assert!(workers.iter().all(|worker| worker.score == 1), "{workers:?}");
     let requester = pool.service.signed_in(&pool.market.own).await?;
     let manifest = requester.manifest(task.task, digest_of("the same").get()).await?;
-    assert_eq!(Manifest::from_bytes(&manifest)?.digest(), digest_of("the same"));
+    assert_eq!(Manifest::from_bytes(&manifest.manifest)?.digest(), digest_of("the same"));
     pool.service.stop().await
+}
+
+/// Its socket was down, say: the chain tells the scheduler, whether the others reveal before or after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reveal_that_is_published_on_chain_counts_as_handed_over() -> eyre::Result<()> {
+    for (name, turn) in [("published first", 0), ("published last", 2)] {
+        let pool = Pool::open(3).await?;
+        let mut replicas = pool.replicas().await?;
+        let terms = pool.deal(name, 1).await?;
+        for replica in &mut replicas {
+            replica.answer("the same").await?;
+        }
+        for (place, replica) in replicas.iter_mut().enumerate() {
+            if place != turn {
+                replica.open("the same").await?;
+                continue;
+            }
+            let letter = replica.worker.letter(&[]).await?;
+            let Mail::Closed(closed) = letter else { bail!("{letter:?} instead of a round") };
+            let Reveal { root, seed, signature, .. } = replica.opening(closed.root, Vec::new());
+            let publish = berth_chain::call::publish(root, replica.address(), seed, signature);
+            pool.market.send(vec![(pool.market.deployment.berth, publish)]).await?;
+        }
+        let view = pool.service.until_all(terms.id(), "settled").await?;
+        assert_eq!(count(&view.tasks[0], ReplicaState::Paid), 3, "{view:#?}");
+        pool.service.stop().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -661,7 +690,7 @@ async fn what_is_out_of_phase_of_another_deal_or_not_its_own_is_refused_and_chan
 fn delivery(answer: &Answer) -> ToScheduler {
     let Answer { deal, index, digest } = *answer;
     let (stdout, stderr, failure) = (None, None, None);
-    ToScheduler::Deliver(Box::new(Deliver { deal, index, digest, stdout, stderr, wall_ms: 1, failure }))
+    ToScheduler::Deliver(Box::new(Deliver { deal, index, digest, manifest: None, stdout, stderr, wall_ms: 1, failure }))
 }
 
 async fn refused(replica: &mut Replica, wanted: &str) -> eyre::Result<()> {

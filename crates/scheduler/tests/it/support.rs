@@ -9,7 +9,7 @@ use berth_chain::{
     Deployment, Rpc,
     anvil::{Anvil, AnvilConfig, Mining},
     call::{self, Signatures},
-    deploy::{DeployConfig, deploy},
+    deploy::{DeployConfig, contract_set_salt, deploy},
     outbox::{Intent, Key, Mined, SenderConfig, send_all},
     read::Reader,
     signer::Signer,
@@ -103,7 +103,8 @@ impl Market {
         }
         let send = SenderConfig { poll: Duration::from_millis(20), ..SenderConfig::new(config.chain_id) };
         let bounds = Bounds::new(10, 3_600, 86_400)?;
-        let deployment = deploy(&rpc, &own, &DeployConfig { token: None, bounds, sender: send.clone() }).await?;
+        let plan = DeployConfig { token: None, bounds, salt: contract_set_salt(), sender: send.clone() };
+        let deployment = deploy(&rpc, &own, &plan).await?.deployment;
         let reader = Reader::new(rpc.clone(), deployment);
         let folder = tempfile::tempdir()?;
         deployment.save(&folder.path().join("deployment.json"))?;
@@ -601,6 +602,7 @@ impl ScriptedWorker {
             deal: terms.id().get(),
             index,
             digest: digest.get(),
+            manifest: None,
             entries: all.encode().into(),
             signature: self.key.sign(&self.market, &all.statement(terms.id())),
             stdout,

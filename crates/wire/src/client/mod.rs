@@ -6,4 +6,4 @@ mod scheduler;
 
 pub use http::ClientError;
 pub use market::MarketClient;
-pub use scheduler::SchedulerClient;
+pub use scheduler::{Proven, SchedulerClient};

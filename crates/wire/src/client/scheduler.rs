@@ -1,6 +1,7 @@
 use super::{ClientError, http::CALL_TIMEOUT, http::Http};
 use crate::{
     auth::{Challenge, ChallengeRequest, Session, SessionRequest},
+    manifest::{MAX_CALLBACK_BYTES, Manifest},
     scheduler::{DataView, DealView, JobAccepted, PoolInfo, Removed, TaskView, WorkerView},
     units::Sha256,
 };
@@ -14,6 +15,15 @@ use tokio::io::AsyncWriteExt as _;
 /// Calls a scheduler.
 #[derive(Debug, Clone)]
 pub struct SchedulerClient(Http);
+
+/// A result whose bytes give the digest that the chain has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// What the job left for the deal's callback, if it has one.
+    pub callback: Option<Vec<u8>>,
+}
 
 impl SchedulerClient {
     /// The scheduler at this URL, without a session.
@@ -192,14 +202,26 @@ impl SchedulerClient {
         self.0.get("/v1/workers").await
     }
 
-    /// A settled task's manifest, whose bytes are checked against `digest`.
+    /// A settled task's manifest, and what it left for a callback, checked against `digest`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if they are others.
-    pub async fn manifest(&self, task: B256, digest: B256) -> Result<Vec<u8>, ClientError> {
+    pub async fn manifest(&self, task: B256, digest: B256) -> Result<Proven, ClientError> {
         let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/result")).timeout(CALL_TIMEOUT);
         let bytes = self.0.send(request).await?.bytes().await.map_err(|source| self.0.unreachable(source))?;
-        if Sha256::of(&bytes).0 == digest.0 { Ok(bytes.into()) } else { Err(self.corrupt(digest.to_string())) }
+        if Sha256::of(&bytes).0 == digest.0 {
+            return Ok(Proven { manifest: bytes.into(), callback: None });
+        }
+        // Where there is a callback, the digest is bound to its bytes.
+        if let Ok(manifest) = Manifest::from_bytes(&bytes)
+            && let Some(content) = manifest.callback.filter(|content| content.size <= MAX_CALLBACK_BYTES)
+        {
+            let callback = self.read_blob(task, content.sha256).await?;
+            if manifest.bound(&callback).is_some_and(|bound| bound.get() == digest) {
+                return Ok(Proven { manifest: bytes.into(), callback: Some(callback) });
+            }
+        }
+        Err(self.corrupt(digest.to_string()))
     }
 
     /// Fetches a task's blob into a file, checking its hash on the way. A partial file is removed.

@@ -31,7 +31,7 @@ pub struct Row {
 /// A result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Computed {
-    /// Its digest: the manifest's, or a failure.
+    /// Its digest: the manifest's, perhaps bound to bytes for a callback, or a failure.
     pub digest: ResultDigest,
     /// The manifest's bytes, unless it failed.
     pub manifest: Option<Vec<u8>>,
@@ -43,6 +43,14 @@ pub struct Computed {
     pub wall_ms: u64,
     /// Why it failed, in words.
     pub failure: Option<String>,
+}
+
+impl Computed {
+    /// The manifest's sha256, where the digest is bound to bytes for a callback, and so another.
+    pub fn bound_manifest(&self) -> Option<B256> {
+        let name = B256::new(Sha256::of(self.manifest.as_deref()?).0);
+        (name != self.digest.get()).then_some(name)
+    }
 }
 
 /// What the journal adds up to.

@@ -1,7 +1,7 @@
 //! Which assignments a worker takes.
 
 use crate::letters::{DOMAIN, image, letter, pool, worker};
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use berth_protocol::Failure;
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime},
@@ -93,8 +93,6 @@ fn what_this_machine_can_not_do_is_left_to_another() {
     assert_eq!(code(|job| job.limits.memory_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.disk_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.network = true), DeclineCode::Policy);
-    let callback = letter(0, |terms, _, _| terms.callback = Address::repeat_byte(1));
-    assert_eq!(declined(&callback, &standing()).0, DeclineCode::Policy);
     let engineless = Standing { runtimes: vec![], ..standing() };
     assert_eq!(declined(&letter(0, |_, _, _| {}), &engineless).0, DeclineCode::Engine);
     let picky = Standing { policy: Policy { apps: vec![B256::ZERO] }, ..standing() };

@@ -2,13 +2,17 @@
 
 use crate::support::Case;
 use berth_wire::{manifest::Manifest, units::Sha256};
-use berth_worker::digest::{Collected, DigestError, collect};
+use berth_worker::digest::{Collected, DigestError, Wanted, collect};
 
 async fn collected(script: &str, outputs: &[&str]) -> Result<Collected, DigestError> {
+    let outputs = outputs.iter().map(|path| (*path).to_owned()).collect();
+    collect_wanted(script, &Wanted { outputs, callback: false }).await
+}
+
+async fn collect_wanted(script: &str, wanted: &Wanted) -> Result<Collected, DigestError> {
     let case = Case::new(script).await;
     let outcome = case.run().await.expect("runs");
-    let outputs: Vec<String> = outputs.iter().map(|path| (*path).to_owned()).collect();
-    let collected = collect(0, &outcome, &outputs, case.request.limits.disk_bytes, &case.request.folder);
+    let collected = collect(0, &outcome, wanted, case.request.limits.disk_bytes, &case.request.folder);
     if let Ok(Collected { manifest, .. }) = &collected {
         for blob in manifest.blobs() {
             let kept =
@@ -77,4 +81,59 @@ async fn the_same_job_has_the_same_digest_whatever_its_times_and_order() {
         collected("cd /iexec_out; echo 2 > a; echo 1 > b", &[]).await.expect("a result").manifest.digest(),
         one.manifest.digest()
     );
+}
+
+/// What a job leaves for a callback, by its script.
+async fn called(script: &str, outputs: &[&str]) -> Result<Collected, DigestError> {
+    let outputs = outputs.iter().map(|path| (*path).to_owned()).collect();
+    collect_wanted(script, &Wanted { outputs, callback: true }).await
+}
+
+#[tokio::test]
+async fn a_callback_gets_what_computed_json_says_and_the_digest_is_bound_to_it() {
+    let script = "echo 7 > /iexec_out/tile; \
+                  echo '{\"deterministic-output-path\":\"/iexec_out/tile\",\"callback-data\":\"0x00FFee\"}' \
+                  > /iexec_out/computed.json";
+    let found = called(script, &[]).await.expect("a result");
+    assert_eq!(paths(&found), ["computed.json", "tile"]);
+    assert_eq!(Some(found.digest), found.manifest.bound(&[0x00, 0xff, 0xee]));
+    // Also where the file itself does not count as a result.
+    let narrow = called(script, &["tile"]).await.expect("a result");
+    assert_eq!(paths(&narrow), ["tile"]);
+    assert_eq!(Some(narrow.digest), narrow.manifest.bound(&[0x00, 0xff, 0xee]));
+    // Without a callback nobody reads it.
+    let plain = collected(script, &[]).await.expect("a result");
+    assert_eq!((plain.digest, plain.manifest.callback), (plain.manifest.digest(), None));
+    assert_ne!(plain.digest, found.digest);
+}
+
+#[tokio::test]
+async fn a_job_that_leaves_nothing_for_the_callback_leaves_no_bytes() {
+    for script in [
+        "printf hello",
+        "echo '{}' > /iexec_out/computed.json",
+        "echo '{\"callback-data\":\"0x\"}' > /iexec_out/computed.json",
+    ] {
+        let found = called(script, &[]).await.expect("a result");
+        assert_eq!(Some(found.digest), found.manifest.bound(&[]), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_for_a_callback_is_a_failure() {
+    for (script, wanted) in [
+        ("echo 'callback-data: 0x' > /iexec_out/computed.json", "no JSON object"),
+        ("echo '{\"callback-data\":\"12\"}' > /iexec_out/computed.json", "hexadecimal"),
+        ("echo '{\"callback-data\":12}' > /iexec_out/computed.json", "hexadecimal"),
+        ("echo '{\"callback-data\":\"0x123\"}' > /iexec_out/computed.json", "hexadecimal"),
+        ("mkdir /iexec_out/computed.json; echo 1 > /iexec_out/computed.json/x", "not a file"),
+        (
+            "(printf '{\"callback-data\":\"0x'; head -c 131074 /dev/zero | tr '\\0' 0; printf '\"}') > /iexec_out/computed.json",
+            "65537 bytes",
+        ),
+        ("head -c 300000 /dev/zero | tr '\\0' 0 > /iexec_out/computed.json", "too large"),
+    ] {
+        let refused = called(script, &[]).await.expect_err(script);
+        assert!(matches!(&refused, DigestError::Unfit(text) if text.contains(wanted)), "{script}: {refused}");
+    }
 }

@@ -19,6 +19,8 @@ use alloy::primitives::{B256, U256};
 use alloy::providers::ext::AnvilApi as _;
 use berth_chain::{
     Rpc, call,
+    deploy::{DeployConfig, contract_set_salt},
+    outbox::SenderConfig,
     signer::{Secret, Signer, keystore::Cost},
 };
 use berth_protocol::{
@@ -119,7 +121,9 @@ pub(super) async fn found(dir: &Path, args: &Up, rpc: &Rpc) -> Result<Founded, F
     }
     let (min, max, span) = BOUNDS;
     let bounds = Bounds::new(min, max, span).expect("constants in order");
-    let chain = deploy::put(rpc, &people.owner, None, bounds, &dir.join("deployment.json")).await?;
+    let sender = SenderConfig::new(rpc.chain_id().await?);
+    let config = DeployConfig { token: None, bounds, salt: contract_set_salt(), sender };
+    let (chain, _) = deploy::put(rpc, &people.owner, &config, &dir.join("deployment.json")).await?;
     let deployment = chain.deployment;
     let (app, docker) = deploy::shared_app(&chain, &people.owner);
     let descriptor = Descriptor::Pool { version: 1, name: "devnet".to_owned() }.to_bytes();

@@ -40,7 +40,7 @@ pub(crate) enum How {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) at: Place,
-    tasks: u32,
+    pub(super) tasks: u32,
 }
 
 /// Whose word settled a task.
@@ -60,7 +60,7 @@ pub(crate) struct Part {
     /// Whether it opened its answer, and was paid for it.
     pub(crate) standing: Standing,
     /// Its share of the workers' pot.
-    share: u8,
+    pub(super) share: u8,
 }
 
 /// One task's ending.

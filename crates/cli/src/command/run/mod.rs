@@ -32,7 +32,7 @@ use crate::{
     settings::Settings,
 };
 use alloy::primitives::Address;
-use berth_chain::signer::Signer;
+use berth_chain::{Deployment, signer::Signer};
 use berth_protocol::{AccountAddr, Amount, AssetId, DealId};
 use berth_wire::{client::SchedulerClient, job::Job};
 use serde_json::json;
@@ -131,6 +131,9 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
         tokio::join!(chain.read.bounds(), chain.read.chain_time(), book.apps(Some(resolved.app)), book.check(&chain));
     let (bounds, now, apps) = (bounds?, now?, apps?);
     same_market?;
+    if let Some(callback) = intent.callback {
+        check_callback(&chain, callback).await?;
+    }
     let max_price = intent.max_price.as_deref().map(|text| chain.token.parse("--max-price", text)).transpose()?;
     let wanted = Wanted {
         requester: account,
@@ -153,6 +156,21 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
     }
     let job = stage::job(intent, resolved.image).await?;
     Ok(Plan { chain, book, client, quote, job, total })
+}
+
+/// That somebody is there whom Berth would call.
+async fn check_callback(chain: &Chain, callback: Address) -> Result<(), Failure> {
+    let Deployment { berth, assets, token, .. } = chain.deployment;
+    if [berth, assets, token].contains(&callback) {
+        let message = format!("{callback} is part of the market itself, and is never called with a result");
+        return Err(Failure::preflight("callback", message).hint("name a contract of your own: --callback ADDRESS"));
+    }
+    if chain.rpc.code(callback).await?.is_empty() {
+        let message = format!("there is no contract at {callback} that could receive a result");
+        return Err(Failure::preflight("callback", message)
+            .hint("deploy it first: it needs `receiveResult(bytes32 task, bytes result)`"));
+    }
+    Ok(())
 }
 
 fn too_dear(chain: &Chain, price: Amount) -> Failure {
@@ -253,6 +271,7 @@ async fn match_offers(
     uploaded.and(published)?;
     let asked = Asked {
         requester: signer.address(),
+        callback: intent.callback.unwrap_or_default(),
         job: job.hash(),
         volume: intent.volume(),
         trust: intent.trust,
@@ -323,6 +342,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         ("tasks", volume.to_string()),
         ("price", format!("{} a task, {} in all", chain.token.show(quote.price), chain.token.show(*total))),
         ("time", format!("{} s a task at the most", quote.duration)),
+        ("callback", intent.callback.map_or_else(|| "none".to_owned(), |callback| callback.to_string())),
     ]);
     let json = json!({
         "app": app.order.app, "app_order": app.listed.hash,
@@ -331,6 +351,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         "tasks": volume,
         "price": quote.price.to_string(), "total": total.to_string(), "token": chain.token.json(),
         "duration": quote.duration,
+        "callback": intent.callback,
     });
     let mut report = Report::new(text, json);
     report.note = "Nothing was signed or sent.".to_owned();

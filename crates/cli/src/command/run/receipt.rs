@@ -1,5 +1,8 @@
 //! What a user gets at the end: the result, verified, and a receipt.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     check_empty,
     ending::{By, Ending, Endings, How, Part},
@@ -14,6 +17,7 @@ use crate::{
     render::{Progress, Report, fields, table},
     scheduler,
 };
+use alloy::hex;
 use berth_chain::signer::Signer;
 use berth_protocol::{Amount, TaskId, round::Standing};
 use berth_wire::{client::SchedulerClient, scheduler::TaskView, worker::failure_code};
@@ -203,6 +207,15 @@ impl Receipt<'_> {
             }
         }
         let mut tail: Vec<(&str, String)> = Vec::new();
+        for task in tasks {
+            if let Outcome::Verified { callback: Some(bytes), .. } = &task.outcome {
+                let (size, to, index) = (bytes.len(), self.matched.terms.callback, task.index);
+                tail.push((
+                    "callback",
+                    format!("{size} bytes for {to}: `berth task deliver {deal}:{index}` brings them"),
+                ));
+            }
+        }
         for ((account, roles), amount) in self.totals(tasks) {
             tail.push(("paid", format!("{} to {account} ({roles})", token.show(amount))));
         }
@@ -285,11 +298,15 @@ impl Receipt<'_> {
             }
         }
         match &task.outcome {
-            Outcome::Verified { manifest, folder, .. } => {
+            Outcome::Verified { manifest, folder, callback, .. } => {
                 json["verified"] = true.into();
                 json["exit"] = manifest.exit.into();
                 json["files"] = json!(manifest.files);
                 json["folder"] = json!(folder);
+                if let Some(bytes) = callback {
+                    json["callback"] =
+                        json!({ "address": self.matched.terms.callback, "data": hex::encode_prefixed(bytes) });
+                }
             }
             Outcome::Failed { digest, detail, .. } => {
                 json["failure"] = digest.failure().map_or("unknown", failure_code).into();

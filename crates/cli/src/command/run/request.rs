@@ -26,6 +26,8 @@ const GOOD_FOR_S: u64 = 600;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) requester: Address,
+    /// Zero: none.
+    pub(super) callback: Address,
     pub(super) job: JobHash,
     pub(super) volume: u32,
     pub(super) trust: u32,
@@ -45,7 +47,7 @@ pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
         requester: asked.requester,
         payer: asked.requester,
         beneficiary: asked.requester,
-        callback: Address::ZERO,
+        callback: asked.callback,
         jobHash: asked.job.get(),
         volume: asked.volume,
         tag: B256::ZERO,

@@ -4,7 +4,7 @@ use super::ending::{Ending, How};
 use crate::{exit::Exit, hint::Failure};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
-    client::{ClientError, SchedulerClient},
+    client::{ClientError, Proven, SchedulerClient},
     manifest::{Content, Manifest},
     scheduler::TaskView,
 };
@@ -26,7 +26,14 @@ const STDERR: &str = "stderr.txt";
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     /// A result, all of whose bytes have the hashes that the chain stands for.
-    Verified { manifest: Manifest, folder: PathBuf, stdout: Option<PathBuf>, stderr: Option<PathBuf> },
+    Verified {
+        manifest: Manifest,
+        folder: PathBuf,
+        stdout: Option<PathBuf>,
+        stderr: Option<PathBuf>,
+        /// What is for the deal's callback, if it has one.
+        callback: Option<Vec<u8>>,
+    },
     /// A failure that was paid for at a tenth.
     Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf> },
     /// No result: the price went back.
@@ -48,18 +55,7 @@ pub(crate) async fn fetch(
         let detail = view.and_then(|view| view.detail.clone());
         return Ok(Outcome::Failed { digest: *digest, detail, stderr });
     }
-    // The client compares these bytes' hash with the digest.
-    let bytes = manifest(client, task, *digest).await?;
-    let manifest = Manifest::from_bytes(&bytes).map_err(|error| {
-        let message = format!("the result of task {task} has the right hash, but is no manifest");
-        Failure::new(Exit::Error, "verification", message)
-            .because(&error)
-            .hint("its worker made it so, and was paid: tell the pool's owner")
-    })?;
-    if manifest.digest() != *digest {
-        let message = format!("the result of task {task} is {}, and the chain says {digest}", manifest.digest());
-        return Err(Failure::new(Exit::Error, "verification", message).hint("nothing of it was kept"));
-    }
+    let (manifest, callback) = proven(client, task, *digest).await?;
     for file in &manifest.files {
         let path = file.path.split('/').fold(folder.to_owned(), |path, part| path.join(part));
         let parent = path.parent().unwrap_or(folder);
@@ -79,7 +75,30 @@ pub(crate) async fn fetch(
         None if taken(STDOUT) => None,
         None => log(client, task, view.and_then(|view| view.stdout), &folder.join(STDOUT)).await,
     };
-    Ok(Outcome::Verified { manifest, folder: folder.to_owned(), stdout, stderr })
+    Ok(Outcome::Verified { manifest, folder: folder.to_owned(), stdout, stderr, callback })
+}
+
+/// A settled task's manifest, and what it left for the deal's callback, which together give the digest that the chain
+/// has.
+pub(crate) async fn proven(
+    client: &SchedulerClient,
+    task: TaskId,
+    digest: ResultDigest,
+) -> Result<(Manifest, Option<Vec<u8>>), Failure> {
+    // The client compares the bytes with the digest.
+    let Proven { manifest, callback } = told(client, task, digest).await?;
+    let manifest = Manifest::from_bytes(&manifest).map_err(|error| {
+        let message = format!("the result of task {task} has the right hash, but is no manifest");
+        Failure::new(Exit::Error, "verification", message)
+            .because(&error)
+            .hint("its worker made it so, and was paid: tell the pool's owner")
+    })?;
+    let found = callback.as_ref().map_or_else(|| Some(manifest.digest()), |bytes| manifest.bound(bytes));
+    if found == Some(digest) {
+        return Ok((manifest, callback));
+    }
+    let message = format!("the result of task {task} is not the {digest} that the chain says");
+    Err(Failure::new(Exit::Error, "verification", message).hint("nothing of it was kept"))
 }
 
 fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {
@@ -97,7 +116,7 @@ async fn log(client: &SchedulerClient, task: TaskId, content: Option<Content>, p
 }
 
 /// A settled task's manifest, as soon as its scheduler knows what the chain says.
-async fn manifest(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Vec<u8>, ClientError> {
+async fn told(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Proven, ClientError> {
     let mut waited = Duration::ZERO;
     loop {
         match client.manifest(task.get(), digest.get()).await {

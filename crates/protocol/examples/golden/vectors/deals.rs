@@ -11,7 +11,7 @@ use berth_protocol::{
 use serde_json::{Value, json};
 
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
-    vec![("deals", deals()), ("tasks", tasks()), ("lists", lists()), ("payouts", payouts())]
+    vec![("deals", deals()), ("tasks", tasks()), ("lists", lists()), ("payouts", payouts()), ("callbacks", callbacks())]
 }
 
 pub(super) fn plain() -> DealTerms {
@@ -165,4 +165,17 @@ fn payouts() -> Value {
         add("claimed", B256::ZERO, after, payout::claimed(&terms));
     }
     json!(listed)
+}
+
+/// Digests of results for a callback: of no bytes, of few, and of more than a word.
+fn callbacks() -> Value {
+    let of = |bytes: &[u8]| {
+        let manifest = word(&format!("manifest of {} bytes", bytes.len()));
+        json!({
+            "manifest": manifest,
+            "result": format!("0x{}", alloy::hex::encode(bytes)),
+            "digest": ResultDigest::bound(manifest, bytes).get(),
+        })
+    };
+    json!([of(b""), of(b"42"), of(&[0xa5; 100])])
 }

@@ -4,6 +4,7 @@
 //! Most calls are good. The others have exactly one fault put in, and the faults of each kind of call take turns, so
 //! that a trace of some hundred calls meets every one of them.
 
+mod deliveries;
 mod endings;
 mod late;
 mod offers;
@@ -11,12 +12,13 @@ mod round_scenes;
 mod rounds;
 mod scenes;
 mod settlements;
+mod stances;
 
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AccountAddr, AssetId, AssetKind, DealId, DealTerms, Timestamp, WorkerAddr,
     domain::Domain,
-    ledger::{Bounds, Call, Event, Ledger, Orders, Signers},
+    ledger::{Bounds, Call, Event, Ledger, Orders, Receiver, Signature, Signers},
     order::{AppOrder, DatasetOrder, PoolOrder},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -29,6 +31,15 @@ pub(crate) const BOUNDS: (u32, u32, u64) = (10, 100, 2_000);
 pub(crate) const GATE: Address = Address::repeat_byte(0x67);
 /// An address without code, which permits nobody.
 const NO_GATE: Address = Address::repeat_byte(0x68);
+
+/// A callback that takes whatever it is given.
+pub(crate) const TAKER: Address = Address::repeat_byte(0xcb);
+/// A callback that reverts.
+pub(crate) const REFUSER: Address = Address::repeat_byte(0xcc);
+/// A callback without code.
+const NOBODY: Address = Address::repeat_byte(0xcd);
+/// A contract that signs: it takes the signatures of [`Cast::wallet_key`] for its own (ERC-1271).
+pub(crate) const WALLET: Address = Address::repeat_byte(0x71);
 
 /// Who is there.
 #[derive(Debug, Clone)]
@@ -45,6 +56,11 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
+    /// Whose key signs for [`WALLET`].
+    pub(crate) const fn wallet_key(&self) -> Address {
+        self.requesters[1]
+    }
+
     /// One address for each role, by its name.
     pub(crate) fn new(mut of: impl FnMut(String) -> Address) -> Self {
         Self {
@@ -98,10 +114,12 @@ type Act = fn(&mut World) -> Step;
 /// Offers that were made before, to be matched again.
 #[derive(Debug, Default)]
 struct Catalogue {
-    apps: Vec<(AppOrder, Option<Address>)>,
-    datasets: Vec<(DatasetOrder, Option<Address>)>,
-    pools: Vec<(PoolOrder, Option<Address>)>,
+    apps: Vec<(AppOrder, Signature)>,
+    datasets: Vec<(DatasetOrder, Signature)>,
+    pools: Vec<(PoolOrder, Signature)>,
     matched: Vec<(Orders, Signers)>,
+    /// What a scene comes back to.
+    aside: Option<(Orders, Signers)>,
 }
 
 /// The assets that are registered first.
@@ -142,7 +160,7 @@ pub(crate) struct World {
     secrets: Secrets,
     /// The next fault of a scene.
     scene_fault: usize,
-    turns: [usize; 18],
+    turns: [usize; 19],
     salt: u64,
 }
 
@@ -173,12 +191,17 @@ impl World {
             catalogue: Catalogue::default(),
             deals: Vec::new(),
             // Other markets begin with other faults.
-            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 18],
+            turns: [usize::try_from(seed % 7).expect("a small number") * 8; 19],
             secrets: Secrets::default(),
             scene_fault: 0,
             salt: 0,
         };
         world.ledger.set_gate(GATE, world.permitted().clone());
+        let receivers = [(TAKER, Receiver::Takes), (REFUSER, Receiver::Fails), (domain.berth, Receiver::Own)];
+        for (callback, receiver) in receivers {
+            world.ledger.set_receiver(callback, receiver);
+        }
+        world.ledger.set_wallet(WALLET, world.cast.wallet_key());
         world.opening = world.opening_calls();
         world
     }
@@ -207,9 +230,11 @@ impl World {
             let amount = U256::from(50_000_000);
             (account, Call::Deposit { account, amount })
         });
+        let wallet = Call::Deposit { account: WALLET, amount: U256::from(50_000_000) };
         registered
             .into_iter()
             .chain(funded)
+            .chain([(cast.sponsor, wallet)])
             .map(|(sender, call)| Step { sender, now: self.now, call, good: Some(true) })
             .rev()
             .collect()
@@ -225,12 +250,13 @@ impl World {
             return act(self);
         }
         self.pass_time();
-        let (sender, call) = match self.rng.gen_range(0..100) {
+        let (sender, call) = match self.rng.gen_range(0..104) {
             0..8 => self.pay_in(),
             8..12 => self.take_out(),
             12..14 => self.register(),
             14..16 => self.give(),
-            16..18 => self.raise_epoch(),
+            16..17 => self.raise_epoch(),
+            17..18 => self.takes_a_stance(),
             18..26 => self.bond(),
             26..30 => self.unbond(),
             30..34 => self.withdraw_bond(),
@@ -245,7 +271,8 @@ impl World {
             89..92 => self.settle_one(),
             92..93 => self.publish(),
             93..96 => self.open(),
-            _ => self.punish(),
+            96..100 => self.punish(),
+            _ => self.deliver(),
         };
         Step { sender, now: self.now, call, good: None }
     }

@@ -1,17 +1,17 @@
 //! Orders that go together, and orders that don't.
 
-use super::{GATE, NO_GATE, World, with_kind};
+use super::{GATE, NO_GATE, WALLET, World, with_kind};
 use alloy::primitives::{Address, B256};
 use berth_protocol::{
     AccountAddr, AssetKind,
-    ledger::{Call, Orders, Signers},
+    ledger::{Call, Orders, Signature, Signers},
     order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, UNLIMITED},
     rule::Rule,
 };
 use rand::{Rng as _, seq::SliceRandom as _};
 
 /// How many faults [`World::spoil`] knows.
-const FAULTS: usize = 50;
+const FAULTS: usize = 55;
 
 impl World {
     pub(super) fn match_orders(&mut self) -> (Address, Call) {
@@ -22,14 +22,19 @@ impl World {
             _ => self.fresh_orders(),
         };
         let request = &orders.request;
-        let mut sender = if request.payer == request.requester { self.anyone() } else { request.payer };
+        let sponsored = request.payer != request.requester;
+        let mut consent = (sponsored && self.rng.gen_bool(0.5)).then(|| self.consent(&orders));
+        let mut sender = if sponsored && consent.is_none() { orders.request.payer } else { self.anyone() };
         if let Some(fault) = self.fault(7, FAULTS) {
-            self.spoil(fault, &mut orders, &mut signers, &mut sender);
+            match fault {
+                50.. => self.spoil_word(fault, &orders, &mut signers, &mut consent),
+                _ => self.spoil(fault, &mut orders, &mut signers, &mut sender),
+            }
         } else {
             self.catalogue.matched.push((orders.clone(), signers));
         }
         let orders = Box::new(orders);
-        (sender, Call::Match { orders, signers })
+        (sender, Call::Match { orders, signers, consent })
     }
 
     fn owner(&self, asset: B256) -> Address {
@@ -81,7 +86,8 @@ impl World {
     }
 
     fn fresh_orders(&mut self) -> (Orders, Signers) {
-        let requester = self.one_of(&self.cast.requesters.clone());
+        let [one, two] = self.cast.requesters;
+        let requester = self.one_of(&[one, two, one, two, WALLET]);
         let number = self.rng.gen_range(0..2);
         let (app, pool) = (self.assets.apps[number], self.assets.pools[number]);
         let dataset = if self.rng.gen_bool(0.4) { self.assets.dataset } else { B256::ZERO };
@@ -100,11 +106,14 @@ impl World {
             dataset: dataset_order,
             pool: pool_order,
         };
-        let signers = Signers { app: app_signer, dataset: dataset_signer, pool: pool_signer, request: Some(requester) };
+        let key = if requester == WALLET { self.cast.wallet_key() } else { requester };
+        let request_signer = Signature::Of(key);
+        let signers = Signers { app: app_signer, dataset: dataset_signer, pool: pool_signer, request: request_signer };
+        let signers = self.spare_signatures(&orders, signers);
         (orders, signers)
     }
 
-    fn app_order(&mut self, parties: &Parties) -> (AppOrder, Option<Address>) {
+    fn app_order(&mut self, parties: &Parties) -> (AppOrder, Signature) {
         let known = self.catalogue.apps.clone();
         if let Some(order) = known.choose(&mut self.rng)
             && self.rng.gen_bool(0.3)
@@ -125,11 +134,11 @@ impl World {
             epoch: self.epoch(owner),
             salt: self.word(),
         };
-        self.catalogue.apps.push((order.clone(), Some(owner)));
-        (order, Some(owner))
+        self.catalogue.apps.push((order.clone(), Signature::Of(owner)));
+        (order, Signature::Of(owner))
     }
 
-    fn dataset_order(&mut self, parties: &Parties) -> (DatasetOrder, Option<Address>) {
+    fn dataset_order(&mut self, parties: &Parties) -> (DatasetOrder, Signature) {
         let known = self.catalogue.datasets.clone();
         if let Some(order) = known.choose(&mut self.rng)
             && self.rng.gen_bool(0.3)
@@ -139,7 +148,7 @@ impl World {
         }
         let (dataset, owner) = parties.dataset;
         // Without a dataset the rest stands there for nothing, and is not looked at.
-        let signer = (!dataset.is_zero()).then_some(owner);
+        let signer = if dataset.is_zero() { Signature::Nobodys } else { Signature::Of(owner) };
         let order = DatasetOrder {
             dataset,
             price: self.rng.gen_range(0..50),
@@ -152,13 +161,13 @@ impl World {
             epoch: self.epoch(owner),
             salt: self.word(),
         };
-        if signer.is_some() {
+        if !dataset.is_zero() {
             self.catalogue.datasets.push((order.clone(), signer));
         }
         (order, signer)
     }
 
-    fn pool_order(&mut self, parties: &Parties) -> (PoolOrder, Option<Address>) {
+    fn pool_order(&mut self, parties: &Parties) -> (PoolOrder, Signature) {
         let known = self.catalogue.pools.clone();
         if let Some(order) = known.choose(&mut self.rng)
             && self.rng.gen_bool(0.3)
@@ -187,8 +196,8 @@ impl World {
             epoch: self.epoch(owner),
             salt: self.word(),
         };
-        self.catalogue.pools.push((order.clone(), Some(owner)));
-        (order, Some(owner))
+        self.catalogue.pools.push((order.clone(), Signature::Of(owner)));
+        (order, Signature::Of(owner))
     }
 
     /// A request that these offers satisfy.
@@ -209,7 +218,7 @@ impl World {
             requester,
             payer,
             beneficiary: self.anyone(),
-            callback: self.one_of(&[Address::ZERO, Address::repeat_byte(0xcb)]),
+            callback: self.some_callback(),
             jobHash: self.word(),
             volume: match self.rng.gen_range(0..10) {
                 0..8 => self.rng.gen_range(1..12),
@@ -248,7 +257,7 @@ impl World {
                 ][fault - 36] = 0;
             }
             40..=43 => {
-                let other = self.one_of(&[None, Some(self.cast.stranger)]);
+                let other = self.one_of(&[Signature::Nobodys, Signature::Of(self.cast.stranger)]);
                 *[&mut signers.app, &mut signers.dataset, &mut signers.pool, &mut signers.request][fault - 40] = other;
             }
             44 => (orders.request.payer, *sender) = (self.cast.sponsor, self.cast.stranger),

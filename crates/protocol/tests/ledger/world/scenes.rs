@@ -1,10 +1,10 @@
 //! What every market begins with: calls right at, and one past, each bound. Chance alone would seldom get there.
 
-use super::{Act, Step, World, round_scenes};
+use super::{Act, Step, World, deliveries, round_scenes, stances};
 use alloy::primitives::{Address, B256, U256};
 use berth_protocol::{
     AssetId, DealTerms, Timestamp, WorkerAddr,
-    ledger::{Assignments, Call, List, Orders, Signers},
+    ledger::{Assignments, Call, List, Orders, Signature, Signers},
     order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, UNLIMITED},
 };
 
@@ -15,7 +15,8 @@ const MAX_BOND: u128 = (1 << 96) - 1;
 
 /// All scenes, act by act.
 pub(super) fn acts() -> Vec<Act> {
-    [covering(), deadlines(), bonds(), orders(), sizes(), round_scenes::acts(), money()].concat()
+    let orders = [orders(), stances::acts()].concat();
+    [covering(), deadlines(), bonds(), orders, sizes(), deliveries::acts(), round_scenes::acts(), money()].concat()
 }
 
 pub(super) fn good(world: &World, sender: Address, call: Call) -> Step {
@@ -246,15 +247,15 @@ impl World {
         let mut orders = self.plain_orders();
         change(&mut orders);
         let signers = Signers {
-            app: Some(self.cast.app_owners[0]),
-            dataset: None,
-            pool: Some(self.cast.pool_owners[0]),
-            request: Some(self.cast.requesters[0]),
+            app: Signature::Of(self.cast.app_owners[0]),
+            dataset: Signature::Nobodys,
+            pool: Signature::Of(self.cast.pool_owners[0]),
+            request: Signature::Of(self.cast.requesters[0]),
         };
-        good(self, self.cast.stranger, Call::Match { orders: Box::new(orders), signers })
+        good(self, self.cast.stranger, Call::Match { orders: Box::new(orders), signers, consent: None })
     }
 
-    fn plain_orders(&mut self) -> Orders {
+    pub(super) fn plain_orders(&mut self) -> Orders {
         let far = self.now.seconds() + 1_000_000;
         let (app, pool) = (self.assets.apps[0], self.assets.pools[0]);
         let zero = B256::ZERO;

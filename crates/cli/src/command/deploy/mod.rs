@@ -1,9 +1,12 @@
 //! `berth deploy`: the contracts, and the shared app that images run under, on any chain.
 
+mod preview;
+mod verify;
+
 use super::app;
 use crate::{
     args::Deploy,
-    chain::{Call, Chain, Token},
+    chain::{Call, Chain, Spent, Token},
     exit::Exit,
     hint::Failure,
     intent::units,
@@ -11,9 +14,13 @@ use crate::{
     render::{Progress, Report, fields},
     settings::Settings,
 };
-use alloy::primitives::Address;
+use alloy::primitives::{Address, U256, keccak256};
 use berth_chain::{
-    Deployment, Endpoint, Rpc, RpcError, call, deploy::DeployConfig, outbox::SenderConfig, read::Reader, signer::Signer,
+    Deployment, Endpoint, Rpc, RpcError, call,
+    deploy::{DeployConfig, Deployed, Plan, contract_set_salt},
+    outbox::{Mined, SenderConfig},
+    read::Reader,
+    signer::Signer,
 };
 use berth_protocol::{AssetId, AssetKind, ledger::Bounds};
 use serde_json::json;
@@ -29,52 +36,80 @@ const PLAY_CHAIN: u64 = 31_337;
 const FOLDER: &str = "contracts/deployments";
 
 pub(super) async fn deploy(settings: &Settings, args: &Deploy) -> Result<Report, Failure> {
+    if args.verify {
+        return verify::verify(settings).await;
+    }
     let bounds = bounds(args)?;
     let rpc = Rpc::new(Endpoint::parse(settings.rpc()?)?)?;
     let chain_id = rpc.chain_id().await?;
     let path = args.out.clone().unwrap_or_else(|| Deployment::file(Path::new(FOLDER), chain_id));
-    vacant(&rpc, chain_id, &path).await?;
+    let kept = kept(chain_id, &path)?;
     let token = token(&rpc, chain_id, args).await?;
+    let salt = args.salt.as_ref().map_or_else(contract_set_salt, keccak256);
+    let config = DeployConfig { token, bounds, salt, sender: SenderConfig::new(chain_id) };
+    if args.dry_run {
+        return preview::preview(&rpc, keys::account(settings)?, &config).await;
+    }
+    vacant(&rpc, &config, kept, &path).await?;
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();
     progress.step("deploying the contracts");
-    let chain = put(&rpc, &signer, token, bounds, &path).await?;
+    let (chain, mut mined) = put(&rpc, &signer, &config, &path).await?;
     progress.step("registering the shared app");
-    let (app, call) = shared_app(&chain, &signer);
-    let registered = chain.send(&signer, vec![call]).await;
+    let (app, registered) = register(&chain, &signer).await;
     drop(progress);
-    let mut report = shown(&chain, &path, app);
-    // The contracts are there and written down: that much is told, whatever came of the rest.
-    report.failure = registered.err().map(|failure| {
-        failure.hint(format!("the contracts are there: `berth app register docker --deployment {}`", path.display()))
-    });
+    let failure = match registered {
+        Ok(receipts) => {
+            mined.extend(receipts);
+            None
+        }
+        // The contracts are there and written down: that much is told, whatever came of the rest.
+        Err(failure) => {
+            let again = format!("berth app register docker --deployment {}", path.display());
+            Some(failure.hint(format!("the contracts are there: `{again}`, or the same command again")))
+        }
+    };
+    let mut report = shown(&chain, &path, app, &Spent::of(&mined));
+    report.failure = failure;
     Ok(report)
 }
 
-/// Deploys, and writes down where, so that money spent on contracts is never lost to a crash after it.
+/// Deploys what is not there yet, and writes down where, so that money spent on contracts is never lost to a crash after it.
 pub(super) async fn put(
     rpc: &Rpc,
     owner: &Signer,
-    token: Option<Address>,
-    bounds: Bounds,
+    config: &DeployConfig,
     path: &Path,
-) -> Result<Chain, Failure> {
-    let config = DeployConfig { token, bounds, sender: SenderConfig::new(rpc.chain_id().await?) };
-    let deployment = berth_chain::deploy::deploy(rpc, owner, &config).await?;
+) -> Result<(Chain, Vec<Mined>), Failure> {
+    let Deployed { deployment, mined } = berth_chain::deploy::deploy(rpc, owner, config).await?;
     deployment.save(path).map_err(|error| {
         let written = serde_json::to_string(&deployment).expect("numbers and addresses are JSON");
         Failure::from(error).hint(format!("the contracts are there; write this file by hand: {written}"))
     })?;
-    Chain::with(rpc.clone(), deployment).await
+    Ok((Chain::with(rpc.clone(), deployment).await?, mined))
 }
 
 /// The app under which images run: each job names its own.
 pub(super) fn shared_app(chain: &Chain, owner: &Signer) -> (AssetId, Call) {
-    let descriptor = app::descriptor("docker", None).to_bytes();
-    let id = AssetId::derive(AssetKind::App, owner.address(), &descriptor);
-    let text = String::from_utf8(descriptor).expect("JSON is UTF-8");
-    let calldata = call::register(AssetKind::App, text);
+    let descriptor = shared_descriptor();
+    let id = AssetId::derive(AssetKind::App, owner.address(), descriptor.as_bytes());
+    let calldata = call::register(AssetKind::App, descriptor);
     (id, Call { to: chain.deployment.assets, calldata, note: "register" })
+}
+
+fn shared_descriptor() -> String {
+    String::from_utf8(app::descriptor("docker", None).to_bytes()).expect("JSON is UTF-8")
+}
+
+/// Registers it, unless an earlier deployment has.
+async fn register(chain: &Chain, owner: &Signer) -> (AssetId, Result<Vec<Mined>, Failure>) {
+    let (app, call) = shared_app(chain, owner);
+    let registered = match chain.read.owner_of(app).await {
+        Ok(Some(_)) => Ok(Vec::new()),
+        Ok(None) => chain.send(owner, vec![call]).await,
+        Err(error) => Err(error.into()),
+    };
+    (app, registered)
 }
 
 fn bounds(args: &Deploy) -> Result<Bounds, Failure> {
@@ -88,33 +123,43 @@ fn bounds(args: &Deploy) -> Result<Bounds, Failure> {
     })
 }
 
-/// That no deployment of this chain, which may hold people's money, is forgotten; and that the file can be written.
-async fn vacant(rpc: &Rpc, chain_id: u64, path: &Path) -> Result<(), Failure> {
-    let failed = |error: &std::io::Error| Failure::file(path, "written", error);
+/// The deployment that the file tells of, if there is one; it has to be of this chain.
+fn kept(chain_id: u64, path: &Path) -> Result<Option<Deployment>, Failure> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-            return tempfile_in(folder).map_err(|error| failed(&error));
-        }
-        Err(error) => return Err(failed(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::file(path, "read", &error)),
         Ok(_) => {}
     }
     let kept = Deployment::load(path)
         .map_err(|error| Failure::from(error).hint("or give another file for the new one: --out FILE"))?;
-    let exists = |message: String| {
-        Failure::new(Exit::Refused, "deployment-exists", message)
-            .hint("give another file for a new one: --out FILE")
-            .hint(format!("or use the one that is there: --deployment {}", path.display()))
-    };
     if kept.chain_id != chain_id {
         let message = format!("{} is of chain {}, not of chain {chain_id}", path.display(), kept.chain_id);
-        return Err(exists(message));
+        return Err(exists(path, message));
+    }
+    Ok(Some(kept))
+}
+
+fn exists(path: &Path, message: String) -> Failure {
+    Failure::new(Exit::Refused, "deployment-exists", message)
+        .hint("give another file for a new one: --out FILE")
+        .hint(format!("or use the one that is there: --deployment {}", path.display()))
+}
+
+/// That no deployment of this chain, which may hold people's money, is forgotten; and that the file can be written.
+async fn vacant(rpc: &Rpc, config: &DeployConfig, kept: Option<Deployment>, path: &Path) -> Result<(), Failure> {
+    let Some(kept) = kept else {
+        let failed = |error: std::io::Error| Failure::file(path, "written", &error);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return fs::create_dir_all(folder).and_then(|()| tempfile_in(folder)).map_err(failed);
+    };
+    // The same deployment: whatever is missing of it is added.
+    if Plan::new(config).deployment(kept.chain_id, kept.block) == kept {
+        return Ok(());
     }
     for (name, at) in [("Berth", kept.berth), ("Assets", kept.assets), ("Recourse", kept.recourse)] {
         if !rpc.code(at).await?.is_empty() {
             let message = format!("{} has a deployment that stands: {name} is at {at}", path.display());
-            return Err(exists(message));
+            return Err(exists(path, message));
         }
     }
     Ok(())
@@ -158,7 +203,7 @@ async fn token(rpc: &Rpc, chain_id: u64, args: &Deploy) -> Result<Option<Address
     }
 }
 
-fn shown(chain: &Chain, path: &Path, app: AssetId) -> Report {
+fn shown(chain: &Chain, path: &Path, app: AssetId, spent: &Spent) -> Report {
     let Deployment { chain_id, block, token, assets, recourse, berth } = chain.deployment;
     let Token { symbol, .. } = &chain.token;
     let text = fields(&[
@@ -170,12 +215,21 @@ fn shown(chain: &Chain, path: &Path, app: AssetId) -> Report {
         ("Berth", berth.to_string()),
         ("app `docker`", app.to_string()),
         ("written to", path.display().to_string()),
+        ("gas spent", gas_spent(spent)),
     ]);
     let json = json!({ "chain_id": chain_id, "block": block, "token": chain.token.json(), "assets": assets,
-                       "recourse": recourse, "berth": berth, "docker_app": app.to_string(), "file": path });
+                       "recourse": recourse, "berth": berth, "docker_app": app.to_string(), "file": path,
+                       "gas": spent.gas, "gas_wei": spent.wei.to_string(), "transactions": spent.transactions });
     let mut report = Report::new(text, json);
     report.note = format!(
         "Next: an order book (`berth market`) with this deployment; then `berth app order {app}` offers the shared app."
     );
     report
+}
+
+fn gas_spent(spent: &Spent) -> String {
+    match spent.transactions.len() {
+        0 => "none: all of it stood already".to_owned(),
+        count => format!("{} in {count} transactions, {}", spent.gas, preview::coins(U256::from(spent.wei))),
+    }
 }

@@ -1,19 +1,26 @@
-//! Puts the contracts on a chain, and tells where they are.
+//! Puts the contracts on a chain, tells where they are, and whether what is there is what should be.
+
+mod plan;
+mod preview;
+mod proxy;
+mod simulate;
+mod verify;
+
+pub use plan::{Part, Plan, contract_set_salt};
+pub use preview::{Further, Preview, Step, preview};
+pub use proxy::PROXY;
+pub use verify::{Difference, Verified, verify};
 
 use crate::{
     Class,
-    bindings::{assets::Assets, code::Berth, recourse::Recourse, token::PermitToken},
     block::BlockNumber,
     identity::{IdentityError, Subject, check_chain},
-    outbox::{self, Intent, Key, OutboxError, SenderConfig},
+    outbox::{self, Intent, Key, Mined, OutboxError, SenderConfig},
     read::Reader,
     rpc::{Rpc, RpcError},
     signer::Signer,
 };
-use alloy::{
-    primitives::{Address, Bytes, U256},
-    sol_types::SolConstructor as _,
-};
+use alloy::primitives::{Address, B256};
 use berth_protocol::{domain::Domain, ledger::Bounds};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +54,8 @@ pub struct DeployConfig {
     pub token: Option<Address>,
     /// The bounds of durations.
     pub bounds: Bounds,
+    /// What tells apart two deployments of the same token and bounds: [`contract_set_salt`] for the usual one.
+    pub salt: B256,
     /// How to send.
     pub sender: SenderConfig,
 }
@@ -85,6 +94,21 @@ pub enum DeployError {
         /// Where the contract says.
         found: Address,
     },
+    /// The chain has no deployment proxy, and does not take the transaction that makes it.
+    #[error("chain {chain_id} has no deployment proxy at {PROXY}, and does not take the transaction that makes it")]
+    NoProxy {
+        /// The chain.
+        chain_id: u64,
+        /// What its node says.
+        #[source]
+        source: RpcError,
+    },
+    /// Something else is where the deployment proxy should be.
+    #[error("the contract at {PROXY} is not the deployment proxy")]
+    ForeignProxy,
+    /// The transaction that makes the deployment proxy was sent, and is not mined.
+    #[error("the transaction that makes the deployment proxy at {PROXY} is not mined yet")]
+    ProxyPending,
     /// The deployment's file can't be read or written.
     #[error("{} can't be used", path.display())]
     File {
@@ -103,7 +127,12 @@ impl DeployError {
             Self::Chain(error) => error.class(),
             Self::Rpc(error) => error.class(),
             Self::Send(error) => error.class(),
-            Self::Absent { .. } | Self::Mixed { .. } | Self::File { .. } => Class::Refused,
+            Self::ProxyPending => Class::Retry,
+            Self::Absent { .. }
+            | Self::Mixed { .. }
+            | Self::NoProxy { .. }
+            | Self::ForeignProxy
+            | Self::File { .. } => Class::Refused,
         }
     }
 
@@ -119,6 +148,13 @@ impl DeployError {
                     .to_owned(),
             ),
             Self::Mixed { .. } => Some("give the file of one deployment, as it was written".to_owned()),
+            Self::NoProxy { .. } => Some(
+                "the chain wants a chain id in every signature, or its gas costs more than 100 gwei: ask its operators \
+                 for the proxy, which most chains have from their first block; or wait for a lower price"
+                    .to_owned(),
+            ),
+            Self::ForeignProxy => Some("this chain can't have the contracts at their usual addresses".to_owned()),
+            Self::ProxyPending => Some("run the same again: what is done stays done".to_owned()),
             Self::File { .. } => Some("deploy first, or give the folder with the chain's deployment".to_owned()),
         }
     }
@@ -190,58 +226,82 @@ impl Deployment {
     }
 }
 
-/// Deploys the contracts with an account that has some of the chain's coin.
+/// What came of a deployment.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// Where the contracts are.
+    pub deployment: Deployment,
+    /// The transactions that it took: none if all stood already.
+    pub mined: Vec<Mined>,
+}
+
+/// Deploys the contracts with an account that has some of the chain's coin, at addresses that follow from their code,
+/// their arguments and the salt. What stands there already is left as it is: a deployment that was interrupted is finished
+/// by running it again, and one that is complete changes nothing.
 ///
 /// # Errors
-/// [`DeployError::Send`] if a creation is refused or not paid for, `Chain` if the node is of another chain.
-pub async fn deploy(rpc: &Rpc, signer: &Signer, config: &DeployConfig) -> Result<Deployment, DeployError> {
-    let bounds = &config.bounds;
-    let (min, max, span) = (bounds.min_duration_s(), bounds.max_duration_s(), bounds.max_span_s());
-    let mut site = Site { rpc, signer, config: &config.sender, block: None };
-    let assets = site.create("Assets", &Assets::BYTECODE, Vec::new()).await?;
-    let token = match config.token {
-        Some(token) => token,
-        None => site.create("PermitToken", &PermitToken::BYTECODE, Vec::new()).await?,
-    };
-    let arguments = Recourse::constructorCall { assets_: assets, minDuration: min, maxDuration: max, maxSpan: span };
-    let recourse = site.create("Recourse", &Recourse::BYTECODE, arguments.abi_encode()).await?;
-    let arguments = Berth::constructorCall {
-        token_: token,
-        assets_: assets,
-        recourse_: recourse,
-        minDuration: min,
-        maxDuration: max,
-        maxSpan: span,
-    };
-    let berth = site.create("Berth", &Berth::BYTECODE, arguments.abi_encode()).await?;
-    let block = site.block.expect("a creation has returned").get();
-    let deployment = Deployment { chain_id: config.sender.chain_id, block, token, assets, recourse, berth };
+/// [`DeployError::Send`] if a creation is refused or not paid for, `Chain` if the node is of another chain; `NoProxy`,
+/// `ForeignProxy` or `ProxyPending` where the chain lacks the deployment proxy and does not get it.
+pub async fn deploy(rpc: &Rpc, signer: &Signer, config: &DeployConfig) -> Result<Deployed, DeployError> {
+    check_chain(rpc, config.sender.chain_id).await?;
+    let plan = Plan::new(config);
+    let mut site = Site { rpc, signer, config: &config.sender, mined: Vec::new() };
+    for part in &plan.parts {
+        if rpc.code(part.at).await?.is_empty() {
+            // Large, for what it sends and waits for: kept off the caller's stack.
+            Box::pin(site.create(part, plan.salt)).await?;
+        }
+    }
+    // The first of them to be there; it is created first.
+    let block = birth(rpc, plan.parts[0].at).await?;
+    let deployment = plan.deployment(config.sender.chain_id, block.get());
     deployment.check(rpc).await?;
-    Ok(deployment)
+    Ok(Deployed { deployment, mined: site.mined })
+}
+
+/// The block in which a contract came to be; the first of the chain if the node has forgotten its past, which is early
+/// enough.
+async fn birth(rpc: &Rpc, at: Address) -> Result<BlockNumber, DeployError> {
+    let (mut without, mut with) = (BlockNumber::new(0), rpc.head().await?.block.number);
+    while with.since(without) > 1 {
+        let middle = BlockNumber::new(without.get().midpoint(with.get()));
+        match rpc.code_at(at, middle).await {
+            Ok(code) if code.is_empty() => without = middle,
+            Ok(_) => with = middle,
+            Err(RpcError::Declined { .. } | RpcError::Missing { .. }) => return Ok(BlockNumber::new(0)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(with)
 }
 
 struct Site<'a> {
     rpc: &'a Rpc,
     signer: &'a Signer,
     config: &'a SenderConfig,
-    /// The block of the first creation.
-    block: Option<BlockNumber>,
+    mined: Vec<Mined>,
 }
 
 impl Site<'_> {
-    async fn create(&mut self, name: &str, code: &Bytes, arguments: Vec<u8>) -> Result<Address, DeployError> {
-        let intent = Intent {
-            key: Key::new(format!("create {name}")),
-            from: self.signer.address(),
-            to: None,
-            calldata: [code.as_ref(), &arguments].concat().into(),
-            value_wei: U256::ZERO,
-            gas_hint: None,
-            note: format!("creates {name}"),
-        };
-        let mined = outbox::send_all(self.rpc, self.signer, self.config, &[intent]).await?;
-        let mined = mined.first().expect("one intent, one receipt");
-        self.block.get_or_insert(mined.block);
-        Ok(mined.created.expect("an intent without a target creates a contract"))
+    async fn create(&mut self, part: &Part, salt: B256) -> Result<(), DeployError> {
+        let from = self.signer.address();
+        simulate::admit(self.rpc, from, part).await.map_err(|error| preview::refused(part.name, error))?;
+        proxy::provide(self).await?;
+        let key = Key::new(format!("create {}", part.name));
+        let note = format!("creates {}", part.name);
+        let sent = self.send(Intent::call(key, from, PROXY, part.calldata(salt), note)).await;
+        // Whoever else sent the same code, an earlier run of ours above all, has done what was wanted.
+        let stands = !self.rpc.code(part.at).await?.is_empty();
+        match sent {
+            Ok(()) if stands => Ok(()),
+            Ok(()) => Err(DeployError::Absent { name: part.name, at: part.at, chain_id: self.config.chain_id }),
+            Err(DeployError::Send(OutboxError::Reverted { .. })) if stands => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&mut self, intent: Intent) -> Result<(), DeployError> {
+        self.mined.extend(outbox::send_all(self.rpc, self.signer, self.config, &[intent]).await?);
+        Ok(())
     }
 }
