@@ -173,8 +173,9 @@ async fn all_there(
     if digest.is_failure() {
         digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
     } else {
-        wanted.extend(manifest(blobs, digest).await?.blobs());
-        parts.push(Sha256(digest.get().0));
+        let name = blobs.manifest_of(digest).await?;
+        wanted.extend(read_manifest(blobs, name).await?.blobs());
+        parts.push(name);
     }
     for content in &wanted {
         if !blobs.has(*content).await? {
