@@ -41,7 +41,7 @@ fn machines(worker: &str) -> eyre::Result<usize> {
 async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         share_machines(world).await?;
-        let register = ["app", "register", "small-linux", "--runtime", "qemu", "--image", MACHINE];
+        let register = ["app", "register", "small-linux", "--runtime", "qemu", "--disk", MACHINE];
         let paid = ["--price", "0.25", "--account", "owner-1"];
         let app: Value = world.berth(register)?.args(paid).json().await?;
         ensure!(app["descriptor"]["runtime"] == "qemu", "{app}");

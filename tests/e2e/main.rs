@@ -11,3 +11,4 @@ mod owning;
 mod paid;
 mod replicated;
 mod stopping;
+mod xtremweb;

@@ -108,6 +108,13 @@ impl Call {
         call
     }
 
+    /// The same through a link to `berth`, under whose name it is another tool.
+    #[must_use]
+    pub fn by(mut self, link: &Path) -> Self {
+        self.program = link.to_owned();
+        self
+    }
+
     /// With an environment variable set, or set otherwise.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -149,7 +156,8 @@ impl Call {
         if let Some(file) = file {
             command.stderr(File::create(file)?);
         }
-        let line = format!("berth {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        let line = format!("{name} {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
         let output = tokio::time::timeout(DEADLINE, command.spawn()?.wait_with_output()).await;
         let output = output.wrap_err_with(|| format!("`{line}` does not end"))??;
         let stderr = match file {

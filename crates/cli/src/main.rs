@@ -1,4 +1,5 @@
-//! `berth`: the only binary. It answers to users, and runs each of the services.
+//! `berth`: the only binary. It answers to users, and runs each of the services. Called by a name of XtremWeb-HEP's, it is
+//! that tool ([`xw`]).
 //!
 //! In order: [`args`] what was typed, [`intent`] what is meant, [`command`] what is done, [`render`] what is said, with
 //! [`hint`] and [`exit`] for what goes wrong. [`settings`] and [`keys`] say where everything is and who asks; [`chain`],
@@ -18,6 +19,7 @@ mod scheduler;
 mod settings;
 #[cfg(test)]
 mod snapshots;
+mod xw;
 
 use args::Berth;
 use clap::Parser as _;
@@ -25,6 +27,12 @@ use exit::Exit;
 use std::{io::IsTerminal as _, process::ExitCode};
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if let Some(name) = words.next().as_deref().and_then(xw::called) {
+        watch();
+        let (json, result) = runtime().block_on(xw::run(&name, words));
+        return render::finish(json, result).into();
+    }
     let berth = match Berth::try_parse() {
         Ok(berth) => berth,
         Err(error) => {
@@ -35,10 +43,13 @@ fn main() -> ExitCode {
     };
     let json = berth.global.json;
     watch();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.expect("the system gives threads to a program that just started");
-    let result = runtime.block_on(command::run(berth));
+    let result = runtime().block_on(command::run(berth));
     render::finish(json, result).into()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("the system gives threads to a program that just started")
 }
 
 /// Logs of the services and of the libraries below, to stderr; `BERTH_LOG` says how much.

@@ -100,6 +100,7 @@ pub(crate) fn app() -> Descriptor {
         runtime: Runtime::Docker,
         sharing: Sharing::Shared,
         image: None,
+        disk: None,
         env: BTreeMap::new(),
         minimum: Minimum::default(),
     }

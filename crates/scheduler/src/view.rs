@@ -195,7 +195,7 @@ impl Deal {
 pub(crate) struct Library {
     jobs: Mutex<HashMap<JobHash, Arc<Job>>>,
     apps: Mutex<HashMap<B256, Arc<Result<Descriptor, String>>>>,
-    /// Deals whose inputs were all found in the store, from which nothing is ever taken.
+    /// Deals whose inputs were all found in the store, which keeps them as long as it has the job.
     complete: Mutex<HashSet<JobHash>>,
 }
 
@@ -283,11 +283,12 @@ fn unsupported(deal: &Row) -> Option<&'static str> {
 
 /// What a job under an app asks of a worker.
 fn need(app: &Descriptor, job: &Job) -> Result<Need, String> {
-    let Descriptor::App { runtime, sharing, image, minimum, .. } = app else {
+    let Descriptor::App { runtime, sharing, minimum, .. } = app else {
         return Err("the deal's app is no app".to_owned());
     };
-    let image = match (sharing, image, &job.image) {
-        (Sharing::Shared, None, Some(image)) | (_, Some(image), None) => Some(image.clone()),
+    let image = match (sharing, app.image(), &job.image) {
+        (Sharing::Shared, None, Some(image)) => Some(image.clone()),
+        (_, Some(image), None) => Some(image),
         (Sharing::Shared, None, None) => return Err("the app is shared, and the job names no image".to_owned()),
         (_, Some(_), Some(_)) | (Sharing::Distributed, None, Some(_)) => {
             return Err("the app has its own image, and the job names another".to_owned());
@@ -326,11 +327,17 @@ impl Viewer {
         for failed in store::sending::failures(&mut tx).await? {
             failures.entry(failed.deal).or_default().insert(failed.kind, (failed.count, failed.last));
         }
+        let unwanted = store::unwanted::going(&mut tx).await?;
         let mut deals = Vec::with_capacity(rows.len());
         for row in &rows {
             let all = tasks.remove(&row.id).unwrap_or_default();
             let lists = lists(&mut tx, row, &all).await?;
-            let work = self.library.work(&mut tx, &self.blobs, row).await?;
+            // While that costs the pool nothing, nobody is given it.
+            let is_unwanted = unwanted.contains(&row.id) && tip.timestamp <= row.terms.stake_returns_until();
+            let work = match is_unwanted {
+                true => Work::Impossible("its requester wants it back".to_owned()),
+                false => self.library.work(&mut tx, &self.blobs, row).await?,
+            };
             let tasks = all.into_iter().filter(|task| !task.task.phase().is_final());
             deals.push(Deal {
                 id: row.id,

@@ -3,6 +3,7 @@
 use crate::{
     canonical::{self, NotCanonical},
     job::Image,
+    units::{OciDigest, Sha256},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +44,62 @@ pub struct Minimum {
     pub disk_bytes: u64,
 }
 
+/// The form of a virtual machine's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// A live CD.
+    Iso,
+    /// VirtualBox's own.
+    Vdi,
+    /// VMware's.
+    Vmdk,
+    /// Microsoft's.
+    Vhd,
+    /// QEMU's own.
+    Qcow2,
+    /// The bytes of the disk, and nothing else.
+    Raw,
+    /// A document that names a kernel, an initial RAM disk, and perhaps a disk, by their sha256.
+    Machine,
+}
+
+impl DiskFormat {
+    /// Its name in lower case, as file names end.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iso => "iso",
+            Self::Vdi => "vdi",
+            Self::Vmdk => "vmdk",
+            Self::Vhd => "vhd",
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+/// A virtual machine's disk, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// What a person calls it. Nothing is looked up by it.
+    pub name: String,
+    /// Its form.
+    pub format: DiskFormat,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256.
+    pub sha256: Sha256,
+}
+
+impl Disk {
+    /// As workers share it, and as a job under a shared app names it.
+    pub fn image(&self) -> Image {
+        Image { reference: self.name.clone(), config: Some(OciDigest(self.sha256)), manifest: None }
+    }
+}
+
 /// What an asset is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -60,6 +117,9 @@ pub enum Descriptor {
         /// The image, unless the job names it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<Image>,
+        /// The disk of a virtual machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk: Option<Box<Disk>>,
         /// Its default environment.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         env: BTreeMap<String, String>,
@@ -89,10 +149,42 @@ impl Descriptor {
         canonical::from_bytes(bytes)
     }
 
+    /// What an app runs, unless its job names that: its image, or its disk as one.
+    pub fn image(&self) -> Option<Image> {
+        match self {
+            Self::App { image, disk, .. } => image.clone().or_else(|| disk.as_deref().map(Disk::image)),
+            Self::Pool { .. } => None,
+        }
+    }
+
     /// What people call it.
     pub fn name(&self) -> &str {
         match self {
             Self::App { name, .. } | Self::Pool { name, .. } => name,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_part_of_a_descriptor_and_absent_where_there_is_none() {
+        let disk = Disk { name: "live.iso".into(), format: DiskFormat::Iso, size: 9, sha256: Sha256::of(b"live") };
+        let with = |disk: Option<Disk>| Descriptor::App {
+            version: 1,
+            name: "vm".into(),
+            runtime: Runtime::Virtualbox,
+            sharing: Sharing::Distributed,
+            image: None,
+            disk: disk.map(Box::new),
+            env: BTreeMap::new(),
+            minimum: Minimum::default(),
+        };
+        let bytes = with(Some(disk.clone())).to_bytes();
+        assert_eq!(Descriptor::from_bytes(&bytes).expect("what we wrote"), with(Some(disk)));
+        assert!(String::from_utf8_lossy(&bytes).contains(r#""disk":{"format":"iso","name":"live.iso""#));
+        assert!(!String::from_utf8_lossy(&with(None).to_bytes()).contains("disk\":{"));
     }
 }

@@ -7,11 +7,17 @@
 //! | `POST /v1/auth/challenge`, `/v1/auth/session` | anyone | sign in ([`crate::auth`]) |
 //! | `PUT /v1/blobs/{sha256}` | signed in, or a worker | put an input, or a part of a result, into the store |
 //! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there |
+//! | `GET /v1/data` | signed in | one's own [`DataView`]s |
+//! | `PUT /v1/data/{sha256}?name=N` | signed in | put bytes into the store, and list them as one's own |
+//! | `GET /v1/data/{sha256}` | signed in | the bytes of one's own data |
+//! | `DELETE /v1/data/{sha256}` | signed in | take data off one's list; bytes that nobody needs go; answers [`Removed`] |
 //! | `POST /v1/jobs` | signed in | put a job document (body: its canonical bytes); answers [`JobAccepted`] |
 //! | `GET /v1/deals/{deal}?since=N&wait_ms=M` | anyone | [`DealView`]; with `since`, waits until its `seq` is past N |
+//! | `DELETE /v1/deals/{deal}` | requester, payer | ask for a deal back that nobody has begun, while that costs no stake |
 //! | `GET /v1/deals?limit=N` | anyone | the latest [`DealView`]s, without tasks |
 //! | `GET /v1/tasks/{task}` | anyone | [`TaskView`] |
 //! | `GET /v1/tasks/{task}/result` | requester, beneficiary, payer | the manifest's bytes |
+//! | `DELETE /v1/tasks/{task}/result` | the same | remove a settled task's result and logs; answers [`Removed`] |
 //! | `GET /v1/tasks/{task}/blobs/{sha256}` | the same; inputs: its worker | a file of the result, a log, or an input |
 //! | `GET /v1/workers` | anyone | [`WorkerView`]s |
 //! | `GET /v1/worker` | worker | WebSocket ([`crate::worker`]) |
@@ -19,7 +25,7 @@
 use crate::{
     deal::DealTerms,
     manifest::Content,
-    units::Decimal,
+    units::{Decimal, Sha256},
     worker::{Capacity, Shares, Stage},
 };
 use alloy::primitives::{Address, B256};
@@ -53,6 +59,28 @@ pub struct JobAccepted {
     pub missing: Vec<Content>,
 }
 
+/// Something of one's own in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataView {
+    /// What it is known by.
+    pub sha256: Sha256,
+    /// What its owner calls it.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was put first, in milliseconds since 1970.
+    pub put_ms: u64,
+}
+
+/// What became of bytes that were to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// How many files are gone.
+    pub removed: u32,
+    /// How many stay, because a job, another result or somebody else's list has the same bytes.
+    pub kept: u32,
+}
+
 /// A deal and its tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DealView {
@@ -70,6 +98,9 @@ pub struct DealView {
     pub job_hash: B256,
     /// Whether job and inputs are in the store; if not, what is missing.
     pub waiting_for: Option<String>,
+    /// Why no worker can ever run it: it is about to be given back.
+    #[serde(default)]
+    pub impossible: Option<String>,
     /// Its tasks, by index.
     pub tasks: Vec<TaskView>,
 }

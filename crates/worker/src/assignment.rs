@@ -181,10 +181,10 @@ struct App {
 
 impl App {
     fn read(descriptor: &str) -> Result<Self, Objection> {
-        match Descriptor::from_bytes(descriptor.as_bytes()) {
-            Ok(Descriptor::App { version: 1, runtime, image, env, minimum, .. }) => {
-                Ok(Self { runtime, image, env, minimum })
-            }
+        let descriptor = Descriptor::from_bytes(descriptor.as_bytes());
+        let image = descriptor.as_ref().ok().and_then(Descriptor::image);
+        match descriptor {
+            Ok(Descriptor::App { version: 1, runtime, env, minimum, .. }) => Ok(Self { runtime, image, env, minimum }),
             Ok(Descriptor::App { version, .. }) => refuse(format!("the app's descriptor has version {version}")),
             Ok(Descriptor::Pool { .. }) => refuse("the descriptor is a pool's, not an app's"),
             Err(error) => refuse(chain(&error)),

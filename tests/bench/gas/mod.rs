@@ -65,6 +65,7 @@ fn descriptor() -> eyre::Result<Descriptor> {
             config: digest("image configuration")?,
             manifest: digest("image manifest")?,
         }),
+        disk: None,
         env: BTreeMap::new(),
         minimum: Minimum { cpu_millis: 1000, memory_bytes: 256 << 20, disk_bytes: 64 << 20 },
     })

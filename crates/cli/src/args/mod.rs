@@ -5,6 +5,7 @@ mod deploy;
 mod devnet;
 mod money;
 mod run;
+mod xw;
 
 pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
 pub(crate) use deploy::Deploy;
@@ -14,6 +15,8 @@ pub(crate) use money::{
     PoolShow, Show, SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow};
+
+pub(crate) use xw::{Xw, XwInstall};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -95,4 +98,7 @@ pub(crate) enum Command {
     Scheduler(SchedulerRun),
     /// Run an order book
     Market(MarketRun),
+    /// The tools of XtremWeb-HEP, under their names
+    #[command(subcommand)]
+    Xw(Xw),
 }

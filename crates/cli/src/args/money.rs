@@ -207,15 +207,18 @@ pub(crate) enum App {
 #[command(
     after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
     Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker\n  \
-    berth app register small-linux --runtime qemu --image machine.json"
+    berth app register small-linux --runtime qemu --disk machine.json"
 )]
 pub(crate) struct AppRegister {
     /// What people call it
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Its image: of the local Docker engine, a machine's file, or by digest
+    /// Its image: of the local Docker engine, or by digest
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// A virtual machine's disk (.qcow2, .vdi, .raw, .img, .iso), or its document (.json); the sha256 of the file counts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) disk: Option<PathBuf>,
     /// How it runs
     #[arg(long, value_enum, default_value_t = AppRuntime::Docker, value_name = "RUNTIME")]
     pub(crate) runtime: AppRuntime,

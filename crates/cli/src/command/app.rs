@@ -6,7 +6,7 @@ use crate::{
     book::Book,
     chain::{Call, Chain},
     hint::Failure,
-    intent::units,
+    intent::{disk, units},
     keys,
     render::{Progress, Report, fields, table, time},
     settings::Settings,
@@ -18,7 +18,7 @@ use berth_protocol::{
     order::UNLIMITED,
 };
 use berth_wire::{
-    descriptor::{Descriptor, Minimum, Runtime, Sharing},
+    descriptor::{Descriptor, Disk, Minimum, Runtime, Sharing},
     job::Image,
     order::{AnyOrder, SignedOrder},
 };
@@ -29,29 +29,9 @@ use std::collections::BTreeMap;
 const MAX_DESCRIPTOR_BYTES: usize = 8_192;
 
 pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Result<Report, Failure> {
-    let book = Book::of(settings)?;
-    let image = match (args.runtime, args.image.as_deref()) {
-        (_, None) => None,
-        (AppRuntime::Docker, Some(text)) => Some(image::pinned(text).await?),
-        (AppRuntime::Qemu, Some(text)) => Some(image::machine(text).await?),
-    };
-    let chain = Chain::open(settings).await?;
-    book.check(&chain).await?;
+    let descriptor = wanted(&args).await?;
     let wish = Wish { price: &args.price, volume: args.volume, expires: &args.expires };
-    let offer = wish.terms(settings, &chain).await?;
-    let runtime = match args.runtime {
-        AppRuntime::Docker => Runtime::Docker,
-        AppRuntime::Qemu => Runtime::Qemu,
-    };
-    let descriptor = under(runtime, &args.name, image);
-    let signer = keys::unlock(settings)?;
-    let progress = Progress::new();
-    progress.step("registering the app");
-    let (id, mined) = register(&chain, &signer, AssetKind::App, &descriptor).await?;
-    progress.step("publishing its order");
-    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
-    book.publish(signed, None).await?;
-    drop(progress);
+    let Enrolled { chain, id, hash, offer, mined } = enrol(settings, &descriptor, &wish).await?;
     let price = chain.token.show(offer.price);
     let text = fields(&[
         ("app", id.to_string()),
@@ -63,6 +43,35 @@ pub(super) async fn register_app(settings: &Settings, args: AppRegister) -> Resu
     let json = json!({ "app": id.to_string(), "name": args.name, "order": hash.to_string(), "price": offer.price.to_string(),
                        "descriptor": descriptor, "transaction": mined.tx, "block": mined.block.get(), "gas": mined.gas_used });
     Ok(Report::new(text, json))
+}
+
+/// An app that was registered and offered.
+pub(crate) struct Enrolled {
+    pub(crate) chain: Chain,
+    pub(crate) id: AssetId,
+    pub(crate) hash: OrderHash,
+    pub(crate) offer: Offer,
+    pub(crate) mined: Mined,
+}
+
+/// Registers an app, and publishes an offer of it.
+pub(crate) async fn enrol(settings: &Settings, descriptor: &Descriptor, wish: &Wish<'_>) -> Result<Enrolled, Failure> {
+    let book = Book::of(settings)?;
+    let chain = Chain::open(settings).await?;
+    book.check(&chain).await?;
+    let offer = wish.terms(settings, &chain).await?;
+    let signer = keys::unlock(settings)?;
+    let progress = Progress::new();
+    progress.step("registering the app");
+    let (id, mined) = register(&chain, &signer, AssetKind::App, descriptor).await?;
+    progress.step("publishing its order");
+    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
+    book.publish(signed, None).await.map_err(|failure| {
+        failure
+            .hint(format!("the app is registered as {id}, which can't be taken back, but it is not on offer"))
+            .hint(format!("`berth app order {id} --price {}` offers it", wish.price))
+    })?;
+    Ok(Enrolled { chain, id, hash, offer, mined })
 }
 
 /// Offers an app that is there.
@@ -93,10 +102,10 @@ pub(super) async fn order(settings: &Settings, args: &AppOrder) -> Result<Report
 }
 
 /// The terms of an offer as typed.
-struct Wish<'a> {
-    price: &'a str,
-    volume: Option<u32>,
-    expires: &'a str,
+pub(crate) struct Wish<'a> {
+    pub(crate) price: &'a str,
+    pub(crate) volume: Option<u32>,
+    pub(crate) expires: &'a str,
 }
 
 impl Wish<'_> {
@@ -110,18 +119,41 @@ impl Wish<'_> {
     }
 }
 
-/// What an app of containers is: with an image of its own, or under whatever image a job names.
-pub(super) fn descriptor(name: &str, image: Option<Image>) -> Descriptor {
-    under(Runtime::Docker, name, image)
+/// The app as typed.
+async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
+    let runtime = match args.runtime {
+        AppRuntime::Docker => Runtime::Docker,
+        AppRuntime::Qemu => Runtime::Qemu,
+    };
+    let image = match args.image.as_deref() {
+        Some(_) if runtime != Runtime::Docker => {
+            return Err(Failure::usage("app-image", "only an app of containers has an image")
+                .hint("a virtual machine has a disk: --disk FILE"));
+        }
+        Some(text) => Some(image::pinned(text).await?),
+        None => None,
+    };
+    let disk = match args.disk.clone() {
+        Some(_) if runtime == Runtime::Docker => {
+            return Err(Failure::usage("app-disk", "only an app that is a virtual machine has a disk")
+                .hint("say what runs it: --runtime qemu; containers have an image: --image IMAGE"));
+        }
+        Some(path) => Some(disk::read(path).await?),
+        None => None,
+    };
+    Ok(descriptor(&args.name, runtime, image, disk))
 }
 
-fn under(runtime: Runtime, name: &str, image: Option<Image>) -> Descriptor {
+/// What an app is: with an image or a disk of its own, or under whatever image a job names.
+pub(super) fn descriptor(name: &str, runtime: Runtime, image: Option<Image>, disk: Option<Disk>) -> Descriptor {
+    let is_whole = image.is_some() || disk.is_some();
     Descriptor::App {
         version: 1,
         name: name.to_owned(),
         runtime,
-        sharing: if image.is_some() { Sharing::Distributed } else { Sharing::Shared },
+        sharing: if is_whole { Sharing::Distributed } else { Sharing::Shared },
         image,
+        disk: disk.map(Box::new),
         env: BTreeMap::new(),
         minimum: Minimum::default(),
     }
@@ -129,11 +161,11 @@ fn under(runtime: Runtime, name: &str, image: Option<Image>) -> Descriptor {
 
 /// The terms of an app's offer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Offer {
-    pub(super) price: Amount,
-    pub(super) volume: u32,
-    pub(super) expiry: u64,
-    pub(super) epoch: u64,
+pub(crate) struct Offer {
+    pub(crate) price: Amount,
+    pub(crate) volume: u32,
+    pub(crate) expiry: u64,
+    pub(crate) epoch: u64,
 }
 
 /// An app order with its signature and its hash.

@@ -1,15 +1,15 @@
 //! One module a noun. A command gets what was typed, does its work, and reports; it prints nothing itself.
 
 mod account;
-mod app;
+pub(crate) mod app;
 mod bond;
 mod daemon;
 mod deploy;
 mod devnet;
 mod pool;
-mod run;
+pub(crate) mod run;
 mod stance;
-mod task;
+pub(crate) mod task;
 mod wallet;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     hint::Failure,
     render::Report,
     settings::Settings,
+    xw,
 };
 
 /// Does what was asked.
@@ -72,5 +73,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
         Command::Market(args) => daemon::market(args).await,
+        Command::Xw(args::Xw::Install(args)) => xw::install(&args),
+        Command::Xw(args::Xw::List) => Ok(xw::list()),
     }
 }

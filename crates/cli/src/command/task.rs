@@ -30,15 +30,20 @@ use berth_wire::{
 use serde_json::{Value, json};
 
 /// A deal, with whoever can tell of its tasks.
-struct Known {
-    chain: Chain,
-    matched: Matched,
-    client: SchedulerClient,
+pub(crate) struct Known {
+    pub(crate) chain: Chain,
+    pub(crate) matched: Matched,
+    pub(crate) client: SchedulerClient,
     /// One task of it, if one was meant.
-    index: Option<u32>,
+    pub(crate) index: Option<u32>,
 }
 
-async fn matches(chain: &Chain, deal: Option<DealId>, requester: Option<B256>) -> Result<Vec<Matched>, Failure> {
+/// Deals of this market, in the order of the chain.
+pub(crate) async fn matches(
+    chain: &Chain,
+    deal: Option<DealId>,
+    requester: Option<B256>,
+) -> Result<Vec<Matched>, Failure> {
     let mut filter = Filter::new().address(chain.deployment.berth).event_signature(IBerth::DealMatched::SIGNATURE_HASH);
     if let Some(deal) = deal {
         filter = filter.topic1(deal.get());
@@ -52,7 +57,7 @@ async fn matches(chain: &Chain, deal: Option<DealId>, requester: Option<B256>) -
 impl Known {
     /// Finds the deal of what was typed. A bare id may be a task's, and the chain knows tasks by their deals only: then
     /// the schedulers are asked, and what they say is checked.
-    async fn find(settings: &Settings, text: &str) -> Result<Self, Failure> {
+    pub(crate) async fn find(settings: &Settings, text: &str) -> Result<Self, Failure> {
         let name = TaskName::parse(text)?;
         let book = Book::of(settings)?;
         let chain = Chain::open(settings).await?;

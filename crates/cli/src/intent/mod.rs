@@ -1,5 +1,6 @@
 //! What a user means: arguments, checked as far as they can be without network and keys.
 
+pub(crate) mod disk;
 mod each;
 mod inputs;
 mod run;

@@ -3,7 +3,7 @@
 use super::{InputFile, Subject, each, inputs, units};
 use crate::{args, hint::Failure};
 use alloy::primitives::Address;
-use berth_wire::job::{Job, JobError, Limits};
+use berth_wire::job::{Input, Job, JobError, Limits};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A job to run, but for what only the network knows.
@@ -13,6 +13,8 @@ pub(crate) struct RunIntent {
     pub(crate) subject: Subject,
     /// The files that it gets, by name.
     pub(crate) inputs: Vec<InputFile>,
+    /// Inputs that the pool's store has already.
+    pub(crate) stored: Vec<Input>,
     /// All of the job but its image and inputs.
     pub(crate) job: Job,
     /// 0 and 1 mean one worker.
@@ -56,6 +58,7 @@ impl RunIntent {
         Ok(Self {
             subject: Subject::parse(&args.subject)?,
             inputs,
+            stored: Vec::new(),
             job: Job { stdin, ..job },
             trust: args.trust,
             max_price: args.max_price,

@@ -31,6 +31,8 @@ pub(crate) enum Subject {
     Image(ImageName),
     /// An image of the local engine, or an app.
     Either(String),
+    /// An image under a shared app of one's choice.
+    Under(AssetId, ImageName),
 }
 
 impl Subject {

@@ -304,6 +304,7 @@ fn descriptor(kind: AssetKind, name: &str) -> Descriptor {
             runtime: Runtime::Docker,
             sharing: Sharing::Shared,
             image: None,
+            disk: None,
             env: std::collections::BTreeMap::new(),
             minimum: Minimum::default(),
         },

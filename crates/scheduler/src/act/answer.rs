@@ -161,6 +161,7 @@ impl Actor {
             return Ok(());
         }
         store::report::put(&mut tx, task, &kept).await?;
+        store::data::hold(&mut tx, task.get(), &checked.parts).await?;
         store::deal::touch(&mut tx, deal.id).await?;
         tx.commit().await?;
         observe::task_reported(task, worker, kept.digest, kept.wall_ms);

@@ -164,6 +164,7 @@ async fn take(
         failure: checked.failure.clone(),
     };
     store::report::put(conn, task, &kept).await?;
+    store::data::hold(conn, task.get(), &checked.parts).await?;
     store::list::add(conn, deal.id, worker, &checked.list.encode(), &checked.signature).await?;
     prune(conn, deal, worker).await?;
     let entry = Entry::at(stamp(tip));

@@ -23,7 +23,7 @@ use berth_wire::{job::Job, units::Sha256};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
-fn name(text: &str) -> Result<Sha256, No> {
+pub(super) fn name(text: &str) -> Result<Sha256, No> {
     text.parse().map_err(|error: berth_wire::units::ParseSha256Error| {
         No::new(StatusCode::BAD_REQUEST, "bad-name", error.to_string())
     })
@@ -54,7 +54,7 @@ pub(super) async fn head(State(api): State<Arc<Api>>, _: Caller, Path(sha256): P
 }
 
 /// A task with its deal.
-async fn find(conn: &mut SqliteConnection, task: &str) -> Result<(Deal, Row), No> {
+pub(super) async fn find(conn: &mut SqliteConnection, task: &str) -> Result<(Deal, Row), No> {
     let id: TaskId = task.parse().map_err(|error: berth_protocol::ids::ParseIdError| {
         No::new(StatusCode::BAD_REQUEST, "bad-id", error.to_string())
     })?;
@@ -65,13 +65,13 @@ async fn find(conn: &mut SqliteConnection, task: &str) -> Result<(Deal, Row), No
 }
 
 /// Whether the account is one of those that a deal's results are for.
-fn is_for(deal: &Deal, account: Address) -> bool {
+pub(super) fn is_for(deal: &Deal, account: Address) -> bool {
     [deal.requester, deal.beneficiary, deal.terms.payer].contains(&account)
 }
 
 /// What a task was settled to, and by whose answer, if it was one worker's. Before that, nothing is handed out: its
 /// workers are not paid, and others might copy.
-fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), No> {
+pub(super) fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), No> {
     let phase = row.task.phase();
     if let Task::Settled(Answer { worker, digest }) = row.task {
         return Ok((Some(worker), digest));
@@ -166,10 +166,10 @@ async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, 
     }
 }
 
-async fn send(api: &Api, name: Sha256) -> Result<Response, No> {
+pub(super) async fn send(api: &Api, name: Sha256) -> Result<Response, No> {
     let Some((size, bytes)) = api.blobs.get(name).await? else {
         return Err(No::new(StatusCode::NOT_FOUND, "blob-missing", format!("{name} is not in this store"))
-            .hint("the task was settled without this scheduler: ask the worker's owner"));
+            .hint("it was removed, or the task was settled without this scheduler: ask the worker's owner"));
     };
     let mut response = Body::from_stream(bytes).into_response();
     let headers = response.headers_mut();

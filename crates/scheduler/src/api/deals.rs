@@ -112,7 +112,7 @@ pub(super) async fn latest(State(api): State<Arc<Api>>, Query(query): Query<Limi
     let deals = store::deal::latest(&mut tx, query.limit.min(MAX_DEALS)).await?;
     let mut views = Vec::with_capacity(deals.len());
     for deal in &deals {
-        views.push(bare(deal, waiting_for(&mut tx, &api, deal).await?));
+        views.push(bare(deal, waits(&mut tx, &api, deal).await?));
     }
     Ok(Json(views))
 }
@@ -135,18 +135,27 @@ pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) 
     Ok(Json(task_view(&deal, &row, (attempts, report.as_ref(), parts.take(&row)), &view)))
 }
 
-async fn waiting_for(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Option<String>, No> {
+/// What a deal waits for, and why it can't be run at all.
+#[derive(Debug, Default)]
+struct Waits {
+    waiting_for: Option<String>,
+    impossible: Option<String>,
+}
+
+async fn waits(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Waits, No> {
     if deal.ended {
-        return Ok(None);
+        return Ok(Waits::default());
     }
     Ok(match api.library.work(conn, &api.blobs, deal).await? {
-        Work::Ready(_) => None,
-        Work::Missing(what) => Some(what),
-        Work::Impossible(reason) => Some(format!("nothing: no worker can run it ({reason})")),
+        Work::Ready(_) => Waits::default(),
+        Work::Missing(what) => Waits { waiting_for: Some(what), impossible: None },
+        Work::Impossible(reason) => {
+            Waits { waiting_for: Some(format!("nothing: no worker can run it ({reason})")), impossible: Some(reason) }
+        }
     })
 }
 
-fn bare(deal: &Deal, waiting_for: Option<String>) -> DealView {
+fn bare(deal: &Deal, waits: Waits) -> DealView {
     DealView {
         seq: deal.seq,
         deal: deal.id.get(),
@@ -154,7 +163,8 @@ fn bare(deal: &Deal, waiting_for: Option<String>) -> DealView {
         app: deal.app,
         requester: deal.requester,
         job_hash: deal.job_hash.get(),
-        waiting_for,
+        waiting_for: waits.waiting_for,
+        impossible: waits.impossible,
         tasks: Vec::new(),
     }
 }
@@ -163,7 +173,7 @@ async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View)
     let attempts: HashMap<TaskId, u32> = store::attempt::counts(conn, deal.id).await?.into_iter().collect();
     let reports = store::report::of_deal(conn, deal.id).await?;
     let tasks = store::task::of_deal(conn, deal.id).await?;
-    let waiting_for = waiting_for(conn, api, deal).await?;
+    let waits = waits(conn, api, deal).await?;
     let answer = |row: &Row| {
         let (worker, digest) = store::task::parts(row.task);
         let is_meant = |report: &Report| match worker {
@@ -176,7 +186,7 @@ async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View)
     let count = |row: &Row| attempts.get(&row.id).copied().unwrap_or_default();
     let tasks =
         tasks.iter().map(|row| task_view(deal, row, (count(row), answer(row), parts.take(row)), view)).collect();
-    Ok(DealView { tasks, ..bare(deal, waiting_for) })
+    Ok(DealView { tasks, ..bare(deal, waits) })
 }
 
 fn task_view(

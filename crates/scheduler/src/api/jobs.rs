@@ -26,6 +26,9 @@ pub(super) async fn put(State(api): State<Arc<Api>>, caller: Caller, body: Bytes
         }
     }
     store::job::insert(&mut tx, hash, &body, caller.account(), clock::now_ms()).await?;
+    // From here on nothing takes them from the store.
+    let inputs: Vec<_> = job.inputs.iter().map(|input| input.sha256).collect();
+    store::data::hold(&mut tx, hash.get(), &inputs).await?;
     tx.commit().await?;
     let mut missing = Vec::new();
     for input in job.inputs.iter().filter(|input| input.url.is_none()) {

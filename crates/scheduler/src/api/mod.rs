@@ -3,6 +3,7 @@
 
 mod auth;
 mod blobs;
+mod data;
 mod deals;
 mod health;
 mod jobs;
@@ -59,6 +60,7 @@ pub(crate) struct Api {
 /// All routes.
 pub(crate) fn routes(api: Arc<Api>) -> Router {
     let blob = put(blobs::put).head(blobs::head).layer(DefaultBodyLimit::disable());
+    let data = put(data::put).get(data::get).delete(data::remove).layer(DefaultBodyLimit::disable());
     let job = post(jobs::put).layer(DefaultBodyLimit::max(MAX_JOB_BYTES));
     Router::new()
         .route("/healthz", get(health::alive))
@@ -68,15 +70,17 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .route("/v1/auth/challenge", post(auth::challenge))
         .route("/v1/auth/session", post(auth::session))
         .route("/v1/deals", get(deals::latest))
-        .route("/v1/deals/{deal}", get(deals::one))
+        .route("/v1/deals/{deal}", get(deals::one).delete(data::unwant))
         .route("/v1/tasks/{task}", get(deals::task))
-        .route("/v1/tasks/{task}/result", get(blobs::result))
+        .route("/v1/tasks/{task}/result", get(blobs::result).delete(data::remove_result))
         .route("/v1/tasks/{task}/blobs/{sha256}", get(blobs::of_task))
+        .route("/v1/data", get(data::list))
         .route("/v1/workers", get(workers::all))
         .route("/v1/worker", get(socket::connect))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .route("/v1/jobs", job)
         .route("/v1/blobs/{sha256}", blob)
+        .route("/v1/data/{sha256}", data)
         .fallback(problem::no_such_call)
         .layer(axum::middleware::map_response(problem::in_our_form))
         .with_state(api)

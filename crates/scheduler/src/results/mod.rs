@@ -96,8 +96,8 @@ impl Blobs {
         Ok(self.size(content.sha256).await? == Some(content.size))
     }
 
-    /// Takes bytes whose sha256 is said to be `name`; gives their number. One that is there already is read to its end
-    /// and forgotten: a sender that has begun wants to finish.
+    /// Takes bytes whose sha256 is said to be `name`; gives their number. One that is there already is read to its end,
+    /// hashed and forgotten: a sender that has begun wants to finish.
     pub(crate) async fn put<E>(
         &self,
         name: Sha256,
@@ -108,11 +108,14 @@ impl Blobs {
     {
         let mut bytes = std::pin::pin!(bytes.map_err(|error| BlobError::Broken(error.into())));
         if self.size(name).await?.is_some() {
-            let mut size = 0_u64;
+            let (mut hash, mut size) = (sha2::Sha256::new(), 0_u64);
             while let Some(piece) = bytes.next().await {
-                size = self.grown(size, &piece?)?;
+                let piece = piece?;
+                size = self.grown(size, &piece)?;
+                hash.update(&piece);
             }
-            return Ok(size);
+            let found = Sha256(hash.finalize().into());
+            return if found == name { Ok(size) } else { Err(BlobError::Hash { wanted: name, found }) };
         }
         let mut upload = self.store.put_multipart(&place(name)).await?;
         let written = self.write(name, &mut upload, bytes).await;
@@ -156,6 +159,14 @@ impl Blobs {
         }
         upload.put_part(PutPayload::from(piece)).await?;
         Ok(size)
+    }
+
+    /// Removes a blob, if it is there.
+    pub(crate) async fn remove(&self, name: Sha256) -> Result<(), BlobError> {
+        match self.store.delete(&place(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A blob's size and bytes, if it is there.

@@ -79,6 +79,8 @@ pub(crate) struct Checked {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// All that is in the store of it.
+    pub(crate) parts: Vec<Sha256>,
 }
 
 /// Checks a worker's report about a deal.
@@ -98,7 +100,7 @@ pub(crate) async fn check(
         return Err(ReportError::Signature(worker));
     }
     bind(blobs, terms, digest, report.manifest).await?;
-    all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
+    let parts = all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
     Ok(Checked {
         index: report.index,
         digest,
@@ -108,6 +110,7 @@ pub(crate) async fn check(
         stderr: report.stderr,
         wall_ms: report.wall_ms,
         failure: report.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        parts,
     })
 }
 
@@ -119,6 +122,8 @@ pub(crate) struct Delivered {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// All that is in the store of it.
+    pub(crate) parts: Vec<Sha256>,
 }
 
 /// Checks the result of a revealed task.
@@ -129,13 +134,14 @@ pub(crate) async fn check_delivery(
 ) -> Result<Delivered, ReportError> {
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
     bind(blobs, terms, digest, deliver.manifest).await?;
-    all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    let parts = all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
     Ok(Delivered {
         digest,
         stdout: deliver.stdout,
         stderr: deliver.stderr,
         wall_ms: deliver.wall_ms,
         failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        parts,
     })
 }
 
@@ -156,24 +162,28 @@ async fn bind(blobs: &Blobs, terms: &DealTerms, digest: ResultDigest, named: Opt
     Ok(blobs.bind(digest, name).await?)
 }
 
-/// Whoever pays for a result can have all of it, and its logs.
+/// Whoever pays for a result can have all of it, and its logs; gives the names of all that.
 async fn all_there(
     blobs: &Blobs,
     digest: ResultDigest,
     logs: impl Iterator<Item = Content>,
-) -> Result<(), ReportError> {
+) -> Result<Vec<Sha256>, ReportError> {
     let mut wanted: Vec<Content> = logs.collect();
+    let mut parts = Vec::new();
     if digest.is_failure() {
         digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
     } else {
-        wanted.extend(manifest(blobs, digest).await?.blobs());
+        let name = blobs.manifest_of(digest).await?;
+        wanted.extend(read_manifest(blobs, name).await?.blobs());
+        parts.push(name);
     }
-    for content in wanted {
-        if !blobs.has(content).await? {
+    for content in &wanted {
+        if !blobs.has(*content).await? {
             return Err(ReportError::Missing(content.sha256));
         }
     }
-    Ok(())
+    parts.extend(wanted.iter().map(|content| content.sha256));
+    Ok(parts)
 }
 
 /// The manifest of a result that is no failure.

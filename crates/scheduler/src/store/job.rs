@@ -45,6 +45,13 @@ pub(crate) async fn count_unused(conn: &mut SqliteConnection) -> Result<u64, Sto
 
 /// Forgets documents that no deal names and that were put before `put_ms`.
 pub(crate) async fn drop_unused(conn: &mut SqliteConnection, put_ms: u64) -> Result<u64, StoreError> {
+    sqlx::query(
+        "DELETE FROM part WHERE holder IN (SELECT hash FROM job WHERE put_ms < $1
+             AND NOT EXISTS (SELECT 1 FROM deal WHERE deal.job_hash = job.hash))",
+    )
+    .bind(signed(put_ms))
+    .execute(&mut *conn)
+    .await?;
     let done = sqlx::query(
         "DELETE FROM job WHERE put_ms < $1 AND NOT EXISTS (SELECT 1 FROM deal WHERE deal.job_hash = job.hash)",
     )

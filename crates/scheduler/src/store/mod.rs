@@ -6,6 +6,7 @@ pub(crate) mod app;
 pub(crate) mod attempt;
 pub(crate) mod bond;
 pub(crate) mod commitment;
+pub(crate) mod data;
 pub(crate) mod deal;
 pub(crate) mod job;
 pub(crate) mod left_out;
@@ -19,6 +20,7 @@ pub(crate) mod round;
 pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod task;
+pub(crate) mod unwanted;
 
 #[cfg(test)]
 mod round_tests;

@@ -82,6 +82,82 @@ async fn results_are_only_for_whoever_asked_benefits_or_pays_and_only_once_paid_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_are_their_owners_alone_and_their_bytes_stay_while_a_job_needs_them() -> eyre::Result<()> {
+    let market = Market::open().await?;
+    let service = Service::start(&market).await?;
+    let owner = service.signed_in(&market.own).await?;
+    let stranger = service.signed_in(&Signer::random()).await?;
+    let (path, name) = (market.folder.path().join("data"), Sha256::of(b"of my own"));
+    std::fs::write(&path, b"of my own")?;
+    owner.put_data(&path, name, "mine & mine").await?;
+    owner.put_data(&path, name, "renamed").await?;
+    let listed = owner.data().await?;
+    assert_eq!((listed.len(), &*listed[0].name, listed[0].size), (1, "renamed", 9));
+    assert_eq!(owner.fetch_data(name, &market.folder.path().join("back")).await?, 9);
+    assert!(stranger.data().await?.is_empty());
+    let into = market.folder.path().join("stolen");
+    is(&problem(stranger.fetch_data(name, &into).await)?, 404, "data-unknown");
+    is(&problem(stranger.remove_data(name).await)?, 404, "data-unknown");
+    is(&problem(service.client().data().await)?, 401, "not-signed-in");
+    // Who knows no more than the hash does not come to list it.
+    std::fs::write(&into, b"of others")?;
+    is(&problem(stranger.put_data(&into, name, "x").await)?, 422, "blob-corrupt");
+    is(&problem(owner.put_data(&path, name, "").await)?, 422, "bad-name");
+
+    owner.put_job(with_input("needs it", b"of my own").to_bytes()).await?;
+    let removed = owner.remove_data(name).await?;
+    assert_eq!((removed.removed, removed.kept), (0, 1));
+    assert!(owner.has_blob(name).await? && owner.data().await?.is_empty());
+    let other = Sha256::of(b"of others");
+    owner.put_data(&into, other, "two owners").await?;
+    stranger.put_data(&into, other, "two owners").await?;
+    assert_eq!(owner.remove_data(other).await?.kept, 1);
+    assert_eq!(stranger.remove_data(other).await?.removed, 1);
+    assert!(!owner.has_blob(other).await?);
+    service.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deal_that_nobody_has_begun_is_given_back_to_who_asks_for_it() -> eyre::Result<()> {
+    let market = Market::open().await?;
+    let key = market.bonded(WORKER_STAKE).await?;
+    let service = Service::start(&market).await?;
+    let requester = service.signed_in(&market.own).await?;
+    let stranger = service.signed_in(&Signer::random()).await?;
+    let waiting = job("waits");
+    requester.put_job(waiting.to_bytes()).await?;
+    let terms = market.matched(&waiting, 2, market.own.address()).await?;
+    service.until_all(terms.id(), "open").await?;
+    let deal = terms.id().get();
+    is(&problem(stranger.unwant(deal).await)?, 403, "not-yours");
+    is(&problem(requester.unwant(B256::ZERO).await)?, 404, "deal-unknown");
+    requester.unwant(deal).await?;
+    // Once more is no harm.
+    drop(requester.unwant(deal).await);
+    service.until_all(terms.id(), "declined").await?;
+
+    let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
+    let begun = job("begun");
+    requester.put_job(begun.to_bytes()).await?;
+    let terms = market.matched(&begun, 1, market.own.address()).await?;
+    worker.assignment().await?;
+    let begun = problem(requester.unwant(terms.id().get()).await)?;
+    is(&begun, 409, "begun");
+    assert!(begun.hint.is_some());
+    let task = terms.id().task(0).get();
+    is(&problem(requester.remove_result(task).await)?, 409, "not-settled");
+    let (digest, stdout) = worker.upload("to be removed").await?;
+    let report = worker.report(&terms, 0, &[(0, digest)], Some(stdout))?;
+    worker.say(&ToScheduler::Report(Box::new(report))).await?;
+    service.until_all(terms.id(), "settled").await?;
+    is(&problem(stranger.remove_result(task).await)?, 403, "not-yours");
+    assert!(requester.remove_result(task).await?.removed > 0);
+    is(&problem(requester.manifest(task, digest.get()).await)?, 404, "blob-missing");
+    is(&problem(requester.remove_result(task).await)?, 404, "no-result");
+    service.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_in_is_good_once_and_only_for_who_signed_it() -> eyre::Result<()> {
     let market = Market::open().await?;
     let service = Service::start(&market).await?;

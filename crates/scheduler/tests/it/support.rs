@@ -75,6 +75,7 @@ fn app() -> Descriptor {
         runtime: Runtime::Docker,
         sharing: Sharing::Shared,
         image: None,
+        disk: None,
         env: BTreeMap::new(),
         minimum: Minimum::default(),
     }

@@ -2,7 +2,7 @@ use super::{ClientError, http::CALL_TIMEOUT, http::Http};
 use crate::{
     auth::{Challenge, ChallengeRequest, Session, SessionRequest},
     manifest::{MAX_CALLBACK_BYTES, Manifest},
-    scheduler::{DealView, JobAccepted, PoolInfo, TaskView, WorkerView},
+    scheduler::{DataView, DealView, JobAccepted, PoolInfo, Removed, TaskView, WorkerView},
     units::Sha256,
 };
 use alloy::primitives::{Address, B256, Bytes};
@@ -89,15 +89,70 @@ impl SchedulerClient {
     /// # Errors
     /// [`ClientError`]; `File` if it can't be read.
     pub async fn put_file(&self, path: &Path, name: Sha256) -> Result<(), ClientError> {
+        self.put_from(path, self.0.request(Method::PUT, &format!("/v1/blobs/{name}"))).await
+    }
+
+    /// Puts a file into the store under its hash, which the caller knows, and lists it as one's own. Streams.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `File` if it can't be read.
+    pub async fn put_data(&self, path: &Path, sha256: Sha256, name: &str) -> Result<(), ClientError> {
+        let request = self.0.request(Method::PUT, &format!("/v1/data/{sha256}")).query(&[("name", name)]);
+        self.put_from(path, request).await
+    }
+
+    async fn put_from(&self, path: &Path, request: reqwest::RequestBuilder) -> Result<(), ClientError> {
         let failed = |source| ClientError::File { path: path.display().to_string(), source };
         let file = tokio::fs::File::open(path).await.map_err(failed)?;
         let size = file.metadata().await.map_err(failed)?.len();
-        let request = self
-            .0
-            .request(Method::PUT, &format!("/v1/blobs/{name}"))
-            .header(reqwest::header::CONTENT_LENGTH, size)
-            .body(reqwest::Body::from(file));
+        let request = request.header(reqwest::header::CONTENT_LENGTH, size).body(reqwest::Body::from(file));
         self.0.send(request).await.map(drop)
+    }
+
+    /// One's own data.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn data(&self) -> Result<Vec<DataView>, ClientError> {
+        self.0.get("/v1/data").await
+    }
+
+    /// Fetches one's own data into a file, checking its hash on the way. A partial file is removed.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
+    pub async fn fetch_data(&self, sha256: Sha256, into: &Path) -> Result<u64, ClientError> {
+        self.fetch_to(&format!("/v1/data/{sha256}"), sha256, into).await
+    }
+
+    /// Takes data off one's list.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if they are not on it.
+    pub async fn remove_data(&self, sha256: Sha256) -> Result<Removed, ClientError> {
+        self.delete(&format!("/v1/data/{sha256}")).await
+    }
+
+    /// Removes a settled task's result from the store.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if it is not settled, or not one's own.
+    pub async fn remove_result(&self, task: B256) -> Result<Removed, ClientError> {
+        self.delete(&format!("/v1/tasks/{task}/result")).await
+    }
+
+    /// Asks for a deal back that nobody has begun.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if somebody has begun, or it is too late.
+    pub async fn unwant(&self, deal: B256) -> Result<(), ClientError> {
+        let request = self.0.request(Method::DELETE, &format!("/v1/deals/{deal}")).timeout(CALL_TIMEOUT);
+        self.0.send(request).await.map(drop)
+    }
+
+    async fn delete(&self, path: &str) -> Result<Removed, ClientError> {
+        let response = self.0.send(self.0.request(Method::DELETE, path).timeout(CALL_TIMEOUT)).await?;
+        response.json().await.map_err(|source| self.0.unreachable(source))
     }
 
     /// Whether the store has it.
@@ -174,7 +229,11 @@ impl SchedulerClient {
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
     pub async fn fetch_blob(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
-        let fetched = self.fetch_unchecked(task, name, into).await;
+        self.fetch_to(&format!("/v1/tasks/{task}/blobs/{name}"), name, into).await
+    }
+
+    async fn fetch_to(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
+        let fetched = self.fetch_unchecked(from, name, into).await;
         if fetched.is_err() {
             // The error that counts is the fetch's; a leftover is overwritten by the next try.
             drop(tokio::fs::remove_file(into).await);
@@ -192,9 +251,9 @@ impl SchedulerClient {
         if Sha256::of(&bytes) == name { Ok(bytes.into()) } else { Err(self.corrupt(name.to_string())) }
     }
 
-    async fn fetch_unchecked(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
+    async fn fetch_unchecked(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
         let failed = |source| ClientError::File { path: into.display().to_string(), source };
-        let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));
+        let request = self.0.request(Method::GET, from);
         let mut body = self.0.send(request).await?.bytes_stream();
         let mut file = tokio::fs::File::create(into).await.map_err(failed)?;
         let (mut hash, mut size) = (sha2::Sha256::new(), 0);

@@ -79,6 +79,7 @@ pub(crate) fn descriptor() -> Descriptor {
         runtime: Runtime::Docker,
         sharing: Sharing::Shared,
         image: None,
+        disk: None,
         env: BTreeMap::from([("APP".into(), "yes".into())]),
         minimum: Minimum::default(),
     }

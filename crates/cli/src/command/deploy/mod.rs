@@ -23,6 +23,7 @@ use berth_chain::{
     signer::Signer,
 };
 use berth_protocol::{AssetId, AssetKind, ledger::Bounds};
+use berth_wire::descriptor::Runtime;
 use serde_json::json;
 use std::{
     fs,
@@ -98,7 +99,7 @@ pub(super) fn shared_app(chain: &Chain, owner: &Signer) -> (AssetId, Call) {
 }
 
 fn shared_descriptor() -> String {
-    String::from_utf8(app::descriptor("docker", None).to_bytes()).expect("JSON is UTF-8")
+    String::from_utf8(app::descriptor("docker", Runtime::Docker, None, None).to_bytes()).expect("JSON is UTF-8")
 }
 
 /// Registers it, unless an earlier deployment has.

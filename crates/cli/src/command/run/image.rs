@@ -37,6 +37,7 @@ pub(crate) async fn resolve(settings: &Settings, book: &Book, subject: &Subject)
             None => Err(Failure::not_found("app-unknown", format!("no app `{name}` is on offer"))
                 .hint("`berth app list` shows what is")),
         },
+        Subject::Under(app, name) => Ok(Resolved { app: *app, image: Some(image(name).await?) }),
         Subject::Image(name) => under_docker(settings, book, image(name).await?).await,
         Subject::Either(name) => {
             let local_name = ImageName::Local(name.clone());
@@ -70,26 +71,6 @@ async fn image(name: &ImageName) -> Result<Image, Failure> {
 /// The digests of an image in the words of `app register`, too.
 pub(crate) async fn pinned(text: &str) -> Result<Image, Failure> {
     image(&ImageName::parse(text)?).await
-}
-
-/// A machine's image: by digest, or a file whose digest it is.
-pub(crate) async fn machine(text: &str) -> Result<Image, Failure> {
-    let by_digest = |reference: &str, digest: &str| {
-        let config = digest.parse::<OciDigest>().ok();
-        config.map(|config| Image { reference: reference.to_owned(), config: Some(config), manifest: None })
-    };
-    let (reference, digest) = text.split_once('@').unwrap_or((text, text));
-    if let Some(image) = by_digest(reference, digest) {
-        return Ok(image);
-    }
-    let path = std::path::PathBuf::from(text);
-    let name = path.file_name().map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned());
-    let file = path.clone();
-    let hashed = tokio::task::spawn_blocking(move || super::stage::hash(&file)).await;
-    let (_, sha256) = hashed.expect("hashing a file does not panic").map_err(|error| {
-        Failure::file(&path, "read", &error).hint("or name the machine by the digest of its file (sha256:…)")
-    })?;
-    Ok(Image { reference: name, config: Some(OciDigest(sha256)), manifest: None })
 }
 
 fn missing(name: &str, local: &Local) -> Failure {

@@ -4,14 +4,14 @@
 //! `request` signs and matches, `follow` waits, `ending` reads from the chain how it went and who was paid, `result`
 //! downloads and verifies, `receipt` says it all.
 
-pub(super) mod ending;
-pub(super) mod follow;
-pub(super) mod image;
+pub(crate) mod ending;
+pub(crate) mod follow;
+pub(crate) mod image;
 mod offer;
 pub(super) mod receipt;
-pub(super) mod request;
-pub(super) mod result;
-mod stage;
+pub(crate) mod request;
+pub(crate) mod result;
+pub(crate) mod stage;
 
 use self::{
     image::Resolved,
@@ -76,15 +76,30 @@ pub(super) async fn run(settings: &Settings, args: args::Run) -> Result<Report, 
     }
 }
 
+/// A job that was matched, and who runs it.
+pub(crate) struct Submitted {
+    pub(crate) client: SchedulerClient,
+    pub(crate) matched: Matched,
+}
+
+/// Matches a job, and returns.
+pub(crate) async fn submit(settings: &Settings, intent: &RunIntent, progress: &Progress) -> Result<Submitted, Failure> {
+    let account = keys::account(settings)?;
+    let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, intent, account, progress));
+    let (signer, plan) = (unlocked?, plan?);
+    let (matched, _) = match_offers(&plan, intent, &signer, progress).await?;
+    Ok(Submitted { client: plan.client, matched })
+}
+
 /// Ctrl-C: what was paid for goes on.
-pub(super) fn detached_failure(deal: DealId) -> Failure {
+pub(crate) fn detached_failure(deal: DealId) -> Failure {
     Failure::new(Exit::Interrupted, "detached", "detached: the job goes on")
         .hint(format!("`berth task show {deal}:0` shows how it goes"))
         .hint(format!("`berth task result {deal}` fetches its result"))
 }
 
 /// A folder that does not exist, or has nothing in it: results overwrite nothing.
-pub(super) fn check_empty(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn check_empty(folder: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             Some(_) => {
@@ -350,7 +365,7 @@ pub(super) fn usual_folder(matched: &Matched) -> PathBuf {
 }
 
 /// The pool of a deal.
-pub(super) fn pool_of(matched: &Matched) -> Result<AssetId, Failure> {
+pub(crate) fn pool_of(matched: &Matched) -> Result<AssetId, Failure> {
     AssetId::new(matched.terms.pool)
         .ok_or_else(|| Failure::new(Exit::Error, "chain-log", format!("deal {} has no pool", matched.deal)))
 }

@@ -19,7 +19,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(super) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job, Failure> {
     let files = intent.inputs.clone();
     let hashed = tokio::task::spawn_blocking(move || files.iter().map(input).collect::<Result<Vec<_>, _>>()).await;
-    let inputs = hashed.expect("hashing files does not panic")?;
+    let mut inputs = hashed.expect("hashing files does not panic")?;
+    inputs.extend(intent.stored.iter().cloned());
+    inputs.sort_by(|a, b| a.name.cmp(&b.name));
     let job = Job { image, inputs, ..intent.job.clone() };
     job.check().map_err(|error| bad_job(&error))?;
     Ok(job)
@@ -31,7 +33,7 @@ fn input(file: &InputFile) -> Result<Input, Failure> {
 }
 
 /// A file's size and sha256.
-pub(super) fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
+pub(crate) fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
     let mut file = File::open(path)?;
     let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
     loop {
@@ -44,14 +46,21 @@ pub(super) fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
     }
 }
 
+/// An input that was said to be in the store.
+fn gone(sha256: Sha256) -> Failure {
+    Failure::not_found("data-gone", format!("{sha256} is not in this pool's store"))
+        .hint("give the file itself: then it is put there")
+}
+
 /// Puts the job, and those inputs that the store does not have.
 pub(super) async fn upload(client: &SchedulerClient, job: &Job, files: &[InputFile]) -> Result<(), Failure> {
     let accepted = client.put_job(job.to_bytes()).await?;
     for missing in accepted.missing {
         let named = job.inputs.iter().find(|input| input.sha256 == missing.sha256);
         let file = named.and_then(|input| files.iter().find(|file| file.name == input.name));
-        if let Some(file) = file {
-            client.put_file(&file.path, missing.sha256).await?;
+        match file {
+            Some(file) => client.put_file(&file.path, missing.sha256).await?,
+            None => return Err(gone(missing.sha256)),
         }
     }
     Ok(())

@@ -1,0 +1,147 @@
+//! A virtual machine's disk that is registered: hashed, and of the format that its name says.
+
+use crate::hint::Failure;
+use berth_wire::{
+    descriptor::{Disk, DiskFormat},
+    units::Sha256,
+};
+use sha2::Digest as _;
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+/// How much of a file is read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What stands where in a file of a format.
+const SIGNS: &[(DiskFormat, u64, &[u8])] = &[
+    (DiskFormat::Iso, 0x8001, b"CD001"),
+    (DiskFormat::Vdi, 0x40, &[0x7f, 0x10, 0xda, 0xbe]),
+    (DiskFormat::Vmdk, 0, b"KDMV"),
+    (DiskFormat::Vhd, 0, b"conectix"),
+    (DiskFormat::Qcow2, 0, b"QFI\xfb"),
+    (DiskFormat::Machine, 0, b"{"),
+];
+
+/// The format that a file's name says.
+fn by_name(path: &Path) -> Result<DiskFormat, Failure> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "iso" => Ok(DiskFormat::Iso),
+        "vdi" => Ok(DiskFormat::Vdi),
+        "vmdk" => Ok(DiskFormat::Vmdk),
+        "vhd" => Ok(DiskFormat::Vhd),
+        "qcow2" => Ok(DiskFormat::Qcow2),
+        "raw" | "img" => Ok(DiskFormat::Raw),
+        "json" => Ok(DiskFormat::Machine),
+        "zip" => Err(malformed(path, "is packed").hint("unpack it: what is registered is the disk's own sha256")),
+        _ => Err(malformed(path, "does NOT end with one of 'ISO', 'VDI', 'VHD', 'VMDK', 'QCOW2', 'RAW', 'JSON'")
+            .hint("give a disk image, a live CD, or a machine's document, under a name that says its format")),
+    }
+}
+
+fn malformed(path: &Path, what: &str) -> Failure {
+    Failure::usage("disk", format!("Live CD '{}' {what}", path.display()))
+}
+
+/// Reads and hashes a disk, off the threads that must not wait.
+pub(crate) async fn read(path: PathBuf) -> Result<Disk, Failure> {
+    let hashed = tokio::task::spawn_blocking(move || disk(&path)).await;
+    hashed.expect("hashing a file does not panic")
+}
+
+fn disk(path: &Path) -> Result<Disk, Failure> {
+    let failed = |error: &std::io::Error| Failure::file(path, "read", error);
+    let meta = std::fs::metadata(path).map_err(|error| failed(&error))?;
+    if !meta.is_file() {
+        return Err(malformed(path, "is no file").hint("give a disk image or a live CD"));
+    }
+    let format = by_name(path)?;
+    let mut file = File::open(path).map_err(|error| failed(&error))?;
+    if meta.len() == 0 {
+        return Err(malformed(path, "is empty").hint("give a disk image or a live CD"));
+    }
+    let found = sign(&mut file, meta.len()).map_err(|error| failed(&error))?;
+    if found != format {
+        let message = format!("is named as {}, and what is in it is {}", format.name(), found.name());
+        return Err(malformed(path, &message).hint("name it by what it is, or give another file"));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("disk").to_owned();
+    file.seek(SeekFrom::Start(0)).map_err(|error| failed(&error))?;
+    let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+    loop {
+        let read = file.read(&mut chunk).map_err(|error| failed(&error))?;
+        if read == 0 {
+            return Ok(Disk { name, format, size, sha256: Sha256(hash.finalize().into()) });
+        }
+        hash.update(&chunk[..read]);
+        size += read as u64;
+    }
+}
+
+/// The format that a file's bytes say; a raw disk says nothing.
+fn sign(file: &mut File, size: u64) -> std::io::Result<DiskFormat> {
+    for (format, at, bytes) in SIGNS {
+        if has(file, size, *at, bytes)? {
+            return Ok(*format);
+        }
+    }
+    // A fixed VHD has its sign in its last sector; a VMDK may be a text that names its parts.
+    if has(file, size, size.saturating_sub(512), b"conectix")? {
+        return Ok(DiskFormat::Vhd);
+    }
+    let is_text = has(file, size, 0, b"# Disk DescriptorFile")?;
+    Ok(if is_text { DiskFormat::Vmdk } else { DiskFormat::Raw })
+}
+
+fn has(file: &mut File, size: u64, at: u64, bytes: &[u8]) -> std::io::Result<bool> {
+    if at.saturating_add(bytes.len() as u64) > size {
+        return Ok(false);
+    }
+    let mut found = vec![0; bytes.len()];
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut found)?;
+    Ok(found == bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn file(name: &str, bytes: &[u8]) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("berth-disks-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("it is writable");
+        path
+    }
+
+    #[test]
+    fn a_disk_is_what_its_name_says_or_is_refused() {
+        let mut iso = vec![0; 0x9000];
+        iso[0x8001..0x8006].copy_from_slice(b"CD001");
+        let disk_of = |name: &str, bytes: &[u8]| disk(&file(name, bytes));
+        let live = disk_of("live.iso", &iso).expect("it is one");
+        assert_eq!((live.format, live.size, live.sha256), (DiskFormat::Iso, 0x9000, Sha256::of(&iso)));
+        assert!(disk_of("a.qcow2", b"QFI\xfb rest").is_ok() && disk_of("a.RAW", b"anything").is_ok());
+        assert_eq!(disk_of("m.json", b"{}").expect("it is one").format, DiskFormat::Machine);
+        for (name, bytes) in [
+            ("b.vdi", iso.as_slice()),
+            ("b.iso", b"QFI\xfb"),
+            ("b.raw", b"QFI\xfb"),
+            ("b.json", b"[]"),
+            ("b.zip", b"PK"),
+            ("b.txt", b"x"),
+            ("b", b"x"),
+            ("e.iso", b""),
+        ] {
+            let failure = disk_of(name, bytes).expect_err(name);
+            assert!(!failure.hints.is_empty(), "{name}: {failure}");
+        }
+        assert!(disk(Path::new("nowhere.iso")).is_err());
+        fs::remove_dir_all(file("last", b"").parent().expect("a folder")).expect("it was just made");
+    }
+}
