@@ -2,6 +2,7 @@
 
 use berth_protocol::Failure;
 use berth_tests::{
+    binary::Call,
     receipt::Receipt,
     world::{World, within},
 };
@@ -10,20 +11,19 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{io::Write as _, path::Path};
 
-/// What scripts/build-vm-image.sh makes.
+/// What scripts/build-vm-image.sh makes: a machine's document, and a disk that boots by itself.
 const MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/vm/image/machine.json");
-/// All of a machine's: QEMU can't limit processes within it.
-const PIDS: [&str; 2] = ["--pids", "65535"];
+const DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/vm/image/disk.qcow2");
 
-/// Has the worker share QEMU with the machine, beside Docker.
-async fn share_machines(world: &mut World) -> eyre::Result<()> {
-    let document = std::fs::read(MACHINE).wrap_err_with(|| format!("{MACHINE}: run scripts/build-vm-image.sh"))?;
-    let digest = hex::encode(Sha256::digest(&document));
+/// Has the worker share QEMU with a machine, beside Docker.
+async fn share_machine(world: &mut World, file: &str) -> eyre::Result<()> {
+    let bytes = std::fs::read(file).wrap_err_with(|| format!("{file}: run scripts/build-vm-image.sh"))?;
+    let digest = hex::encode(Sha256::digest(&bytes));
     let name = World::worker_name(1);
     let config = world.devnet().join(format!("{name}.toml"));
     let mut config = std::fs::OpenOptions::new().append(true).open(config)?;
     writeln!(config, "\n[qemu]\naccel = \"tcg\"\n\n[[qemu.images]]\nreference = \"small-linux\"")?;
-    writeln!(config, "file = {MACHINE:?}\ndigest = \"sha256:{digest}\"")?;
+    writeln!(config, "file = {file:?}\ndigest = \"sha256:{digest}\"")?;
     world.service(&name)?.kill().await?;
     world.connected(0).await?;
     world.restart(&name, &[])?;
@@ -40,7 +40,7 @@ fn machines(worker: &str) -> eyre::Result<usize> {
 #[tokio::test]
 async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
-        share_machines(world).await?;
+        share_machine(world, MACHINE).await?;
         let register = ["app", "register", "small-linux", "--runtime", "qemu", "--disk", MACHINE];
         let paid = ["--price", "0.25", "--account", "owner-1"];
         let app: Value = world.berth(register)?.args(paid).json().await?;
@@ -49,7 +49,7 @@ async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> 
         world.file("names.txt", b"b\na\n")?;
         let before = world.books().await?;
         let script = "uname -s; sort /iexec_in/names.txt > /iexec_out/sorted; echo $XWCMDARGS | wc -w";
-        let run = world.berth(["run", "small-linux", "--input", "names.txt", "--out", "result"])?.args(PIDS);
+        let run = world.berth(["run", "small-linux", "--input", "names.txt", "--out", "result"])?;
         let receipt: Receipt = run.args(["--", "sh", "-c", script]).json().await?;
         receipt.require_true(&world.chain, &before, &world.books().await?).await?;
         let task = receipt.only()?;
@@ -59,7 +59,7 @@ async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> 
         ensure!(owner.is_some_and(|paid| paid.amount == "250000000000000000"), "{receipt:?}");
 
         // What the runtime can't do is refused, for everybody, with the reason.
-        let outcome = world.berth(["run", "small-linux", "--", "true"])?.before("--json").run().await?;
+        let outcome = world.berth(["run", "small-linux", "--pids", "64", "--", "true"])?.before("--json").run().await?;
         let receipt: Receipt = outcome.data()?;
         let task = receipt.only()?;
         ensure!(task.digest == Some(Failure::Refused.digest().get()), "{outcome}");
@@ -71,6 +71,44 @@ async fn an_app_that_is_a_virtual_machine_is_run_and_paid() -> eyre::Result<()> 
         ensure!(machines(&world.address(1)?.to_string())? == 0, "a machine is left");
         ensure!(Path::new(MACHINE).exists());
         Ok(())
+    })
+    .await
+}
+
+/// The founding scenario with a virtual machine: registered by the script of old, seen, used, followed, and fetched from.
+#[tokio::test]
+async fn a_disk_is_registered_listed_submitted_to_followed_and_fetched_from_by_the_tools_of_old() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        share_machine(world, DISK).await?;
+        world.berth(["xw", "install", "bin"])?.must().await?;
+        let tool = |name: &str, arguments: &[&str]| -> eyre::Result<Call> {
+            Ok(world.berth(arguments)?.by(&world.folder().join("bin").join(name)))
+        };
+        let add = tool("xwaddvbapp.sh", &["--name", "small-vm", "--hda", DISK, "--yes"])?.must().await?;
+        let app = add.stdout.trim().rsplit('/').next().wrap_err("an URI ends in a UID")?.to_owned();
+
+        let apps = tool("xwapps", &["small-vm"])?.must().await?;
+        for word in [format!("UID='{app}'"), "TYPE='QEMU'".into(), "disk.qcow2".into()] {
+            ensure!(apps.stdout.contains(&word), "no {word}: {apps}");
+        }
+        world.file("names.txt", b"b\na\n")?;
+        let script = "uname -s; sort /iexec_in/names.txt > /iexec_out/sorted; echo said >&2; exit 3";
+        let submit = tool("xwsubmit", &["small-vm", "--xwenv", "names.txt", "--", "sh", "-c", script])?.must().await?;
+        let job = submit.stdout.trim().rsplit('/').next().wrap_err("an URI ends in a UID")?.to_owned();
+        let result = tool("xwresult", &[&job, "--xwwait", "--xwout", "result"])?.must().await?;
+        ensure!(result.stdout.contains("STATUS='COMPLETED'") && result.stdout.contains("RETURNCODE='3'"), "{result}");
+        let read = |name: &str| std::fs::read_to_string(world.folder().join("result").join(name));
+        ensure!((read("stdout.txt")?, read("stderr.txt")?) == ("Linux\n".to_owned(), "said\n".to_owned()));
+        ensure!(std::fs::read_dir(world.folder().join("result"))?.count() >= 3, "no output but the streams");
+        let works = tool("xwworks", &[&job])?.must().await?;
+        ensure!(works.stdout.contains(&format!("UID='{job}', STATUS='COMPLETED'")), "{works}");
+        let workers = tool("xwworkers", &[])?.must().await?;
+        ensure!(workers.stdout.contains("QEMU"), "{workers}");
+
+        // A job that names an image of its own is told that the app has one, before anything is paid.
+        let refused = tool("xwsubmit", &["small-vm", "--xwimage", "sha256:00", "--", "true"])?.run().await?;
+        ensure!(refused.code != Some(0) && refused.stderr.contains("image of its own"), "{refused}");
+        world.all_cleared().await
     })
     .await
 }

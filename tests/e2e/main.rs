@@ -5,6 +5,7 @@ mod called;
 mod deploying;
 mod detached;
 mod failing;
+mod following;
 mod machines;
 mod moving;
 mod owning;

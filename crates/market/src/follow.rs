@@ -34,7 +34,7 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
         Event::AssetRegistered { asset, creator, descriptor } => {
             let known = Descriptor::from_bytes(descriptor.as_bytes()).ok();
             let known = known.filter(|descriptor| kind(descriptor) == asset.kind());
-            fact::asset(conn, *asset, known.as_ref().map(Descriptor::name), at).await?;
+            fact::asset(conn, *asset, known.as_ref(), at).await?;
             fact::owner(conn, asset.get(), creator.get(), at).await
         }
         Event::AssetGiven { asset, to, .. } => fact::owner(conn, asset.get(), to.get(), at).await,

@@ -38,6 +38,7 @@ mod api;
 mod clock;
 mod config;
 mod follow;
+mod live;
 mod mailbox;
 mod observe;
 mod plan;

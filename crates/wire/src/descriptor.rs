@@ -22,6 +22,31 @@ pub enum Runtime {
     Slurm,
 }
 
+impl Runtime {
+    /// As descriptors have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Qemu => "qemu",
+            Self::Virtualbox => "virtualbox",
+            Self::Slurm => "slurm",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Docker, Self::Qemu, Self::Virtualbox, Self::Slurm].into_iter().find(|runtime| runtime.name() == name)
+    }
+
+    /// Whether a job has a machine of its own, within which its processes are not counted.
+    pub const fn is_machine(self) -> bool {
+        match self {
+            Self::Qemu | Self::Virtualbox => true,
+            Self::Docker | Self::Slurm => false,
+        }
+    }
+}
+
 /// Where an app's image comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -157,6 +182,14 @@ impl Descriptor {
         }
     }
 
+    /// How it runs, if it is an app.
+    pub const fn runtime(&self) -> Option<Runtime> {
+        match self {
+            Self::App { runtime, .. } => Some(*runtime),
+            Self::Pool { .. } => None,
+        }
+    }
+
     /// What people call it.
     pub fn name(&self) -> &str {
         match self {
@@ -168,6 +201,15 @@ impl Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_runtime_is_its_name() {
+        for runtime in [Runtime::Docker, Runtime::Qemu, Runtime::Virtualbox, Runtime::Slurm] {
+            assert_eq!(serde_json::to_value(runtime).expect("a name"), runtime.name());
+            assert_eq!(Runtime::named(runtime.name()), Some(runtime));
+        }
+        assert_eq!(Runtime::named("Docker"), None);
+    }
 
     #[test]
     fn a_disk_is_part_of_a_descriptor_and_absent_where_there_is_none() {

@@ -86,6 +86,11 @@ pub struct Limits {
     pub network: bool,
 }
 
+impl Limits {
+    /// Processes of a job that are not counted, since it has a machine of its own.
+    pub const ALL_PIDS: u32 = u16::MAX as u32;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { cpu_millis: 1_000, memory_bytes: 256 << 20, disk_bytes: 64 << 20, pids: 64, network: false }

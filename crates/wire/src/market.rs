@@ -10,7 +10,7 @@
 //! | `POST /v1/jobs` | publish a job document (body: its canonical bytes); answers [`PublishedJob`] |
 //! | `GET /v1/jobs/{hash}` | its bytes |
 
-use crate::order::SignedOrder;
+use crate::{descriptor::Runtime, order::SignedOrder};
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,9 @@ pub struct Listed {
     pub url: Option<String>,
     /// The name in its asset's descriptor.
     pub name: Option<String>,
+    /// How its app runs, by that descriptor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
 }
 
 /// What to list.

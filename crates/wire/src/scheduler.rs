@@ -16,6 +16,7 @@
 //! | `DELETE /v1/deals/{deal}` | requester, payer | ask for a deal back that nobody has begun, while that costs no stake |
 //! | `GET /v1/deals?limit=N` | anyone | the latest [`DealView`]s, without tasks |
 //! | `GET /v1/tasks/{task}` | anyone | [`TaskView`] |
+//! | `GET /v1/tasks/{task}/live?stream=S&from=N&wait_ms=M` | requester, beneficiary, payer | the next [`LivePart`] of what a task of trust 0 or 1 prints (`stdout` or `stderr`); waits while there is none and the task runs |
 //! | `GET /v1/tasks/{task}/result` | requester, beneficiary, payer | the manifest's bytes |
 //! | `DELETE /v1/tasks/{task}/result` | the same | remove a settled task's result and logs; answers [`Removed`] |
 //! | `GET /v1/tasks/{task}/blobs/{sha256}` | the same; inputs: its worker | a file of the result, a log, or an input |
@@ -28,7 +29,7 @@ use crate::{
     units::{Decimal, Sha256},
     worker::{Capacity, Shares, Stage},
 };
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 /// Whose scheduler this is.
@@ -70,6 +71,17 @@ pub struct DataView {
     pub size: u64,
     /// When it was put first, in milliseconds since 1970.
     pub put_ms: u64,
+}
+
+/// A part of what a running job prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivePart {
+    /// How many bytes came before it.
+    pub from: u64,
+    /// The bytes; none, if the wait was over before there were any.
+    pub bytes: Bytes,
+    /// Nothing will follow: the task runs no longer. The result has what counts.
+    pub is_over: bool,
 }
 
 /// What became of bytes that were to be removed.

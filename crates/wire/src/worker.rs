@@ -229,6 +229,13 @@ pub enum ToScheduler {
         /// Where it is.
         stage: Stage,
     },
+    /// What the job of a task of one worker prints. For people; may be lost.
+    Says {
+        /// Which.
+        task: B256,
+        /// A part of a stream.
+        said: Said,
+    },
     /// The worker will not run it: another should.
     Decline {
         /// Which.
@@ -246,6 +253,40 @@ pub enum ToScheduler {
     Reveal(Reveal),
     /// The result of a revealed task. Its blobs are in the store already.
     Deliver(Box<Deliver>),
+}
+
+/// What is kept and told of each stream of a job, in bytes: its beginning.
+pub const LIVE_BYTES: usize = 1 << 20;
+
+/// A stream of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// A part of what a running job prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Where.
+    pub stream: Stream,
+    /// How many bytes came before it. 0 begins anew: whatever was told of the stream before is void.
+    pub from: u64,
+    /// The bytes.
+    pub bytes: Bytes,
 }
 
 /// A hidden answer.

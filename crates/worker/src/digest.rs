@@ -1,10 +1,14 @@
 //! From an output folder to a manifest, whose sha256 is the result, and to blobs named by their hashes. Where the deal
-//! has a callback, the result is bound to what the job leaves for it in `computed.json` (ADR 0004).
+//! has a callback, the result is bound to what the job leaves for it in `computed.json` (ADR 0004). The same file may say
+//! which of the output counts, as under iExec, unless the job's document does.
 //!
 //! Files are copied out of the job's disk while they are hashed: what is handed over is exactly what was hashed, and the
 //! disk can go.
 
-use crate::runtime::{Outcome, STREAM_BYTES, TaskFolder};
+use crate::{
+    environment::OUT,
+    runtime::{Outcome, STREAM_BYTES, TaskFolder},
+};
 use alloy::hex;
 use berth_protocol::ResultDigest;
 use berth_wire::{
@@ -21,10 +25,15 @@ use std::{
 };
 use thiserror::Error;
 
-/// More files than this are refused: each is a blob of its own, and a manifest must stay a document.
+/// More files and folders than this are refused: each is a blob of its own, and a manifest must stay a document.
 pub const MAX_FILES: usize = 10_000;
+/// The longest path in a manifest. With the folder that the worker keeps the output in it stays below what a system takes.
+const MAX_PATH_BYTES: usize = 1_024;
+const TOO_LONG: &str = "has too long a path, or is in too deep a folder: 1,024 bytes are taken";
+/// How much of a path is told.
+const SHOWN_CHARS: usize = 80;
 const CHUNK_BYTES: usize = 64 << 10;
-/// Where a job says what it leaves for a callback.
+/// Where a job says what it leaves for a callback, and what of its output counts.
 const COMPUTED: &str = "computed.json";
 /// As hexadecimal digits the largest bytes for a callback take half of this.
 const MAX_COMPUTED_BYTES: u64 = 4 * MAX_CALLBACK_BYTES;
@@ -84,7 +93,12 @@ pub fn collect(
 ) -> Result<Collected, DigestError> {
     let into = folder.result();
     fs::create_dir_all(&into).map_err(at(&into))?;
-    let mut found = walk(&outcome.output, &wanted.outputs)?;
+    let said = computed(&outcome.output)?;
+    let named = if wanted.outputs.is_empty() { said.deterministic_path()? } else { None };
+    let mut found = walk(&outcome.output, named.as_ref().map_or(&*wanted.outputs, std::slice::from_ref))?;
+    if let Some(path) = named.filter(|_| found.is_empty()) {
+        return unfit(COMPUTED, &format!("says that `{path}` counts, where no file is"));
+    }
     found.sort();
     let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
     if bytes > limit_bytes {
@@ -106,7 +120,7 @@ pub fn collect(
     }
     let manifest = Manifest::new(exit, files, stdout);
     let (digest, manifest) = if wanted.callback {
-        let bytes = callback_data(&outcome.output)?;
+        let bytes = said.callback_data()?;
         write(&bytes, &into)?;
         let manifest = manifest.with_callback(&bytes);
         (manifest.bound(&bytes).expect("it was just made of them"), manifest)
@@ -116,37 +130,71 @@ pub fn collect(
     Ok(Collected { digest, manifest, stdout, stderr })
 }
 
-/// What a job left for the callback: `callback-data` of its `computed.json`, in hexadecimal digits after `0x`, as iExec
-/// has it. A job that wrote no such file, or nothing of a callback into it, leaves no bytes.
-fn callback_data(output: &Path) -> Result<Vec<u8>, DigestError> {
+/// What a job says in its `computed.json`.
+enum Said {
+    /// There is no such file.
+    Nothing,
+    /// It can't be read; why.
+    Unreadable(&'static str),
+    Object(serde_json::Map<String, serde_json::Value>),
+}
+
+fn computed(output: &Path) -> Result<Said, DigestError> {
     let path = output.join(COMPUTED);
     match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Said::Nothing),
         Err(error) => return Err(at(&path)(error)),
-        Ok(meta) if !meta.is_file() => return unfit(COMPUTED, "is not a file"),
-        Ok(meta) if meta.len() > MAX_COMPUTED_BYTES => return unfit(COMPUTED, "is too large to be read"),
+        Ok(meta) if !meta.is_file() => return Ok(Said::Unreadable("is not a file")),
+        Ok(meta) if meta.len() > MAX_COMPUTED_BYTES => return Ok(Said::Unreadable("is too large to be read")),
         Ok(_) => {}
     }
     let text = fs::read(&path).map_err(at(&path))?;
-    let Ok(serde_json::Value::Object(said)) = serde_json::from_slice(&text) else {
-        return unfit(COMPUTED, "is no JSON object");
-    };
-    let bytes = match said.get("callback-data") {
-        None => return Ok(Vec::new()),
-        Some(serde_json::Value::String(text)) => text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok()),
-        Some(_) => None,
-    };
-    let Some(bytes) = bytes else {
-        return unfit(COMPUTED, "has a `callback-data` that is not 0x and hexadecimal digits");
-    };
-    if bytes.len() as u64 > MAX_CALLBACK_BYTES {
-        let said = bytes.len();
-        return unfit(
-            COMPUTED,
-            &format!("has a `callback-data` of {said} bytes, of which {MAX_CALLBACK_BYTES} may be"),
-        );
+    Ok(match serde_json::from_slice(&text) {
+        Ok(serde_json::Value::Object(said)) => Said::Object(said),
+        Ok(_) | Err(_) => Said::Unreadable("is no JSON object"),
+    })
+}
+
+impl Said {
+    /// What it left for the callback: `callback-data`, in hexadecimal digits after `0x`, as iExec has it. A job that wrote
+    /// no such file, or nothing of a callback into it, leaves no bytes.
+    fn callback_data(&self) -> Result<Vec<u8>, DigestError> {
+        let said = match self {
+            Self::Nothing => return Ok(Vec::new()),
+            Self::Unreadable(why) => return unfit(COMPUTED, why),
+            Self::Object(said) => said,
+        };
+        let bytes = match said.get("callback-data") {
+            None => return Ok(Vec::new()),
+            Some(serde_json::Value::String(text)) => {
+                text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok())
+            }
+            Some(_) => None,
+        };
+        let Some(bytes) = bytes else {
+            return unfit(COMPUTED, "has a `callback-data` that is not 0x and hexadecimal digits");
+        };
+        if bytes.len() as u64 > MAX_CALLBACK_BYTES {
+            let said = bytes.len();
+            let what = format!("has a `callback-data` of {said} bytes, of which {MAX_CALLBACK_BYTES} may be");
+            return unfit(COMPUTED, &what);
+        }
+        Ok(bytes)
     }
-    Ok(bytes)
+
+    /// The only path that counts, if it names one: `deterministic-output-path`, below the output folder, as iExec has it.
+    /// A file that can't be read is an output like any other.
+    fn deterministic_path(&self) -> Result<Option<String>, DigestError> {
+        let Self::Object(said) = self else { return Ok(None) };
+        let Some(named) = said.get("deterministic-output-path") else { return Ok(None) };
+        let below =
+            named.as_str().and_then(|text| format!("{text}/").strip_prefix(&format!("{OUT}/")).map(str::to_owned));
+        match below.as_deref().map(|below| below.trim_matches('/')) {
+            Some("") => Ok(None),
+            Some(path) if path.split('/').all(is_component) => Ok(Some(path.to_owned())),
+            Some(_) | None => unfit(COMPUTED, &format!("has a `deterministic-output-path` that is not below {OUT}")),
+        }
+    }
 }
 
 /// Keeps bytes under their hash.
@@ -171,7 +219,9 @@ fn at(path: &Path) -> impl Fn(io::Error) -> DigestError + use<> {
 }
 
 fn unfit<T>(path: &str, what: &str) -> Result<T, DigestError> {
-    Err(DigestError::Unfit(format!("output `{}` {what}", path.escape_debug())))
+    let shown: String = path.chars().take(SHOWN_CHARS).collect();
+    let more = if shown.len() < path.len() { "…" } else { "" };
+    Err(DigestError::Unfit(format!("output `{}{more}` {what}", shown.escape_debug())))
 }
 
 /// The regular files of a folder that count, with their sizes.
@@ -183,7 +233,7 @@ fn walk(root: &Path, outputs: &[String]) -> Result<Vec<(String, u64)>, DigestErr
                 .any(|wanted| path.strip_prefix(wanted.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/')))
     };
     let leads = |path: &str| outputs.iter().any(|wanted| wanted.strip_prefix(path).is_some_and(|r| r.starts_with('/')));
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), 0);
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         let here = root.join(&folder);
@@ -197,6 +247,9 @@ fn walk(root: &Path, outputs: &[String]) -> Result<Vec<(String, u64)>, DigestErr
             }
             if !name.to_str().is_some_and(is_component) {
                 return unfit(&path, "has a name that is not plain text");
+            }
+            if path.len() > MAX_PATH_BYTES {
+                return unfit(&path, TOO_LONG);
             }
             let kind = entry.metadata().map_err(at(&entry.path()))?;
             let is = kind.file_type();
@@ -218,8 +271,9 @@ fn walk(root: &Path, outputs: &[String]) -> Result<Vec<(String, u64)>, DigestErr
                 };
                 return unfit(&path, &format!("is {special}, not a file"));
             }
-            if found.len() > MAX_FILES {
-                return Err(DigestError::Unfit(format!("there are more than {MAX_FILES} output files")));
+            seen += 1;
+            if seen > MAX_FILES {
+                return Err(DigestError::Unfit(format!("there are more than {MAX_FILES} output files and folders")));
             }
         }
     }

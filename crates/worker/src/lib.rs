@@ -28,6 +28,7 @@ pub mod digest;
 pub mod environment;
 pub mod fetch;
 pub mod journal;
+mod live;
 mod observe;
 mod reveal;
 mod run;

@@ -14,7 +14,7 @@ use berth_chain::Class;
 use berth_protocol::{DealId, DealTerms, TaskId, single::ListError, single::SingleList};
 use berth_wire::{
     client::SchedulerClient,
-    worker::{Hello, Report, Shares, Stage, ToScheduler, ToWorker, VERSION},
+    worker::{Hello, Report, Said, Shares, Stage, ToScheduler, ToWorker, VERSION},
 };
 use rand::Rng as _;
 use std::{
@@ -73,6 +73,16 @@ impl Link {
     pub(crate) fn declined(&self, task: TaskId, code: DeclineCode, detail: &str) {
         self.board.refusal(task.to_string(), code.name(), detail);
         self.wake();
+    }
+
+    /// Tells people what a job prints. `false`: not now.
+    pub(crate) fn says(&self, task: TaskId, said: Said) -> bool {
+        self.progress.try_send(ToScheduler::Says { task: task.get(), said }).is_ok()
+    }
+
+    /// Changes with each connection.
+    pub(crate) fn connection(&self) -> watch::Receiver<Option<SchedulerClient>> {
+        self.client.clone()
     }
 
     /// Tells people where a task is.

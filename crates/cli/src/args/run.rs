@@ -12,6 +12,7 @@ use std::path::PathBuf;
     berth run busybox -- echo hello\n  \
     berth run busybox --input notes.txt -- wc -w /iexec_in/notes.txt\n  \
     berth run render --each 0..16 --out tiles -- --tile {}\n  \
+    berth run busybox --follow -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'\n  \
     berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60")]
 pub(crate) struct Run {
     /// What to run
@@ -58,6 +59,9 @@ pub(crate) struct Run {
     /// Match, say which deal it is, and return
     #[arg(long, short)]
     pub(crate) detach: bool,
+    /// Show what the job prints while it prints it; for one task of trust 0 or 1
+    #[arg(long, short, conflicts_with_all = ["detach", "dry_run"])]
+    pub(crate) follow: bool,
     /// Say what would be matched, signed and paid; sign and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -78,9 +82,9 @@ pub(crate) struct Limits {
     /// Output folder: `64M`
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub(crate) disk: String,
-    /// Processes and threads at one time
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub(crate) pids: u32,
+    /// Processes and threads at one time; 64, and for a virtual machine all of its own, if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<u32>,
     /// Let the job use the network, where a worker allows it
     #[arg(long)]
     pub(crate) network: bool,
@@ -140,11 +144,15 @@ pub(crate) struct TaskShow {
 
 /// `berth task logs`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  berth task logs 0x6f…\n  berth task logs 0x1c…:3 2>errors.txt")]
+#[command(after_help = "Examples:\n  berth task logs 0x6f…\n  berth task logs 0x1c…:3 2>errors.txt\n  \
+    berth task logs 0x6f… --follow")]
 pub(crate) struct TaskLogs {
     /// The task's id, or DEAL:INDEX
     #[arg(value_name = "TASK")]
     pub(crate) task: String,
+    /// Show what comes while it comes, to the task's end; for tasks of trust 0 or 1
+    #[arg(long, short)]
+    pub(crate) follow: bool,
 }
 
 /// `berth task result`

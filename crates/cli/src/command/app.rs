@@ -213,13 +213,15 @@ pub(super) async fn list(settings: &Settings) -> Result<Report, Failure> {
     let book = Book::of(settings)?;
     let (chain, apps) = tokio::join!(Chain::open(settings), book.apps(None));
     let (chain, apps) = (chain?, apps?);
-    let rows: Vec<[String; 4]> = apps
+    let rows: Vec<[String; 5]> = apps
         .iter()
         .map(|app| {
             let name = app.listed.name.clone().unwrap_or_else(|| "-".to_owned());
-            [name, app.order.app.to_string(), chain.token.show(app.order.price.into()), app.listed.signer.to_string()]
+            let runtime = app.listed.runtime.map_or("-", Runtime::name).to_owned();
+            let price = chain.token.show(app.order.price.into());
+            [name, runtime, app.order.app.to_string(), price, app.listed.signer.to_string()]
         })
         .collect();
     let json = json!(apps.iter().map(|app| &app.listed).collect::<Vec<_>>());
-    Ok(Report::new(table(["name", "app", "price", "owner"], &rows), json))
+    Ok(Report::new(table(["name", "runtime", "app", "price", "owner"], &rows), json))
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Does what was asked.
 pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
-    let settings = Settings::load(&berth.global);
+    let (settings, json) = (Settings::load(&berth.global), berth.global.json);
     match berth.command {
         // A devnet has a folder of its own, and reads nobody's profile.
         Command::Devnet(Devnet::Up(args)) => devnet::up(args).await,
@@ -63,11 +63,11 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::App::List => app::list(&settings?).await,
         },
         // The largest by far: kept off everybody else's stack.
-        Command::Run(args) => Box::pin(run::run(&settings?, *args)).await,
+        Command::Run(args) => Box::pin(run::run(&settings?, *args, json)).await,
         Command::Task(command) => match command {
             args::Task::List(args) => task::list(&settings?, &args).await,
             args::Task::Show(args) => task::show(&settings?, &args).await,
-            args::Task::Logs(args) => task::logs(&settings?, &args).await,
+            args::Task::Logs(args) => task::logs(&settings?, &args, json).await,
             args::Task::Result(args) => task::fetch(&settings?, args).await,
             args::Task::Deliver(args) => task::deliver(&settings?, &args).await,
         },

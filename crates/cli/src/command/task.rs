@@ -2,7 +2,7 @@
 
 use super::run::{
     ending::{Ending, Endings, How},
-    follow,
+    follow, live,
     receipt::Receipt,
     request::Matched,
     result,
@@ -241,23 +241,34 @@ fn part(replica: &ReplicaView, chain: &Chain) -> String {
     format!("{} {}{said}{paid}", replica.worker, replica.state.describe())
 }
 
-pub(super) async fn logs(settings: &Settings, args: &TaskLogs) -> Result<Report, Failure> {
+pub(super) async fn logs(settings: &Settings, args: &TaskLogs, json: bool) -> Result<Report, Failure> {
     let known = Known::find(settings, &args.task).await?;
     let index = known.index()?;
     let task = known.matched.deal.task(index);
+    if args.follow {
+        live::check(known.matched.terms.trust, 1, json)?;
+    }
     let signer = keys::unlock(settings)?;
     let client = scheduler::sign_in(known.client.clone(), &known.chain, &signer).await?;
+    let mut shown = live::Shown::default();
+    if args.follow {
+        shown = live::show(&client, task.get()).await?;
+        // The rest is handed out once it is paid for.
+        follow::until_over(&client, known.matched.deal, index).await?;
+    }
     let view = client.task(task.get()).await?;
-    if view.stdout.is_none() && view.stderr.is_none() {
+    if view.stdout.is_none() && view.stderr.is_none() && !args.follow {
         return Err(Failure::not_found("logs", format!("task {task} has printed nothing yet: it is {}", view.phase))
             .hint(format!("`berth task show {task}` shows how it goes")));
     }
-    let stdout = text_of(&client, task.get(), view.stdout).await?;
-    let stderr = text_of(&client, task.get(), view.stderr).await?;
+    let mut stdout = text_of(&client, task.get(), view.stdout).await?;
+    let mut stderr = text_of(&client, task.get(), view.stderr).await?;
     let json = json!({
         "task": task.to_string(), "stdout": String::from_utf8_lossy(&stdout), "stderr": String::from_utf8_lossy(&stderr),
     });
-    Ok(Report { data: stdout, note: String::from_utf8_lossy(&stderr).into_owned(), json, failure: None })
+    stdout.drain(..shown.stdout.min(stdout.len()));
+    stderr.drain(..shown.stderr.min(stderr.len()));
+    Ok(Report { data: stdout, note: String::from_utf8_lossy(&stderr).into_owned(), json, ..Report::default() })
 }
 
 async fn text_of(client: &SchedulerClient, task: B256, content: Option<Content>) -> Result<Vec<u8>, Failure> {

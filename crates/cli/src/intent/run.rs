@@ -17,6 +17,8 @@ pub(crate) struct RunIntent {
     pub(crate) stored: Vec<Input>,
     /// All of the job but its image and inputs.
     pub(crate) job: Job,
+    /// Whether the number of processes is the requester's word, or what is usual.
+    pub(crate) counts_pids: bool,
     /// 0 and 1 mean one worker.
     pub(crate) trust: u32,
     /// In tokens, whose decimals only the chain knows.
@@ -31,6 +33,8 @@ pub(crate) struct RunIntent {
     pub(crate) out: Option<PathBuf>,
     /// Don't wait for it.
     pub(crate) detach: bool,
+    /// Show what the job prints while it prints it.
+    pub(crate) follow: bool,
     /// Only say what would happen.
     pub(crate) dry_run: bool,
     /// The exit code is the job's.
@@ -60,6 +64,7 @@ impl RunIntent {
             inputs,
             stored: Vec::new(),
             job: Job { stdin, ..job },
+            counts_pids: args.limits.pids.is_some(),
             trust: args.trust,
             max_price: args.max_price,
             timeout,
@@ -67,6 +72,7 @@ impl RunIntent {
             callback: args.callback.as_deref().map(callback).transpose()?,
             out: args.out,
             detach: args.detach,
+            follow: args.follow,
             dry_run: args.dry_run,
             job_exit: args.exit_code == args::ExitFrom::Task,
         })
@@ -111,7 +117,7 @@ fn limits(args: &args::Limits) -> Result<Limits, Failure> {
         cpu_millis: units::cpu_millis(&args.cpu)?,
         memory_bytes: units::bytes("--memory", &args.memory)?,
         disk_bytes: units::bytes("--disk", &args.disk)?,
-        pids: args.pids,
+        pids: args.pids.unwrap_or(Limits::default().pids),
         network: args.network,
     })
 }

@@ -18,6 +18,8 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) struct Report {
     /// For stdout, as it is.
     pub(crate) data: Vec<u8>,
+    /// The data are what a job printed.
+    pub(crate) shows_stdout: bool,
     /// For people: goes to stderr, after the data.
     pub(crate) note: String,
     /// The same for machines.
@@ -33,7 +35,7 @@ impl Report {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        Self { data: text.into_bytes(), note: String::new(), json, failure: None }
+        Self { data: text.into_bytes(), json, ..Self::default() }
     }
 }
 
@@ -81,6 +83,12 @@ fn document(data: Option<Value>, failure: Option<&Failure>) -> Value {
 pub(crate) fn out(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     drop(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+}
+
+/// Writes to stderr as it is: what somebody else says there.
+pub(crate) fn err_bytes(bytes: &[u8]) {
+    let mut stderr = std::io::stderr().lock();
+    drop(stderr.write_all(bytes).and_then(|()| stderr.flush()));
 }
 
 /// Writes a text, ended by a line break, to stderr. There is nowhere to complain about a broken one.

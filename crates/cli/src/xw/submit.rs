@@ -57,11 +57,12 @@ pub(super) async fn submit(call: &Call) -> Result<Report, Failure> {
 fn typed(call: &Call, words: &[String], env: &BTreeMap<String, String>) -> Result<args::Run, Failure> {
     let typed = &call.typed;
     let text = |name: &'static str, usual: &str| Ok::<_, Failure>(typed.one(&[name])?.unwrap_or(usual).to_owned());
-    let pids = typed.one(&["--xwpids"])?.map_or(Ok(64), |text| {
+    let number = |text: &str| {
         text.parse().map_err(|_| {
             Failure::usage("pids", format!("--xwpids: `{text}` is no number of processes")).hint("write 64")
         })
-    })?;
+    };
+    let pids = typed.one(&["--xwpids"])?.map(number).transpose()?;
     let timeout = match typed.one(&["--xwwallclocktime"])? {
         Some(text) if text.bytes().all(|digit| digit.is_ascii_digit()) => Some(format!("{text}s")),
         other => other.map(str::to_owned),
@@ -89,6 +90,7 @@ fn typed(call: &Call, words: &[String], env: &BTreeMap<String, String>) -> Resul
         out: None,
         callback: None,
         detach: true,
+        follow: false,
         dry_run: false,
         exit_code: ExitFrom::Berth,
     })

@@ -4,6 +4,7 @@ use super::{StoreError, digits20, row, signed};
 use alloy::primitives::{Address, B256};
 use berth_chain::BlockNumber;
 use berth_protocol::AssetId;
+use berth_wire::descriptor::{Descriptor, Runtime};
 use sqlx::SqliteConnection;
 
 /// Where on the chain something became true.
@@ -16,12 +17,13 @@ pub(crate) struct Place {
 pub(crate) async fn asset(
     conn: &mut SqliteConnection,
     id: AssetId,
-    name: Option<&str>,
+    descriptor: Option<&Descriptor>,
     at: Place,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO asset (id, name, block) VALUES ($1, $2, $3)")
+    sqlx::query("INSERT INTO asset (id, name, runtime, block) VALUES ($1, $2, $3, $4)")
         .bind(id.get().to_vec())
-        .bind(name)
+        .bind(descriptor.map(Descriptor::name))
+        .bind(descriptor.and_then(Descriptor::runtime).map(Runtime::name))
         .bind(signed(at.block.get()))
         .execute(conn)
         .await?;

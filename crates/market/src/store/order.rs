@@ -3,7 +3,7 @@
 use super::{StoreError, digits20, digits39, row};
 use alloy::primitives::{Address, B256};
 use berth_protocol::{OrderHash, Timestamp};
-use berth_wire::{market::Listed, order::SignedOrder};
+use berth_wire::{descriptor::Runtime, market::Listed, order::SignedOrder};
 use sqlx::SqliteConnection;
 
 /// A checked order.
@@ -57,10 +57,10 @@ pub(crate) async fn put(conn: &mut SqliteConnection, entry: &Entry<'_>) -> Resul
     Ok(())
 }
 
-/// A row of the book: document, hash, signer, remaining, url, name.
-type BookRow = (String, Vec<u8>, Vec<u8>, i64, Option<String>, Option<String>);
+/// A row of the book: document, hash, signer, remaining, url, name, runtime.
+type BookRow = (String, Vec<u8>, Vec<u8>, i64, Option<String>, Option<String>, Option<String>);
 
-fn listed((document, hash, signer, remaining, url, name): BookRow) -> Result<Listed, StoreError> {
+fn listed((document, hash, signer, remaining, url, name, runtime): BookRow) -> Result<Listed, StoreError> {
     Ok(Listed {
         hash: B256::try_from(&*hash).map_err(|_| row("an order hash that is none"))?,
         order: serde_json::from_str(&document).map_err(|error| row(format!("an order that is none: {error}")))?,
@@ -68,12 +68,13 @@ fn listed((document, hash, signer, remaining, url, name): BookRow) -> Result<Lis
         remaining: u32::try_from(remaining).map_err(|_| row("a volume past 2^32"))?,
         url,
         name,
+        runtime: runtime.as_deref().and_then(Runtime::named),
     })
 }
 
 pub(crate) async fn get(conn: &mut SqliteConnection, hash: OrderHash) -> Result<Option<Listed>, StoreError> {
     let row: Option<BookRow> =
-        sqlx::query_as("SELECT document, hash, signer, remaining, url, name FROM book WHERE hash = $1")
+        sqlx::query_as("SELECT document, hash, signer, remaining, url, name, runtime FROM book WHERE hash = $1")
             .bind(hash.get().to_vec())
             .fetch_optional(conn)
             .await?;
@@ -91,7 +92,7 @@ pub(crate) async fn list(
         None => (String::new(), Vec::new()),
     };
     let rows: Vec<BookRow> = sqlx::query_as(
-        "SELECT document, hash, signer, remaining, url, name FROM book
+        "SELECT document, hash, signer, remaining, url, name, runtime FROM book
           WHERE remaining > 0 AND expiry >= $1 AND epoch >= least_epoch AND (kind = 'request' OR owner = signer)
             AND NOT EXISTS (SELECT 1 FROM cancellation c WHERE c.account = signer AND c.order_hash = book.hash)
             AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR asset = $3) AND ($4 IS NULL OR signer = $4)

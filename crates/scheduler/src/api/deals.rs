@@ -32,6 +32,23 @@ const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 /// The most deals of one answer.
 const MAX_DEALS: u32 = 1_000;
 
+/// Until when a call waits for a change.
+pub(super) struct Wait(Instant);
+
+impl Wait {
+    pub(super) fn of(ms: u64) -> Self {
+        Self(Instant::now() + Duration::from_millis(ms.min(MAX_WAIT_MS)))
+    }
+
+    pub(super) const fn until(&self) -> Instant {
+        self.0
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Since {
@@ -65,14 +82,14 @@ pub(super) async fn one(
 ) -> Result<Json<DealView>, No> {
     let id: DealId = deal.parse().map_err(|error| bad_id(&error))?;
     let mut changes = api.signals.changes();
-    let deadline = Instant::now() + Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
+    let wait = Wait::of(query.wait_ms);
     loop {
         changes.mark_unchanged();
         let mut tx = api.db.read().await?;
         let deal = store::deal::get(&mut tx, id).await?;
         let is_news = deal.as_ref().is_some_and(|deal| query.since.is_none_or(|since| deal.seq > since));
         // With `since`, a deal that is not there yet is waited for, too.
-        let is_over = query.since.is_none() || Instant::now() >= deadline || api.stop.is_cancelled();
+        let is_over = query.since.is_none() || wait.is_over() || api.stop.is_cancelled();
         match deal {
             Some(deal) if is_news || is_over => {
                 let view = snapshot(&api, &deal).await;
@@ -84,7 +101,7 @@ pub(super) async fn one(
         tokio::select! {
             // The sender lives as long as the interface.
             _ = changes.changed() => {}
-            () = sleep_until(deadline) => {}
+            () = sleep_until(wait.until()) => {}
             () = api.stop.cancelled() => {}
         }
     }

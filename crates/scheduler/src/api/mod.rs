@@ -7,13 +7,15 @@ mod data;
 mod deals;
 mod health;
 mod jobs;
+mod live;
 mod problem;
 mod replicas;
 mod socket;
 mod workers;
 
 use crate::{
-    act::Actor, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library, view::View,
+    act::Actor, live::Live, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library,
+    view::View,
 };
 use alloy::primitives::B256;
 use axum::{
@@ -43,6 +45,7 @@ pub(crate) struct Api {
     pub(crate) library: Arc<Library>,
     pub(crate) actor: Arc<Actor>,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) live: Live,
     pub(crate) signals: Arc<Signals>,
     pub(crate) seen: watch::Receiver<Arc<View>>,
     pub(crate) tip: watch::Receiver<BlockRef>,
@@ -72,6 +75,7 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .route("/v1/deals", get(deals::latest))
         .route("/v1/deals/{deal}", get(deals::one).delete(data::unwant))
         .route("/v1/tasks/{task}", get(deals::task))
+        .route("/v1/tasks/{task}/live", get(live::next))
         .route("/v1/tasks/{task}/result", get(blobs::result).delete(data::remove_result))
         .route("/v1/tasks/{task}/blobs/{sha256}", get(blobs::of_task))
         .route("/v1/data", get(data::list))

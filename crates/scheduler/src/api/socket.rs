@@ -1,6 +1,6 @@
 //! The socket to a worker: signs it in, pushes its mail, hears its heartbeats and takes its reports.
 
-use super::{Api, auth};
+use super::{Api, auth, live};
 use crate::{
     act::{ActError, Refusal, ReportFailure},
     clock, observe,
@@ -248,6 +248,9 @@ impl Connection {
             }
             ToScheduler::Progress { task, stage } => {
                 api.actor.progress(worker, TaskId::new(task), stage).await?;
+            }
+            ToScheduler::Says { task, said } => {
+                live::take(&api, &api.live, worker, (TaskId::new(task), &said)).await?;
             }
             ToScheduler::Decline { task, code, detail } => {
                 api.actor.declined(worker, TaskId::new(task), (&code, &detail), tip).await?;

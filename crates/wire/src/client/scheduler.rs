@@ -2,8 +2,9 @@ use super::{ClientError, http::CALL_TIMEOUT, http::Http};
 use crate::{
     auth::{Challenge, ChallengeRequest, Session, SessionRequest},
     manifest::{MAX_CALLBACK_BYTES, Manifest},
-    scheduler::{DataView, DealView, JobAccepted, PoolInfo, Removed, TaskView, WorkerView},
+    scheduler::{DataView, DealView, JobAccepted, LivePart, PoolInfo, Removed, TaskView, WorkerView},
     units::Sha256,
+    worker::Stream,
 };
 use alloy::primitives::{Address, B256, Bytes};
 use futures_util::StreamExt as _;
@@ -192,6 +193,21 @@ impl SchedulerClient {
     /// [`ClientError`], as all calls.
     pub async fn task(&self, task: B256) -> Result<TaskView, ClientError> {
         self.0.get(&format!("/v1/tasks/{task}")).await
+    }
+
+    /// What a running task prints on a stream past its first `from` bytes; waits up to `wait` for some.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Refused` if it is not one's own, or replicated.
+    pub async fn live(
+        &self,
+        task: B256,
+        (stream, from): (Stream, u64),
+        wait: Duration,
+    ) -> Result<LivePart, ClientError> {
+        let (name, wait_ms) = (stream.name(), wait.as_millis());
+        let path = format!("/v1/tasks/{task}/live?stream={name}&from={from}&wait_ms={wait_ms}");
+        self.0.get_within(&path, CALL_TIMEOUT + wait).await
     }
 
     /// The pool's workers.

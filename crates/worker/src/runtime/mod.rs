@@ -88,10 +88,10 @@ impl Capabilities {
         }
         // A runtime without a limit on processes runs a job in a machine of its own, which the limits on cpu and memory
         // hold in; only a job that asks for fewer than a machine's own is refused.
-        (!self.pids && limits.pids < u32::from(u16::MAX)).then(|| {
+        (!self.pids && limits.pids < Limits::ALL_PIDS).then(|| {
             format!(
                 "this runtime can't limit processes: a job for it asks for {} of them, all of a machine's",
-                u16::MAX
+                Limits::ALL_PIDS
             )
         })
     }

@@ -16,7 +16,7 @@ use berth_worker::{
 };
 use std::time::Duration;
 
-fn standing() -> Standing {
+pub(crate) fn standing() -> Standing {
     let capabilities = Capabilities {
         pids: true,
         network: true,

@@ -27,6 +27,7 @@ conform!(
     inputs_streams_environment_and_exit_code,
     standard_input_is_handed_over_whole,
     a_flood_of_words_is_counted_and_its_head_kept,
+    what_a_job_says_is_there_while_it_runs,
     a_job_has_no_rights_and_no_network,
     the_network_is_there_for_who_may_have_it,
     memory_and_cores_are_the_jobs_own,
@@ -78,6 +79,23 @@ async fn a_flood_of_words_is_counted_and_its_head_kept(kind: RuntimeKind) {
     assert_eq!(bed.stdout().len() as u64, STREAM_BYTES);
     assert!(bed.stdout().starts_with("head\ny\ny\n"));
     assert_eq!(bed.stderr().len() as u64, STREAM_BYTES);
+    bed.clear().await;
+}
+
+async fn what_a_job_says_is_there_while_it_runs(kind: RuntimeKind) {
+    let bed = Bed::new(kind, "echo begun >&2; echo first; sleep 600").await;
+    let cancel = CancellationToken::new();
+    let watch = async {
+        let said = async {
+            while (bed.stdout().as_str(), bed.stderr().as_str()) != ("first\n", "begun\n") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), said).await.expect("both streams are followed in the files");
+        cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(bed.runtime.run(&bed.request, &cancel), watch);
+    assert_eq!(outcome.expect("ends").ended, Ended::Cancelled);
     bed.clear().await;
 }
 

@@ -7,6 +7,8 @@ mod confinement;
 mod conformance;
 mod endings;
 mod engine;
+mod hostile;
+mod iexec;
 mod journals;
 mod letters;
 mod machines;

@@ -83,6 +83,41 @@ async fn the_same_job_has_the_same_digest_whatever_its_times_and_order() {
     );
 }
 
+#[tokio::test]
+async fn computed_json_narrows_what_counts_unless_the_job_does() {
+    let says = |path: &str| {
+        format!(
+            "cd /iexec_out; mkdir d; echo 1 > d/a; echo 2 > b; date +%s%N > when; \
+             echo '{{\"deterministic-output-path\":\"{path}\"}}' > computed.json"
+        )
+    };
+    for (path, counted) in [("/iexec_out/d", vec!["d/a"]), ("/iexec_out/d/", vec!["d/a"]), ("/iexec_out/b", vec!["b"])]
+    {
+        let (one, other) = (collected(&says(path), &[]).await, collected(&says(path), &[]).await);
+        let (one, other) = (one.expect("a result"), other.expect("a result"));
+        assert_eq!(paths(&one), counted, "{path}");
+        assert_eq!(one.digest, other.digest, "what is different each time does not count");
+    }
+    let whole = collected(&says("/iexec_out"), &[]).await.expect("a result");
+    assert_eq!(paths(&whole), ["b", "computed.json", "d/a", "when"]);
+    assert_eq!(paths(&collected(&says("/iexec_out/b"), &["d"]).await.expect("a result")), ["d/a"]);
+    for (path, why) in [
+        ("/iexec_out/absent", "where no file is"),
+        ("/iexec_output/b", "not below"),
+        ("/iexec_out/../etc", "not below"),
+        ("/etc/passwd", "not below"),
+        ("b", "not below"),
+    ] {
+        let refused = collected(&says(path), &[]).await.expect_err(path);
+        assert!(matches!(&refused, DigestError::Unfit(text) if text.contains(why)), "{path}: {refused}");
+    }
+    // A file that says nothing of it, or nothing at all, is an output like any other.
+    for said in ["{}", "[]", "nothing"] {
+        let plain = collected(&format!("echo '{said}' > /iexec_out/computed.json"), &[]).await.expect("a result");
+        assert_eq!(paths(&plain), ["computed.json"], "{said}");
+    }
+}
+
 /// What a job leaves for a callback, by its script.
 async fn called(script: &str, outputs: &[&str]) -> Result<Collected, DigestError> {
     let outputs = outputs.iter().map(|path| (*path).to_owned()).collect();
@@ -91,9 +126,7 @@ async fn called(script: &str, outputs: &[&str]) -> Result<Collected, DigestError
 
 #[tokio::test]
 async fn a_callback_gets_what_computed_json_says_and_the_digest_is_bound_to_it() {
-    let script = "echo 7 > /iexec_out/tile; \
-                  echo '{\"deterministic-output-path\":\"/iexec_out/tile\",\"callback-data\":\"0x00FFee\"}' \
-                  > /iexec_out/computed.json";
+    let script = "echo 7 > /iexec_out/tile; echo '{\"callback-data\":\"0x00FFee\"}' > /iexec_out/computed.json";
     let found = called(script, &[]).await.expect("a result");
     assert_eq!(paths(&found), ["computed.json", "tile"]);
     assert_eq!(Some(found.digest), found.manifest.bound(&[0x00, 0xff, 0xee]));
@@ -101,7 +134,7 @@ async fn a_callback_gets_what_computed_json_says_and_the_digest_is_bound_to_it()
     let narrow = called(script, &["tile"]).await.expect("a result");
     assert_eq!(paths(&narrow), ["tile"]);
     assert_eq!(Some(narrow.digest), narrow.manifest.bound(&[0x00, 0xff, 0xee]));
-    // Without a callback nobody reads it.
+    // Without a callback it is an output like any other.
     let plain = collected(script, &[]).await.expect("a result");
     assert_eq!((plain.digest, plain.manifest.callback), (plain.manifest.digest(), None));
     assert_ne!(plain.digest, found.digest);

@@ -3,7 +3,7 @@
 
 use super::{ending::Endings, request::Matched};
 use crate::{chain::Chain, exit::Exit, hint::Failure, render::Progress};
-use berth_protocol::task::Phase;
+use berth_protocol::{DealId, task::Phase};
 use berth_wire::{
     client::{ClientError, SchedulerClient},
     scheduler::{DealView, TaskView},
@@ -53,6 +53,24 @@ pub(crate) async fn follow(
                 sleep(SILENT_PAUSE).await;
             }
             Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Waits until a task has ended, by the scheduler's word.
+pub(crate) async fn until_over(client: &SchedulerClient, deal: DealId, index: u32) -> Result<(), Failure> {
+    let mut seq = None;
+    loop {
+        match client.deal(deal.get(), seq, LONG_POLL).await {
+            Ok(view) => {
+                seq = Some(view.seq);
+                if view.tasks.iter().any(|task| task.index == index && is_over(task)) {
+                    return Ok(());
+                }
+            }
+            Err(ClientError::Refused(problem)) if problem.status == 404 => sleep(UNKNOWN_PAUSE).await,
+            Err(error) if error.is_transient() => sleep(SILENT_PAUSE).await,
+            Err(error) => return Err(error.into()),
         }
     }
 }

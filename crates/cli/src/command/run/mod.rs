@@ -7,6 +7,7 @@
 pub(crate) mod ending;
 pub(crate) mod follow;
 pub(crate) mod image;
+pub(super) mod live;
 mod offer;
 pub(super) mod receipt;
 pub(crate) mod request;
@@ -34,7 +35,11 @@ use crate::{
 use alloy::primitives::Address;
 use berth_chain::{Deployment, signer::Signer};
 use berth_protocol::{AccountAddr, Amount, AssetId, DealId};
-use berth_wire::{client::SchedulerClient, job::Job};
+use berth_wire::{
+    client::SchedulerClient,
+    descriptor::Runtime,
+    job::{Job, Limits},
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +53,11 @@ struct Plan {
     total: Amount,
 }
 
-pub(super) async fn run(settings: &Settings, args: args::Run) -> Result<Report, Failure> {
+pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Result<Report, Failure> {
     let intent = RunIntent::new(args)?;
+    if intent.follow {
+        live::check(intent.trust, intent.volume(), json)?;
+    }
     if let Some(out) = &intent.out {
         check_empty(out)?;
     }
@@ -154,7 +162,11 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
     if let Some(missing) = total.checked_sub(balance.free).filter(|missing| *missing > Amount::ZERO) {
         return Err(short(settings, &chain, total, balance.free, missing));
     }
-    let job = stage::job(intent, resolved.image).await?;
+    let mut job = stage::job(intent, resolved.image).await?;
+    let is_machine = apps.iter().any(|app| app.listed.runtime.is_some_and(Runtime::is_machine));
+    if is_machine && !intent.counts_pids {
+        job.limits.pids = Limits::ALL_PIDS;
+    }
     Ok(Plan { chain, book, client, quote, job, total })
 }
 
@@ -308,10 +320,23 @@ async fn finish(
     (matched, cost): (Matched, Match),
     progress: &Progress,
 ) -> Result<Report, Failure> {
-    let endings = follow::follow(&plan.chain, &plan.client, &matched, progress).await?;
+    let following = follow::follow(&plan.chain, &plan.client, &matched, progress);
+    let (endings, shown) = match intent.follow {
+        true => {
+            let client = scheduler::sign_in(plan.client.clone(), &plan.chain, signer).await?;
+            let task = matched.deal.task(matched.terms.first).get();
+            tokio::try_join!(following, live::show(&client, task))?
+        }
+        false => (following.await?, live::Shown::default()),
+    };
     let receipt = Receipt { chain: &plan.chain, matched: &matched, endings: &endings, cost: Some(cost) };
     let folder = intent.out.clone();
-    receipt.deliver(plan.client.clone(), signer, folder, intent.job_exit, progress).await
+    let mut report = receipt.deliver(plan.client.clone(), signer, folder, intent.job_exit, progress).await?;
+    // Where standard output is the result, the report begins with what was shown of it.
+    if report.shows_stdout {
+        report.data.drain(..shown.stdout.min(report.data.len()));
+    }
+    Ok(report)
 }
 
 fn detached((matched, cost): &(Matched, Match)) -> Report {

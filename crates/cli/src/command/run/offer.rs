@@ -208,6 +208,7 @@ mod tests {
             remaining: UNLIMITED,
             url: url.map(str::to_owned),
             name: None,
+            runtime: None,
             order,
         }
     }

@@ -103,6 +103,7 @@ impl Receipt<'_> {
                 if manifest.stdout.is_some() =>
             {
                 report.data = std::fs::read(path).map_err(|error| Failure::file(path, "read", &error))?;
+                report.shows_stdout = true;
                 let text = String::from_utf8_lossy(&report.data);
                 report.json["tasks"][0]["stdout"] = Value::String(text.into_owned());
             }

@@ -124,16 +124,15 @@ impl Docker {
         let stdin = request.stdin.as_ref().map(|name| request.folder.inputs().join(name));
         let given = request.folder.stdin_given();
         let streams = async {
-            let listening = stream::listen(attached.output, &mut heads);
+            let listening = stream::listen(attached.output, &mut heads, &request.folder);
             let feeding = stream::feed(attached.input, stdin.as_deref(), &given);
             tokio::pin!(listening, feeding);
             // The streams end with the container; a job may end without reading its input.
             tokio::select! {
-                () = &mut listening => return Ok(()),
+                listened = &mut listening => return listened,
                 fed = &mut feeding => fed?,
             }
-            listening.await;
-            Ok(())
+            listening.await
         };
         let (streamed, waited) = self.until_end(request.wall, request, cancel, id, streams).await;
         let wall = started.elapsed();

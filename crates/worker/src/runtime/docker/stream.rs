@@ -91,12 +91,33 @@ impl Heads {
     }
 }
 
-/// Listens until the job has closed both streams. What the connection says when it breaks is left to whoever waits for
-/// the job's end.
-pub(super) async fn listen(mut output: impl Stream<Item = Result<LogOutput, ApiError>> + Unpin, heads: &mut Heads) {
+/// Listens until the job has closed both streams, and keeps what is in the task's folder up to date: others follow it
+/// there. What the connection says when it breaks is left to whoever waits for the job's end.
+pub(super) async fn listen(
+    mut output: impl Stream<Item = Result<LogOutput, ApiError>> + Unpin,
+    heads: &mut Heads,
+    folder: &TaskFolder,
+) -> Result<(), RuntimeError> {
+    heads.write(folder).await?;
+    let (stdout, stderr) = (folder.stdout(), folder.stderr());
+    let mut options = tokio::fs::OpenOptions::new();
+    options.append(true);
+    let mut files = [
+        options.open(&stdout).await.map_err(folder_error("writing", &stdout))?,
+        options.open(&stderr).await.map_err(folder_error("writing", &stderr))?,
+    ];
     while let Some(Ok(said)) = output.next().await {
+        let before = [heads.stdout.kept.len(), heads.stderr.kept.len()];
         heads.take(&said);
+        let news = [&heads.stdout.kept[before[0]..], &heads.stderr.kept[before[1]..]];
+        for ((file, news), path) in files.iter_mut().zip(news).zip([&stdout, &stderr]) {
+            if !news.is_empty() {
+                let written = async { file.write_all(news).await.and(file.flush().await) };
+                written.await.map_err(folder_error("writing", path))?;
+            }
+        }
     }
+    Ok(())
 }
 
 /// Hands over standard input, and writes down that it is done. A job that ends before it has read everything is none the
