@@ -100,9 +100,13 @@ engine_start() {
   }
   # The sockets' folder is a short one: a socket's path holds at most 108 bytes.
   run=$(mktemp -d /tmp/berth-engine.XXXXXX)
+  # gVisor, where it is installed. It takes no network from the host's own namespace, and jobs here have none.
+  printf '{"runtimes":%s}\n' "$(command -v runsc >/dev/null &&
+    printf '{"runsc":{"path":"%s","runtimeArgs":["--platform=ptrace","--network=none"]}}' "$(command -v runsc)" ||
+    printf '{}')" >"$run/daemon.json"
   # No bridge and no firewall rules: jobs have no network, and the host's settings stay as they are.
   # A namespace of its own, should dockerd find the system's containerd.
-  setsid dockerd --host "unix://$run/docker.sock" --data-root "$engine_state/data" --exec-root "$run/exec" \
+  setsid dockerd --config-file "$run/daemon.json" --host "unix://$run/docker.sock" --data-root "$engine_state/data" --exec-root "$run/exec" \
     --pidfile "$run/dockerd.pid" --containerd-namespace berth --containerd-plugins-namespace berth-plugins \
     --bridge=none --iptables=false --log-level=warn >"$log" 2>&1 </dev/null {engine_lock}>&- &
   pid=$!

@@ -46,8 +46,8 @@ async fn who_follows_goes_on_after_the_scheduler_was_killed() -> eyre::Result<()
         let script = "echo one; echo begun >&2; sleep 8; echo two";
         let following = Background::start(world.run(&["--follow"], script)?)?;
         following.says("begun").await?;
-        world.service("scheduler")?.kill().await?;
-        world.restart("scheduler", &[])?;
+        world.service("services")?.kill().await?;
+        world.restart("services", &[])?;
         let outcome = following.outcome().await?;
         ensure!(outcome.code == Some(0) && outcome.stdout == "one\ntwo\n", "{outcome}");
         ensure!(outcome.stderr.matches("begun\n").count() == 1, "{outcome}");

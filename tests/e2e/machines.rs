@@ -87,7 +87,7 @@ async fn a_disk_is_registered_listed_submitted_to_followed_and_fetched_from_by_t
         let add = tool("xwaddvbapp.sh", &["--name", "small-vm", "--hda", DISK, "--yes"])?.must().await?;
         let app = add.stdout.trim().rsplit('/').next().wrap_err("an URI ends in a UID")?.to_owned();
 
-        let apps = tool("xwapps", &["small-vm"])?.must().await?;
+        let apps = tool("xwapps", &["small-vm", "--xwformat", "text"])?.must().await?;
         for word in [format!("UID='{app}'"), "TYPE='QEMU'".into(), "disk.qcow2".into()] {
             ensure!(apps.stdout.contains(&word), "no {word}: {apps}");
         }

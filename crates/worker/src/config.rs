@@ -68,6 +68,10 @@ pub struct DockerShare {
     /// The engine's address; without it `DOCKER_HOST`, or else `unix:///var/run/docker.sock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The engine's runtime that jobs run under, by the name that the engine has for it (`runsc` is gVisor's); without it
+    /// the engine's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// Which of its images.
     #[serde(default)]
     pub images: SharedImages,
@@ -80,6 +84,13 @@ pub struct DockerShare {
     /// How output folders are kept within their limit.
     #[serde(default)]
     pub quota: Quota,
+}
+
+impl DockerShare {
+    /// Whether jobs run on a kernel of their own, which answers their system calls: gVisor's.
+    pub fn has_own_kernel(&self) -> bool {
+        self.runtime.as_deref().is_some_and(|name| name.starts_with("runsc"))
+    }
 }
 
 /// What is shared of QEMU.

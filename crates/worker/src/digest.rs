@@ -28,10 +28,10 @@ use thiserror::Error;
 /// More files and folders than this are refused: each is a blob of its own, and a manifest must stay a document.
 pub const MAX_FILES: usize = 10_000;
 /// The longest path in a manifest. With the folder that the worker keeps the output in it stays below what a system takes.
-const MAX_PATH_BYTES: usize = 1_024;
-const TOO_LONG: &str = "has too long a path, or is in too deep a folder: 1,024 bytes are taken";
+pub(crate) const MAX_PATH_BYTES: usize = 1_024;
+pub(crate) const TOO_LONG: &str = "has too long a path, or is in too deep a folder: 1,024 bytes are taken";
 /// How much of a path is told.
-const SHOWN_CHARS: usize = 80;
+pub(crate) const SHOWN_CHARS: usize = 80;
 const CHUNK_BYTES: usize = 64 << 10;
 /// Where a job says what it leaves for a callback, and what of its output counts.
 const COMPUTED: &str = "computed.json";

@@ -7,6 +7,7 @@ mod confinement;
 mod conformance;
 mod endings;
 mod engine;
+mod gvisor;
 mod hostile;
 mod iexec;
 mod journals;

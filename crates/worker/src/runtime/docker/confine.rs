@@ -21,6 +21,8 @@ const SCRATCH_SHARE: u64 = 4;
 /// The engine's own log of a container, from which a restarted worker takes what it missed: two files of this size, so
 /// that as long as the log is smaller than one of them nothing was dropped from it.
 pub(super) const LOG_FILE_BYTES: u64 = 8 << 20;
+/// What a job with a kernel of its own may take of the machine's processes, that kernel's threads among them.
+const KERNEL_THREADS: i64 = 4_096;
 /// The engine kills a job before anything of the owner's when memory runs out.
 const FIRST_TO_GO: i64 = 500;
 
@@ -89,8 +91,12 @@ impl Docker {
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            // One more for the init process, which is not the job's.
-            pids_limit: Some(i64::from(limits.pids) + 1),
+            runtime: self.share.runtime.clone(),
+            pids_limit: Some(match self.share.has_own_kernel() {
+                true => KERNEL_THREADS,
+                // One more for the init process, which is not the job's.
+                false => i64::from(limits.pids) + 1,
+            }),
             memory: Some(memory),
             memory_swap: Some(memory),
             nano_cpus: Some(i64::from(limits.cpu_millis) * 1_000_000),

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const ENGINE: &str = "Docker";
 /// The engine itself refuses containers with less memory.
 const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+/// What gVisor needs beside a small job: with less its own kernel is ended.
+const KERNEL_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Whose a container is. The name is checked as well: containers inherit their image's labels, and an image may claim
 /// anything.
@@ -108,10 +110,10 @@ impl Runtime for Docker {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            pids: true,
+            pids: !self.share.has_own_kernel(),
             network: true,
             resumes: true,
-            least_memory_bytes: LEAST_MEMORY_BYTES,
+            least_memory_bytes: if self.share.has_own_kernel() { KERNEL_MEMORY_BYTES } else { LEAST_MEMORY_BYTES },
             parts_of_cores: true,
             network_allowed: self.share.network,
         }

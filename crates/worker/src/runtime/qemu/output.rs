@@ -5,7 +5,10 @@
 //! sizes within the limit, and nothing is written through a link.
 
 use super::image::part;
-use crate::runtime::RuntimeError;
+use crate::{
+    digest::{MAX_PATH_BYTES, SHOWN_CHARS, TOO_LONG},
+    runtime::RuntimeError,
+};
 use std::{
     collections::HashSet,
     fs,
@@ -129,6 +132,10 @@ impl Unpacking<'_> {
             };
             if path.as_os_str().is_empty() {
                 continue;
+            }
+            if path.as_os_str().len() > MAX_PATH_BYTES {
+                let named: String = path.display().to_string().chars().take(SHOWN_CHARS).collect();
+                return Ok(Some(format!("output `{}…` {TOO_LONG}", named.escape_debug())));
             }
             if let Some(objection) = self.one(&mut entry, path)? {
                 return Ok(Some(objection));
