@@ -135,6 +135,10 @@ pub(crate) fn reconcile_failed(cause: &dyn Error) {
     warn!(error = chain(cause), "looking after the deals failed; trying again");
 }
 
+pub(crate) fn sweep_failed(cause: &dyn Error) {
+    warn!(error = chain(cause), "clearing the store failed; trying again");
+}
+
 pub(crate) fn request_failed(cause: &dyn Error) {
     error!(error = chain(cause), "a request failed");
 }

@@ -9,7 +9,7 @@ use crate::{
     observe,
     presence::Presence,
     reconcile::{ReconcileError, Reconciler},
-    results::{Blobs, FolderError},
+    results::{Blobs, FolderError, intake::Intake},
     signals::Signals,
     store::Database,
     view::{Library, View, Viewer},
@@ -330,6 +330,7 @@ impl Parts {
         let presence = Arc::new(Presence::new());
         let library = Arc::new(Library::default());
         let seen = watch::Sender::new(Arc::new(View::default()));
+        let intake = Arc::new(Intake::new(db.clone(), blobs.clone()));
         let actor = Arc::new(Actor {
             db: db.clone(),
             signer: key,
@@ -342,6 +343,7 @@ impl Parts {
         let api = Api {
             db: db.clone(),
             blobs: blobs.clone(),
+            intake: intake.clone(),
             library: library.clone(),
             actor: actor.clone(),
             presence: presence.clone(),
@@ -359,8 +361,9 @@ impl Parts {
             max_jobs: config.max_jobs,
         };
         let reconciler = Reconciler {
-            viewer: Viewer { db: db.clone(), blobs, presence, library },
+            viewer: Viewer { db: db.clone(), presence, library },
             actor,
+            intake,
             policy: config.policy(),
             tip: following.tip,
             moved: sending.moved,

@@ -6,7 +6,7 @@
 //! | `GET /v1/pool` | anyone | [`PoolInfo`] |
 //! | `POST /v1/auth/challenge`, `/v1/auth/session` | anyone | sign in ([`crate::auth`]) |
 //! | `PUT /v1/blobs/{sha256}` | signed in, or a worker | put an input, or a part of a result, into the store |
-//! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there |
+//! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there, put by the caller: what others have put is not told |
 //! | `GET /v1/data` | signed in | one's own [`DataView`]s |
 //! | `PUT /v1/data/{sha256}?name=N` | signed in | put bytes into the store, and list them as one's own |
 //! | `GET /v1/data/{sha256}` | signed in | the bytes of one's own data |
@@ -55,7 +55,7 @@ pub struct PoolInfo {
 pub struct JobAccepted {
     /// Its hash.
     pub job_hash: B256,
-    /// Inputs that are not in the store yet and have no URL.
+    /// Inputs without a URL that this account has not put yet, and that are no result of its own.
     pub missing: Vec<Content>,
 }
 
@@ -77,7 +77,7 @@ pub struct DataView {
 pub struct Removed {
     /// How many files are gone.
     pub removed: u32,
-    /// How many stay, because a job, another result or somebody else's list has the same bytes.
+    /// How many stay, because a job or another result of the same account has the same bytes.
     pub kept: u32,
 }
 

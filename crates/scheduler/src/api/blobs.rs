@@ -19,7 +19,7 @@ use berth_protocol::{
     ResultDigest, TaskId, WorkerAddr,
     task::{Answer, Replicated, Task},
 };
-use berth_wire::{job::Job, units::Sha256};
+use berth_wire::{job::Job, manifest::Content, units::Sha256};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) fn name(text: &str) -> Result<Sha256, No> {
 /// Puts a blob.
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(sha256): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -42,14 +42,18 @@ pub(super) async fn put(
     if length.is_some_and(|length| length > api.blobs.max_bytes()) {
         return Err(BlobError::TooLarge { max: api.blobs.max_bytes() }.into());
     }
-    api.blobs.put(name, body.into_data_stream()).await?;
+    api.intake.put(caller.account(), name, body.into_data_stream()).await?;
     api.signals.wake();
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether a blob is there.
-pub(super) async fn head(State(api): State<Arc<Api>>, _: Caller, Path(sha256): Path<String>) -> Result<StatusCode, No> {
-    let found = api.blobs.size(name(&sha256)?).await?;
+/// Whether the caller has put a blob that is there. Of those of others it hears as little as of those of nobody.
+pub(super) async fn head(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(sha256): Path<String>,
+) -> Result<StatusCode, No> {
+    let found = api.intake.size(caller.account(), name(&sha256)?).await?;
     Ok(if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND })
 }
 
@@ -91,7 +95,6 @@ pub(super) async fn result(
 ) -> Result<Response, No> {
     let mut tx = api.db.read().await?;
     let (deal, row) = find(&mut tx, &task).await?;
-    tx.commit().await?;
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's result"));
     }
@@ -102,6 +105,11 @@ pub(super) async fn result(
             .hint("GET /v1/tasks/{task} names its logs"));
     }
     let name = api.blobs.manifest_of(digest).await?;
+    // Anybody may settle a task, on chain, to a digest that he has seen there.
+    if !store::data::is_part(&mut tx, row.id.get(), name).await? {
+        return Err(missing(name));
+    }
+    tx.commit().await?;
     send(&api, name).await
 }
 
@@ -123,10 +131,17 @@ pub(super) async fn of_task(
         tx.commit().await?;
         return send(&api, name).await;
     }
+    if is_its_worker {
+        return Err(missing(name));
+    }
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's blob"));
     }
     let (worker, digest) = settled(&row)?;
+    let unknown = || No::new(StatusCode::NOT_FOUND, "blob-unknown", format!("{name} is no part of this task"));
+    if !store::data::is_part(&mut tx, row.id.get(), name).await? {
+        return Err(unknown());
+    }
     let kept = match worker {
         Some(worker) => store::report::get(&mut tx, row.id, worker).await?,
         None => store::report::saying(&mut tx, row.id, digest).await?,
@@ -137,7 +152,7 @@ pub(super) async fn of_task(
     if is_log || is_part(&api, digest, name).await? {
         return send(&api, name).await;
     }
-    Err(No::new(StatusCode::NOT_FOUND, "blob-unknown", format!("{name} is no part of this task")))
+    Err(unknown())
 }
 
 /// Whether the task is this worker's, alone or among others.
@@ -148,10 +163,18 @@ async fn runs(conn: &mut SqliteConnection, row: &Row, worker: WorkerAddr) -> Res
     Ok(row.task == Task::Assigned(worker))
 }
 
+/// Whether the deal's job names these bytes, and its requester has put both: the names of either are no secret.
 async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {
+    if !store::job::is_by(conn, deal.job_hash, deal.requester).await? {
+        return Ok(false);
+    }
     let document = store::job::document(conn, deal.job_hash).await?;
     let job = document.and_then(|document| Job::from_bytes(&document).ok());
-    Ok(job.is_some_and(|job| job.inputs.iter().any(|input| input.sha256 == name)))
+    let Some(input) = job.and_then(|job| job.inputs.into_iter().find(|input| input.sha256 == name)) else {
+        return Ok(false);
+    };
+    let content = Content { sha256: input.sha256, size: input.size };
+    Ok(store::holding::has(conn, deal.requester, content).await?)
 }
 
 async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, No> {
@@ -166,10 +189,14 @@ async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, 
     }
 }
 
+fn missing(name: Sha256) -> No {
+    No::new(StatusCode::NOT_FOUND, "blob-missing", format!("{name} is not in this store"))
+        .hint("it was removed, or the task was settled without this scheduler: ask the worker's owner")
+}
+
 pub(super) async fn send(api: &Api, name: Sha256) -> Result<Response, No> {
     let Some((size, bytes)) = api.blobs.get(name).await? else {
-        return Err(No::new(StatusCode::NOT_FOUND, "blob-missing", format!("{name} is not in this store"))
-            .hint("it was removed, or the task was settled without this scheduler: ask the worker's owner"));
+        return Err(missing(name));
     };
     let mut response = Body::from_stream(bytes).into_response();
     let headers = response.headers_mut();

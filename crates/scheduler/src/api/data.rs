@@ -76,10 +76,10 @@ pub(super) async fn put(
         return Err(No::new(StatusCode::CONFLICT, "too-many-data", detail)
             .hint("remove some: xwrm, or DELETE /v1/data/{sha256}"));
     }
-    let size = api.blobs.put(sha256, body.into_data_stream()).await?;
+    let size = api.intake.put(account, sha256, body.into_data_stream()).await?;
     let mut tx = api.db.write().await?;
-    // Whoever removed it meanwhile did so before this transaction.
-    if api.blobs.size(sha256).await?.is_none() {
+    // Whoever removed it meanwhile, in another call of the same account, did so before this transaction.
+    if store::holding::size(&mut tx, account, sha256).await? != Some(size) {
         return Err(No::new(StatusCode::CONFLICT, "data-removed", format!("{sha256} was removed just now"))
             .hint("send it again"));
     }
@@ -121,24 +121,14 @@ pub(super) async fn remove(
     let mut tx = api.db.write().await?;
     own(&mut tx, caller, sha256).await?;
     store::data::remove(&mut tx, caller.account(), sha256).await?;
-    let removed = sweep(&api, &mut tx, &[sha256]).await?;
-    tx.commit().await?;
-    Ok(Json(removed))
-}
-
-/// Removes those bytes that nobody names any more. The caller holds the one transaction that may write, so that nobody
-/// comes to name them meanwhile.
-async fn sweep(api: &Api, conn: &mut SqliteConnection, names: &[Sha256]) -> Result<Removed, No> {
-    let mut removed = Removed { removed: 0, kept: 0 };
-    for name in names {
-        if store::data::is_needed(conn, *name).await? {
-            removed.kept += 1;
-        } else {
-            api.blobs.remove(*name).await?;
-            removed.removed += 1;
-        }
+    let is_used = store::holding::is_used(&mut tx, caller.account(), sha256).await?;
+    if !is_used {
+        store::holding::forget(&mut tx, caller.account(), sha256).await?;
     }
-    Ok(removed)
+    tx.commit().await?;
+    api.intake.clear(&[sha256]).await?;
+    // Whether others have the same bytes is not for the caller to know.
+    Ok(Json(Removed { removed: u32::from(!is_used), kept: u32::from(is_used) }))
 }
 
 /// Removes a settled task's result from the store. What the chain has of it stays there.
@@ -158,8 +148,14 @@ pub(super) async fn remove_result(
         return Err(No::new(StatusCode::NOT_FOUND, "no-result", "nothing of this task's result is in the store")
             .hint("it was removed before; its digest and its payments are on chain, for ever"));
     }
-    let removed = sweep(&api, &mut tx, &parts).await?;
+    let mut removed = Removed { removed: 0, kept: 0 };
+    for part in &parts {
+        let is_own = store::holding::size(&mut tx, caller.account(), *part).await?.is_some()
+            || store::holding::is_result_for(&mut tx, caller.account(), *part).await?;
+        *(if is_own { &mut removed.kept } else { &mut removed.removed }) += 1;
+    }
     tx.commit().await?;
+    api.intake.clear(&parts).await?;
     Ok(Json(removed))
 }
 

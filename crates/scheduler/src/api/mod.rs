@@ -13,7 +13,13 @@ mod socket;
 mod workers;
 
 use crate::{
-    act::Actor, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library, view::View,
+    act::Actor,
+    presence::Presence,
+    results::{Blobs, intake::Intake},
+    signals::Signals,
+    store::Database,
+    view::Library,
+    view::View,
 };
 use alloy::primitives::B256;
 use axum::{
@@ -40,6 +46,7 @@ const MAX_JOB_BYTES: usize = 384 << 10;
 pub(crate) struct Api {
     pub(crate) db: Database,
     pub(crate) blobs: Blobs,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) library: Arc<Library>,
     pub(crate) actor: Arc<Actor>,
     pub(crate) presence: Arc<Presence>,

@@ -1,6 +1,11 @@
 //! How the interface says no.
 
-use crate::{act::ActError, observe, results::BlobError, view::ViewError};
+use crate::{
+    act::ActError,
+    observe,
+    results::{BlobError, intake::IntakeError},
+    view::ViewError,
+};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
@@ -69,6 +74,15 @@ impl From<ActError> for No {
 impl From<ViewError> for No {
     fn from(error: ViewError) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<IntakeError> for No {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Blob(error) => error.into(),
+            IntakeError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes by their sha256: inputs, manifests, files of results, logs. A blob is either there whole, under its right
 //! name, and on the disk, or not at all.
 
+pub(crate) mod intake;
 pub(crate) mod report;
 
 use berth_protocol::ResultDigest;

@@ -8,6 +8,7 @@ pub(crate) mod bond;
 pub(crate) mod commitment;
 pub(crate) mod data;
 pub(crate) mod deal;
+pub(crate) mod holding;
 pub(crate) mod job;
 pub(crate) mod left_out;
 pub(crate) mod list;

@@ -4,6 +4,7 @@
 mod access;
 mod crash;
 mod paid;
+mod possession;
 mod reorg;
 mod replicated;
 mod start;
