@@ -4,7 +4,10 @@ use super::{Actor, KILL_POINTS, Refusal, ReportFailure};
 use crate::{
     plan::{self, Action, Policy},
     presence::Presence,
-    results::{Blobs, intake::Intake},
+    results::{
+        Blobs,
+        intake::{Intake, Unused},
+    },
     samples::{self, DURATION, START, digest, tip},
     signals::Signals,
     store::{
@@ -54,6 +57,8 @@ struct Desk {
     keys: [Signer; 2],
     now: u64,
 }
+
+const UNUSED: Unused = Unused { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
 
 impl Desk {
     async fn with(size: u32) -> Self {
@@ -121,10 +126,13 @@ impl Desk {
         let manifest = Manifest::new(0, Vec::new(), Content::of(output));
         for bytes in [output.to_vec(), manifest.to_bytes()] {
             let name = Content::of(&bytes).sha256;
-            let intake = Intake::new(self.actor.db.clone(), self.blobs.clone());
+            let intake = Intake::new(self.actor.db.clone(), self.blobs.clone(), UNUSED);
             for key in &self.keys {
                 let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes.clone()))]);
-                intake.put(key.address(), name, body).await.expect("kept");
+                intake
+                    .put(key.address(), Content { sha256: name, size: bytes.len() as u64 }, body)
+                    .await
+                    .expect("kept");
             }
         }
         manifest.digest()

@@ -2,12 +2,11 @@
 
 use super::{
     Api,
-    blobs::{find, is_for, name, send, settled},
+    blobs::{find, is_for, length, name, send, settled},
     problem::No,
 };
 use crate::{
     clock,
-    results::BlobError,
     store::{
         self,
         data::Data,
@@ -19,11 +18,12 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use berth_protocol::{DealId, ids::ParseIdError, task::Task};
 use berth_wire::{
+    manifest::Content,
     scheduler::{DataView, Removed},
     units::Sha256,
 };
@@ -65,10 +65,6 @@ pub(super) async fn put(
         return Err(No::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-name", "the name of data is a line of text")
             .hint(format!("give a name of at most {MAX_NAME_BYTES} bytes")));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > api.blobs.max_bytes()) {
-        return Err(BlobError::TooLarge { max: api.blobs.max_bytes() }.into());
-    }
     let account = caller.account();
     let (_, count) = store::data::total(&mut *api.db.read().await?, account).await?;
     if count >= MAX_DATA {
@@ -76,7 +72,13 @@ pub(super) async fn put(
         return Err(No::new(StatusCode::CONFLICT, "too-many-data", detail)
             .hint("remove some: xwrm, or DELETE /v1/data/{sha256}"));
     }
-    let size = api.intake.put(account, sha256, body.into_data_stream()).await?;
+    let length = length(&headers)?;
+    // Who has put them already, in pieces, only lists them.
+    let put = if length == 0 { api.intake.size(account, sha256).await? } else { None };
+    let size = put.unwrap_or(length);
+    if put.is_none() {
+        api.intake.put(account, Content { sha256, size }, body.into_data_stream()).await?;
+    }
     let mut tx = api.db.write().await?;
     // Whoever removed it meanwhile, in another call of the same account, did so before this transaction.
     if store::holding::size(&mut tx, account, sha256).await? != Some(size) {
@@ -103,12 +105,13 @@ pub(super) async fn get(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(sha256): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, No> {
     let sha256 = name(&sha256)?;
     let mut tx = api.db.read().await?;
     own(&mut tx, caller, sha256).await?;
     tx.commit().await?;
-    send(&api, sha256).await
+    send(&api, sha256, &headers).await
 }
 
 /// Takes data off one's list; their bytes go when nobody else needs them.

@@ -66,7 +66,7 @@ pub(crate) struct Api {
 
 /// All routes.
 pub(crate) fn routes(api: Arc<Api>) -> Router {
-    let blob = put(blobs::put).head(blobs::head).layer(DefaultBodyLimit::disable());
+    let blob = put(blobs::put).patch(blobs::append).head(blobs::head).layer(DefaultBodyLimit::disable());
     let data = put(data::put).get(data::get).delete(data::remove).layer(DefaultBodyLimit::disable());
     let job = post(jobs::put).layer(DefaultBodyLimit::max(MAX_JOB_BYTES));
     Router::new()

@@ -22,6 +22,7 @@ pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod task;
 pub(crate) mod unwanted;
+pub(crate) mod upload;
 
 #[cfg(test)]
 mod round_tests;

@@ -324,6 +324,7 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
         berth_protocol::ResultDigest::new(B256::with_last_byte(200)).ok_or_else(|| eyre::eyre!("not zero"))?;
 
     let mut other = ScriptedWorker::connect(&service, &market, &keys[1]).await?;
+    other.upload("good").await?;
     let uninvited = other.report(&terms, 0, &[(0, digest)], Some(stdout))?;
     other.say(&ToScheduler::Report(Box::new(uninvited))).await?;
     refused(&mut other, "not-assigned").await?;
