@@ -178,6 +178,7 @@ main() {
   [ "$for" = demo ] || {
     test_tools
     python_tools slither
+    python_tools seaweedfs
   }
   [ "$for" != analysis ] || python_tools halmos
 }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+mod results;
+pub use results::{Kind as StoreKind, Results, S3, S3Key};
+
 /// The most tasks that a worker's list, and so a settlement of one worker's results, can hold.
 const MAX_SETTLE_BATCH: u16 = 256;
 
@@ -32,8 +35,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The database file.
     pub database: PathBuf,
-    /// The folder of inputs and results.
+    /// The folder of inputs and results; with an S3 server, of uploads under way alone.
     pub store: PathBuf,
+    /// Where inputs and results are kept, and how much of them.
+    #[serde(default)]
+    pub results: Results,
     /// Tasks in one settlement at the most.
     #[serde(default = "default::settle_batch")]
     pub settle_batch: u16,
@@ -162,6 +168,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// There is no key for the S3 server.
+    #[error("there is no key for the S3 server: {problem}")]
+    Key {
+        /// What is wrong. Never what stands in the file.
+        problem: String,
+    },
     /// A node's URL is none.
     #[error("`{key}` names no node")]
     Node {
@@ -185,6 +197,10 @@ impl ConfigError {
             Self::File { .. } => Some("give the path of the scheduler's configuration file"),
             Self::Form { .. } => Some("compare it with crates/scheduler/example.toml, which has every key"),
             Self::Value { .. } => None,
+            Self::Key { .. } => Some(
+                "give `credentials` under `[results.s3]` a file with access_key_id and secret_access_key, or set \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ),
             Self::Node { source, .. } => Some(source.hint()),
         }
     }
@@ -203,6 +219,9 @@ impl Config {
         if let Some(folder) = path.parent() {
             for own in [&mut config.deployment, &mut config.database, &mut config.store] {
                 *own = folder.join(&own);
+            }
+            if let Some(s3) = &mut config.results.s3 {
+                s3.unlock(folder)?;
             }
         }
         config.check()?;
@@ -233,6 +252,7 @@ impl Config {
         if self.max_blob_bytes == 0 {
             return wrong("max_blob_bytes", "has to be above 0");
         }
+        self.results.check()?;
         self.pool_id()?;
         self.endpoint().map(drop)
     }
@@ -304,6 +324,34 @@ mod tests {
         let defaults = read(&minimal).expect("the rest has defaults");
         assert_eq!(Config { rpc_ws: config.rpc_ws.clone(), ..defaults }, config, "the example shows the defaults");
         assert!(config.rpc_ws.is_some(), "the example has every key");
+    }
+
+    #[test]
+    fn an_s3_server_needs_a_key_which_nobody_is_shown() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let text = include_str!("../example.toml").replace("store = \"folder\"", "store = \"s3\"");
+        let path = folder.path().join("scheduler.toml");
+        std::fs::write(&path, &text).expect("writable");
+        let error = Config::load(&path).expect_err("no server");
+        assert!(error.to_string().contains("`results.s3`"), "{error}");
+        // What the example shows as a comment, for once in force.
+        let (before, server) = text.split_once("#[results.s3]").expect("the example shows it");
+        let server = server.replace("\n#", "\n");
+        std::fs::write(&path, format!("{before}[results.s3]{server}")).expect("writable");
+        let key = folder.path().join("s3-key.toml");
+        let error = Config::load(&path).expect_err("no key");
+        assert!(error.hint().is_some_and(|hint| hint.contains("AWS_SECRET_ACCESS_KEY")), "{error}");
+        std::fs::write(&key, "access_key_id = \"me\"\nsecret_access = \"hush\"\n").expect("writable");
+        let error = Config::load(&path).expect_err("no secret");
+        assert!(!format!("{error:?} {error}").contains("hush"));
+        std::fs::write(&key, "access_key_id = \"me\"\nsecret_access_key = \"hush\"\n").expect("writable");
+        let config = Config::load(&path).expect("whole");
+        let s3 = config.results.s3().expect("a server");
+        assert_eq!(
+            (s3.bucket.as_str(), s3.region.as_deref(), s3.prefix.as_str()),
+            ("berth", Some("us-east-1"), "pools")
+        );
+        assert!(!format!("{config:?}").contains("hush"));
     }
 
     #[test]

@@ -53,5 +53,6 @@ mod supervise;
 mod view;
 
 pub use act::KILL_POINTS;
-pub use config::{Config, ConfigError};
-pub use supervise::{Running, Scheduler, SchedulerError, StoreFolderError};
+pub use config::{Config, ConfigError, Results, S3, S3Key, StoreKind};
+pub use results::ResultsError;
+pub use supervise::{Running, Scheduler, SchedulerError};

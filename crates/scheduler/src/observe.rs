@@ -128,11 +128,19 @@ pub(crate) fn worker_rejected(worker: WorkerAddr, code: &str) {
 }
 
 pub(crate) fn waits_for_node(cause: &dyn Error, pause: Duration) {
-    warn!(error = chain(cause), ?pause, "the node can't be reached; trying again");
+    warn!(error = chain(cause), ?pause, "the node, or the store of results, can't be reached; trying again");
 }
 
 pub(crate) fn reconcile_failed(cause: &dyn Error) {
     warn!(error = chain(cause), "looking after the deals failed; trying again");
+}
+
+pub(crate) fn store_failed(cause: &dyn Error) {
+    warn!(error = chain(cause), "the store of inputs and results fails");
+}
+
+pub(crate) fn sweep_failed(cause: &dyn Error) {
+    warn!(error = chain(cause), "clearing the store failed; trying again");
 }
 
 pub(crate) fn request_failed(cause: &dyn Error) {

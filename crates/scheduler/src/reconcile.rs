@@ -5,6 +5,7 @@ use crate::{
     act::{ActError, Actor},
     observe,
     plan::{self, Plan, Policy},
+    results::intake::Intake,
     store,
     view::{View, ViewError, Viewer},
 };
@@ -47,7 +48,6 @@ impl ReconcileError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::View(ViewError::Store(error)) | Self::Store(error) => error.class(),
-            Self::View(ViewError::Blob(_)) => Class::Retry,
             Self::Act(error) => error.class(),
         }
     }
@@ -58,6 +58,7 @@ impl ReconcileError {
 pub(crate) struct Reconciler {
     pub(crate) viewer: Viewer,
     pub(crate) actor: Arc<Actor>,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) policy: Policy,
     pub(crate) tip: watch::Receiver<BlockRef>,
     pub(crate) moved: watch::Receiver<u64>,
@@ -130,6 +131,11 @@ impl Reconciler {
         let mut tx = self.actor.db.write().await?;
         store::session::drop_expired(&mut tx, now_ms / 1_000).await?;
         store::job::drop_unused(&mut tx, now_ms.saturating_sub(UNUSED_JOB_MS)).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        // A store that is away now is swept the next time.
+        if let Err(error) = self.intake.sweep(now_ms).await {
+            observe::sweep_failed(&error);
+        }
+        Ok(())
     }
 }

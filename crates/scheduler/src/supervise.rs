@@ -4,13 +4,16 @@
 use crate::{
     act::Actor,
     api::{self, Api},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Results},
     follow::Ledger,
     live::Live,
     observe,
     presence::Presence,
     reconcile::{ReconcileError, Reconciler},
-    results::{Blobs, FolderError},
+    results::{
+        Backend, Blobs, ResultsError,
+        intake::{Intake, Unused},
+    },
     signals::Signals,
     store::Database,
     view::{Library, View, Viewer},
@@ -73,9 +76,9 @@ pub enum SchedulerError {
         /// Who asked.
         wanted: AssetId,
     },
-    /// The store's folder can't be used.
+    /// The store of inputs and results can't be used.
     #[error(transparent)]
-    Folder(#[from] StoreFolderError),
+    Results(#[from] ResultsError),
     /// The address is taken, or not this machine's.
     #[error("{address} can't be listened on")]
     Listen {
@@ -99,11 +102,6 @@ pub enum SchedulerError {
     Ended(&'static str),
 }
 
-/// The store's folder can't be used.
-#[derive(Debug, Error)]
-#[error("inputs and results can't be kept")]
-pub struct StoreFolderError(#[source] FolderError);
-
 impl SchedulerError {
     /// What to do about it.
     pub fn class(&self) -> Class {
@@ -114,7 +112,8 @@ impl SchedulerError {
             // At the start, a file that is no database of ours is its owner's mistake, not ours.
             Self::Database { source, .. } if source.class() == Class::Retry => Class::Retry,
             Self::Database { .. } => Class::Refused,
-            Self::OtherPool { .. } | Self::Folder(_) | Self::Listen { .. } => Class::Refused,
+            Self::Results(error) if error.is_transient() => Class::Retry,
+            Self::OtherPool { .. } | Self::Results(_) | Self::Listen { .. } => Class::Refused,
             Self::Follow(error) => error.class(),
             Self::Outbox(error) => error.class(),
             Self::Reconcile(_) | Self::Ended(_) => Class::Bug,
@@ -133,7 +132,7 @@ impl SchedulerError {
                 Some(source.hint().unwrap_or(usual).to_owned())
             }
             Self::OtherPool { .. } => Some("give each pool a `database` of its own".to_owned()),
-            Self::Folder(_) => Some("check that you may write to `store`, and that the disk is not full".to_owned()),
+            Self::Results(error) => Some(error.hint().to_owned()),
             Self::Listen { .. } => {
                 Some("another program may have the port: end it, or give another `listen`".to_owned())
             }
@@ -185,7 +184,7 @@ impl Scheduler {
         config.check()?;
         let pool = config.pool_id()?;
         let deployment = Deployment::load(&config.deployment)?;
-        let blobs = Blobs::open(&config.store, config.max_blob_bytes).map_err(StoreFolderError)?;
+        let blobs = Blobs::new(Backend::open(&config)?, config.max_blob_bytes);
         let listen = |source| SchedulerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -195,7 +194,10 @@ impl Scheduler {
         let operator = OperatorAddr::new(key.address());
         let ledger = Ledger { pool, operator, signals: signals.clone(), faults: faults.clone() };
         let mut door = Door { listener, waiting: None };
-        let connecting = || connect(&config, &deployment, &rpc, &db, &key, &ledger);
+        let connecting = async || {
+            blobs.backend().check().await?;
+            connect(&config, &deployment, &rpc, &db, &key, &ledger).await
+        };
         let (follower, sender) = patiently(&shutdown, &mut door, connecting).await?;
         let listener = door.open().await;
         let parts = Parts { config, deployment, key, faults, blobs, db, signals, operator, pool: pool.get() };
@@ -237,7 +239,7 @@ async fn connect(
     Ok((follower, sender))
 }
 
-/// Tries until it works, or is refused, or `shutdown`: a node may come up after its scheduler.
+/// Tries until it works, or is refused, or `shutdown`: a node, or a store, may come up after its scheduler.
 async fn patiently<T, F: Future<Output = Result<T, SchedulerError>>>(
     shutdown: &CancellationToken,
     door: &mut Door,
@@ -331,6 +333,9 @@ impl Parts {
         let presence = Arc::new(Presence::new());
         let library = Arc::new(Library::default());
         let seen = watch::Sender::new(Arc::new(View::default()));
+        let Results { unused_bytes, unused_age, .. } = config.results;
+        let unused = Unused { max_bytes: unused_bytes, max_age: unused_age };
+        let intake = Arc::new(Intake::new(db.clone(), blobs.clone(), unused));
         let actor = Arc::new(Actor {
             db: db.clone(),
             signer: key,
@@ -343,6 +348,7 @@ impl Parts {
         let api = Api {
             db: db.clone(),
             blobs: blobs.clone(),
+            intake: intake.clone(),
             library: library.clone(),
             actor: actor.clone(),
             presence: presence.clone(),
@@ -361,8 +367,9 @@ impl Parts {
             max_jobs: config.max_jobs,
         };
         let reconciler = Reconciler {
-            viewer: Viewer { db: db.clone(), blobs, presence, library },
+            viewer: Viewer { db: db.clone(), presence, library },
             actor,
+            intake,
             policy: config.policy(),
             tip: following.tip,
             moved: sending.moved,

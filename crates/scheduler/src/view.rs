@@ -5,7 +5,6 @@ mod replicas;
 
 use crate::{
     presence::{Presence, Seen},
-    results::{BlobError, Blobs},
     store::{
         self, Database,
         attempt::Outcome,
@@ -15,7 +14,7 @@ use crate::{
         task::Row as TaskRow,
     },
 };
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use berth_chain::{BlockRef, StoreError, outbox};
 use berth_protocol::{
     DealId, DealTerms, JobHash, ResultDigest, TaskId, Timestamp, WorkerAddr,
@@ -25,6 +24,7 @@ use berth_protocol::{
 use berth_wire::{
     descriptor::{Descriptor, Runtime, Sharing},
     job::{Image, Job},
+    manifest::Content,
 };
 #[cfg(test)]
 pub(crate) use replicas::Hidden;
@@ -42,9 +42,6 @@ pub(crate) enum ViewError {
     /// The database fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store of blobs fails.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
 }
 
 impl From<sqlx::Error> for ViewError {
@@ -195,8 +192,8 @@ impl Deal {
 pub(crate) struct Library {
     jobs: Mutex<HashMap<JobHash, Arc<Job>>>,
     apps: Mutex<HashMap<B256, Arc<Result<Descriptor, String>>>>,
-    /// Deals whose inputs were all found in the store, which keeps them as long as it has the job.
-    complete: Mutex<HashSet<JobHash>>,
+    /// Jobs that their requesters have put with all inputs, which stay as long as a deal names the job.
+    complete: Mutex<HashSet<(JobHash, Address)>>,
 }
 
 /// How many parsed jobs are kept.
@@ -234,11 +231,16 @@ impl Library {
     }
 
     /// What there is to run for a deal.
-    pub(crate) async fn work(&self, conn: &mut SqliteConnection, blobs: &Blobs, deal: &Row) -> Result<Work, ViewError> {
+    pub(crate) async fn work(&self, conn: &mut SqliteConnection, deal: &Row) -> Result<Work, ViewError> {
         if let Some(reason) = unsupported(deal) {
             return Ok(Work::Impossible(reason.to_owned()));
         }
-        let Some(job) = self.job(conn, deal.job_hash).await? else {
+        let about = (deal.job_hash, deal.requester);
+        let is_complete = self.complete.lock().expect("nobody panics with it").contains(&about);
+        // Both names are on chain: somebody else's document is not there for this deal.
+        let is_own = is_complete || store::job::is_by(conn, deal.job_hash, deal.requester).await?;
+        let job = if is_own { self.job(conn, deal.job_hash).await? } else { None };
+        let Some(job) = job else {
             return Ok(Work::Missing(format!("the job document {}", deal.job_hash)));
         };
         let Some(app) = self.app(conn, deal.app).await? else {
@@ -252,28 +254,32 @@ impl Library {
             Ok(need) => need,
             Err(reason) => return Ok(Work::Impossible(reason)),
         };
-        if self.complete.lock().expect("nobody panics with it").contains(&deal.job_hash) {
+        if is_complete {
             return Ok(Work::Ready(Arc::new(need)));
         }
-        match missing_inputs(blobs, &job).await?.first() {
+        match missing_input(conn, &job, deal.requester).await? {
             Some(name) => Ok(Work::Missing(format!("the input `{name}`"))),
             None => {
-                self.complete.lock().expect("nobody panics with it").insert(deal.job_hash);
+                self.complete.lock().expect("nobody panics with it").insert(about);
                 Ok(Work::Ready(Arc::new(need)))
             }
         }
     }
 }
 
-/// Names of inputs that are neither in the store nor to be fetched.
-async fn missing_inputs(blobs: &Blobs, job: &Job) -> Result<Vec<String>, BlobError> {
-    let mut missing = Vec::new();
+/// An input that is not to be fetched elsewhere, and that the requester has not put.
+async fn missing_input(
+    conn: &mut SqliteConnection,
+    job: &Job,
+    requester: Address,
+) -> Result<Option<String>, StoreError> {
     for input in job.inputs.iter().filter(|input| input.url.is_none()) {
-        if blobs.size(input.sha256).await? != Some(input.size) {
-            missing.push(input.name.clone());
+        let content = Content { sha256: input.sha256, size: input.size };
+        if !store::holding::has(conn, requester, content).await? {
+            return Ok(Some(input.name.clone()));
         }
     }
-    Ok(missing)
+    Ok(None)
 }
 
 /// What this scheduler can't do for anybody.
@@ -310,7 +316,6 @@ fn need(app: &Descriptor, job: &Job) -> Result<Need, String> {
 #[derive(Debug)]
 pub(crate) struct Viewer {
     pub(crate) db: Database,
-    pub(crate) blobs: Blobs,
     pub(crate) presence: Arc<Presence>,
     pub(crate) library: Arc<Library>,
 }
@@ -336,7 +341,7 @@ impl Viewer {
             let is_unwanted = unwanted.contains(&row.id) && tip.timestamp <= row.terms.stake_returns_until();
             let work = match is_unwanted {
                 true => Work::Impossible("its requester wants it back".to_owned()),
-                false => self.library.work(&mut tx, &self.blobs, row).await?,
+                false => self.library.work(&mut tx, row).await?,
             };
             let tasks = all.into_iter().filter(|task| !task.task.phase().is_final());
             deals.push(Deal {

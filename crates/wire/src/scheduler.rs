@@ -6,9 +6,10 @@
 //! | `GET /v1/pool` | anyone | [`PoolInfo`] |
 //! | `POST /v1/auth/challenge`, `/v1/auth/session` | anyone | sign in ([`crate::auth`]) |
 //! | `PUT /v1/blobs/{sha256}` | signed in, or a worker | put an input, or a part of a result, into the store |
-//! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there |
+//! | `PATCH /v1/blobs/{sha256}` | the same | put it in pieces: [`UPLOAD_OFFSET`] bytes are there, [`UPLOAD_LENGTH`] it has |
+//! | `HEAD /v1/blobs/{sha256}` | signed in, or a worker | is it there, put by the caller: what others have put is not told; if not (404), [`UPLOAD_OFFSET`] |
 //! | `GET /v1/data` | signed in | one's own [`DataView`]s |
-//! | `PUT /v1/data/{sha256}?name=N` | signed in | put bytes into the store, and list them as one's own |
+//! | `PUT /v1/data/{sha256}?name=N` | signed in | put bytes into the store, or none if they were put before, and list them as one's own |
 //! | `GET /v1/data/{sha256}` | signed in | the bytes of one's own data |
 //! | `DELETE /v1/data/{sha256}` | signed in | take data off one's list; bytes that nobody needs go; answers [`Removed`] |
 //! | `POST /v1/jobs` | signed in | put a job document (body: its canonical bytes); answers [`JobAccepted`] |
@@ -31,6 +32,11 @@ use crate::{
 };
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
+
+/// How many bytes of an upload are there: what `HEAD` says, and where `PATCH` goes on.
+pub const UPLOAD_OFFSET: &str = "upload-offset";
+/// How many bytes an upload has, all in all.
+pub const UPLOAD_LENGTH: &str = "upload-length";
 
 /// Whose scheduler this is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +62,7 @@ pub struct PoolInfo {
 pub struct JobAccepted {
     /// Its hash.
     pub job_hash: B256,
-    /// Inputs that are not in the store yet and have no URL.
+    /// Inputs without a URL that this account has not put yet, and that are no result of its own.
     pub missing: Vec<Content>,
 }
 
@@ -89,7 +95,7 @@ pub struct LivePart {
 pub struct Removed {
     /// How many files are gone.
     pub removed: u32,
-    /// How many stay, because a job, another result or somebody else's list has the same bytes.
+    /// How many stay, because a job or another result of the same account has the same bytes.
     pub kept: u32,
 }
 

@@ -10,7 +10,7 @@ use crate::{
     observe,
     results::{
         Blobs,
-        report::{self, ReportError},
+        report::{self, ReportError, Shelf},
     },
     store::{
         self, attempt::Outcome, commitment::Commitment, deal::Deal, pair::Pair, report::Report as Kept, task::Row,
@@ -143,7 +143,7 @@ impl Actor {
             let mut tx = self.db.read().await?;
             deliverable(&mut tx, worker, deliver).await?
         };
-        let checked = report::check_delivery(blobs, &deal.terms, deliver).await;
+        let checked = report::check_delivery(Shelf { db: &self.db, blobs }, &deal.terms, worker, deliver).await;
         let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Revealed);
         let mut tx = self.db.write().await?;
@@ -161,7 +161,8 @@ impl Actor {
             return Ok(());
         }
         store::report::put(&mut tx, task, &kept).await?;
-        store::data::hold(&mut tx, task.get(), &checked.parts).await?;
+        let handed_over = report::hand_over(&mut tx, task, worker, &checked.parts).await;
+        handed_over.map_err(|error| refused(task, error.code(), observe::chain(&error)))?;
         store::deal::touch(&mut tx, deal.id).await?;
         tx.commit().await?;
         observe::task_reported(task, worker, kept.digest, kept.wall_ms);

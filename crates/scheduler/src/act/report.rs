@@ -5,7 +5,7 @@ use crate::{
     observe,
     results::{
         Blobs,
-        report::{self, Checked, ReportError},
+        report::{self, Checked, ReportError, Shelf},
     },
     store::{self, attempt::Outcome, deal::Deal, report::Report as Kept, task::Entry, task::Row},
     view::clean_lists,
@@ -73,7 +73,8 @@ impl Actor {
         };
         let deal = deal.ok_or_else(|| refused(task, "unknown-task", "no such deal is this pool's"))?;
         let about = (deal_id, &deal.terms);
-        let checked = report::check(blobs, &self.domain, about, worker, report).await;
+        let shelf = Shelf { db: &self.db, blobs };
+        let checked = report::check(shelf, &self.domain, about, worker, report).await;
         let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
@@ -164,7 +165,8 @@ async fn take(
         failure: checked.failure.clone(),
     };
     store::report::put(conn, task, &kept).await?;
-    store::data::hold(conn, task.get(), &checked.parts).await?;
+    let handed_over = report::hand_over(conn, task, worker, &checked.parts).await;
+    handed_over.map_err(|error| refused(task, error.code(), observe::chain(&error)))?;
     store::list::add(conn, deal.id, worker, &checked.list.encode(), &checked.signature).await?;
     prune(conn, deal, worker).await?;
     let entry = Entry::at(stamp(tip));

@@ -4,7 +4,10 @@ use super::{Actor, KILL_POINTS, Refusal, ReportFailure};
 use crate::{
     plan::{self, Action, Policy},
     presence::Presence,
-    results::Blobs,
+    results::{
+        Blobs,
+        intake::{Intake, Unused},
+    },
     samples::{self, DURATION, START, digest, tip},
     signals::Signals,
     store::{
@@ -55,6 +58,8 @@ struct Desk {
     now: u64,
 }
 
+const UNUSED: Unused = Unused { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
+
 impl Desk {
     async fn with(size: u32) -> Self {
         let (folder, db) = samples::database().await;
@@ -75,12 +80,7 @@ impl Desk {
             let worker = WorkerAddr::new(key.address());
             presence.arrive(worker, samples::capacity(size), samples::shares(), Default::default());
         }
-        let viewer = Viewer {
-            db: db.clone(),
-            blobs: blobs.clone(),
-            presence: presence.clone(),
-            library: Arc::new(Library::default()),
-        };
+        let viewer = Viewer { db: db.clone(), presence: presence.clone(), library: Arc::new(Library::default()) };
         let signals = Arc::new(Signals::new());
         let actor = Actor { db, signer, domain, sender, presence, signals, faults: Faults::default() };
         Self { _folder: folder, _anvil: anvil, actor, viewer, blobs, deal, keys, now: START + 1 }
@@ -126,8 +126,14 @@ impl Desk {
         let manifest = Manifest::new(0, Vec::new(), Content::of(output));
         for bytes in [output.to_vec(), manifest.to_bytes()] {
             let name = Content::of(&bytes).sha256;
-            let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes))]);
-            self.blobs.put(name, body).await.expect("kept");
+            let intake = Intake::new(self.actor.db.clone(), self.blobs.clone(), UNUSED);
+            for key in &self.keys {
+                let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes.clone()))]);
+                intake
+                    .put(key.address(), Content { sha256: name, size: bytes.len() as u64 }, body)
+                    .await
+                    .expect("kept");
+            }
         }
         manifest.digest()
     }

@@ -3,7 +3,7 @@
 use super::{Api, problem::No};
 use crate::{
     results::{
-        BlobError,
+        BlobError, Found,
         report::{self, ReportError},
     },
     store::{self, deal::Deal, session::Caller, task::Row},
@@ -19,7 +19,14 @@ use berth_protocol::{
     ResultDigest, TaskId, WorkerAddr,
     task::{Answer, Replicated, Task},
 };
-use berth_wire::{job::Job, units::Sha256};
+use berth_wire::{
+    job::Job,
+    manifest::Content,
+    scheduler::{UPLOAD_LENGTH, UPLOAD_OFFSET},
+    units::Sha256,
+};
+use core::ops::Range;
+use object_store::GetRange;
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
@@ -32,25 +39,66 @@ pub(super) fn name(text: &str) -> Result<Sha256, No> {
 /// Puts a blob.
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(sha256): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, No> {
-    let name = name(&sha256)?;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > api.blobs.max_bytes()) {
-        return Err(BlobError::TooLarge { max: api.blobs.max_bytes() }.into());
-    }
-    api.blobs.put(name, body.into_data_stream()).await?;
+    let content = Content { sha256: name(&sha256)?, size: length(&headers)? };
+    api.intake.put(caller.account(), content, body.into_data_stream()).await?;
     api.signals.wake();
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether a blob is there.
-pub(super) async fn head(State(api): State<Arc<Api>>, _: Caller, Path(sha256): Path<String>) -> Result<StatusCode, No> {
-    let found = api.blobs.size(name(&sha256)?).await?;
-    Ok(if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND })
+/// The length of a body. It is said before, since so much of the account's room is taken.
+pub(super) fn length(headers: &HeaderMap) -> Result<u64, No> {
+    number(headers, header::CONTENT_LENGTH.as_str()).ok_or_else(|| {
+        No::new(StatusCode::LENGTH_REQUIRED, "length-required", "the call has no Content-Length")
+            .hint("send the file itself, not a stream of unknown length")
+    })
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// Goes on with an upload where it stopped.
+pub(super) async fn append(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(sha256): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, No> {
+    let name = name(&sha256)?;
+    let needed = |header: &str| {
+        number(&headers, header).ok_or_else(|| {
+            No::new(StatusCode::BAD_REQUEST, "bad-upload", format!("the call has no {header}"))
+                .hint("HEAD says how many bytes are here (upload-offset); upload-length is the size of the whole")
+        })
+    };
+    let (offset, size) = (needed(UPLOAD_OFFSET)?, needed(UPLOAD_LENGTH)?);
+    let content = Content { sha256: name, size };
+    let here = api.intake.append(caller.account(), content, offset, body.into_data_stream()).await?;
+    if here < size {
+        return Ok((StatusCode::ACCEPTED, [(UPLOAD_OFFSET, here.to_string())]).into_response());
+    }
+    api.signals.wake();
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Whether the caller has put a blob that is there. Of those of others it hears as little as of those of nobody.
+pub(super) async fn head(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(sha256): Path<String>,
+) -> Result<Response, No> {
+    let (account, name) = (caller.account(), name(&sha256)?);
+    if api.intake.size(account, name).await?.is_some() {
+        return Ok(StatusCode::OK.into_response());
+    }
+    let offset = api.intake.offset(account, name)?;
+    Ok((StatusCode::NOT_FOUND, [(UPLOAD_OFFSET, offset.to_string())]).into_response())
 }
 
 /// A task with its deal.
@@ -88,10 +136,10 @@ pub(super) async fn result(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(task): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, No> {
     let mut tx = api.db.read().await?;
     let (deal, row) = find(&mut tx, &task).await?;
-    tx.commit().await?;
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's result"));
     }
@@ -102,7 +150,12 @@ pub(super) async fn result(
             .hint("GET /v1/tasks/{task} names its logs"));
     }
     let name = api.blobs.manifest_of(digest).await?;
-    send(&api, name).await
+    // Anybody may settle a task, on chain, to a digest that he has seen there.
+    if !store::data::is_part(&mut tx, row.id.get(), name).await? {
+        return Err(missing(name));
+    }
+    tx.commit().await?;
+    send(&api, name, &headers).await
 }
 
 /// A part of a task's result, one of its logs, or one of its inputs.
@@ -110,6 +163,7 @@ pub(super) async fn of_task(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path((task, sha256)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, No> {
     let name = name(&sha256)?;
     let mut tx = api.db.read().await?;
@@ -121,12 +175,19 @@ pub(super) async fn of_task(
     };
     if is_input && (is_its_worker || is_for(&deal, caller.account())) {
         tx.commit().await?;
-        return send(&api, name).await;
+        return send(&api, name, &headers).await;
+    }
+    if is_its_worker {
+        return Err(missing(name));
     }
     if !is_for(&deal, caller.account()) {
         return Err(No::not_yours("a task's blob"));
     }
     let (worker, digest) = settled(&row)?;
+    let unknown = || No::new(StatusCode::NOT_FOUND, "blob-unknown", format!("{name} is no part of this task"));
+    if !store::data::is_part(&mut tx, row.id.get(), name).await? {
+        return Err(unknown());
+    }
     let kept = match worker {
         Some(worker) => store::report::get(&mut tx, row.id, worker).await?,
         None => store::report::saying(&mut tx, row.id, digest).await?,
@@ -135,9 +196,9 @@ pub(super) async fn of_task(
     let logs = kept.into_iter().flat_map(|report| [report.stdout, report.stderr]).flatten();
     let is_log = logs.into_iter().any(|log| log.sha256 == name);
     if is_log || is_part(&api, digest, name).await? {
-        return send(&api, name).await;
+        return send(&api, name, &headers).await;
     }
-    Err(No::new(StatusCode::NOT_FOUND, "blob-unknown", format!("{name} is no part of this task")))
+    Err(unknown())
 }
 
 /// Whether the task is this worker's, alone or among others.
@@ -148,10 +209,18 @@ async fn runs(conn: &mut SqliteConnection, row: &Row, worker: WorkerAddr) -> Res
     Ok(row.task == Task::Assigned(worker))
 }
 
+/// Whether the deal's job names these bytes, and its requester has put both: the names of either are no secret.
 async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {
+    if !store::job::is_by(conn, deal.job_hash, deal.requester).await? {
+        return Ok(false);
+    }
     let document = store::job::document(conn, deal.job_hash).await?;
     let job = document.and_then(|document| Job::from_bytes(&document).ok());
-    Ok(job.is_some_and(|job| job.inputs.iter().any(|input| input.sha256 == name)))
+    let Some(input) = job.and_then(|job| job.inputs.into_iter().find(|input| input.sha256 == name)) else {
+        return Ok(false);
+    };
+    let content = Content { sha256: input.sha256, size: input.size };
+    Ok(store::holding::has(conn, deal.requester, content).await?)
 }
 
 async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, No> {
@@ -166,14 +235,47 @@ async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, 
     }
 }
 
-pub(super) async fn send(api: &Api, name: Sha256) -> Result<Response, No> {
-    let Some((size, bytes)) = api.blobs.get(name).await? else {
-        return Err(No::new(StatusCode::NOT_FOUND, "blob-missing", format!("{name} is not in this store"))
-            .hint("it was removed, or the task was settled without this scheduler: ask the worker's owner"));
+fn missing(name: Sha256) -> No {
+    No::new(StatusCode::NOT_FOUND, "blob-missing", format!("{name} is not in this store"))
+        .hint("it was removed, or the task was settled without this scheduler: ask the worker's owner")
+}
+
+/// Sends a blob, or those of its bytes that `Range` asks for.
+pub(super) async fn send(api: &Api, name: Sha256, headers: &HeaderMap) -> Result<Response, No> {
+    let mut asked = None;
+    if headers.contains_key(header::RANGE) {
+        let size = api.blobs.size(name).await?.ok_or_else(|| missing(name))?;
+        asked = asked_for(headers, size).map_err(|()| {
+            No::new(StatusCode::RANGE_NOT_SATISFIABLE, "bad-range", format!("the blob has {size} bytes"))
+                .hint("ask for `bytes=FROM-` or `bytes=FROM-TO` within them, or for all")
+        })?;
+    }
+    let Some(Found { size, range, bytes }) = api.blobs.get(name, asked.clone().map(GetRange::Bounded)).await? else {
+        return Err(missing(name));
     };
     let mut response = Body::from_stream(bytes).into_response();
+    let length = range.end.saturating_sub(range.start);
+    if asked.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let said = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+        let said = HeaderValue::from_str(&said).map_err(|_| missing(name))?;
+        response.headers_mut().insert(header::CONTENT_RANGE, said);
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(response)
+}
+
+/// One range of a blob of `size` bytes; `None` if all of it is asked for, in words that HTTP lets a server overlook, too.
+fn asked_for(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, ()> {
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
+    let Some((from, to)) = asked.and_then(|asked| asked.split_once('-')) else { return Ok(None) };
+    let Ok(from) = from.parse::<u64>() else { return Ok(None) };
+    let to = match to {
+        "" => size,
+        to => to.parse::<u64>().map_or(size, |to| to.saturating_add(1).min(size)),
+    };
+    if from < to { Ok(Some(from..to)) } else { Err(()) }
 }

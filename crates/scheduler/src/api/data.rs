@@ -2,12 +2,11 @@
 
 use super::{
     Api,
-    blobs::{find, is_for, name, send, settled},
+    blobs::{find, is_for, length, name, send, settled},
     problem::No,
 };
 use crate::{
     clock,
-    results::BlobError,
     store::{
         self,
         data::Data,
@@ -19,11 +18,12 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use berth_protocol::{DealId, ids::ParseIdError, task::Task};
 use berth_wire::{
+    manifest::Content,
     scheduler::{DataView, Removed},
     units::Sha256,
 };
@@ -65,10 +65,6 @@ pub(super) async fn put(
         return Err(No::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-name", "the name of data is a line of text")
             .hint(format!("give a name of at most {MAX_NAME_BYTES} bytes")));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > api.blobs.max_bytes()) {
-        return Err(BlobError::TooLarge { max: api.blobs.max_bytes() }.into());
-    }
     let account = caller.account();
     let (_, count) = store::data::total(&mut *api.db.read().await?, account).await?;
     if count >= MAX_DATA {
@@ -76,10 +72,16 @@ pub(super) async fn put(
         return Err(No::new(StatusCode::CONFLICT, "too-many-data", detail)
             .hint("remove some: xwrm, or DELETE /v1/data/{sha256}"));
     }
-    let size = api.blobs.put(sha256, body.into_data_stream()).await?;
+    let length = length(&headers)?;
+    // Who has put them already, in pieces, only lists them.
+    let put = if length == 0 { api.intake.size(account, sha256).await? } else { None };
+    let size = put.unwrap_or(length);
+    if put.is_none() {
+        api.intake.put(account, Content { sha256, size }, body.into_data_stream()).await?;
+    }
     let mut tx = api.db.write().await?;
-    // Whoever removed it meanwhile did so before this transaction.
-    if api.blobs.size(sha256).await?.is_none() {
+    // Whoever removed it meanwhile, in another call of the same account, did so before this transaction.
+    if store::holding::size(&mut tx, account, sha256).await? != Some(size) {
         return Err(No::new(StatusCode::CONFLICT, "data-removed", format!("{sha256} was removed just now"))
             .hint("send it again"));
     }
@@ -103,12 +105,13 @@ pub(super) async fn get(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(sha256): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, No> {
     let sha256 = name(&sha256)?;
     let mut tx = api.db.read().await?;
     own(&mut tx, caller, sha256).await?;
     tx.commit().await?;
-    send(&api, sha256).await
+    send(&api, sha256, &headers).await
 }
 
 /// Takes data off one's list; their bytes go when nobody else needs them.
@@ -121,24 +124,14 @@ pub(super) async fn remove(
     let mut tx = api.db.write().await?;
     own(&mut tx, caller, sha256).await?;
     store::data::remove(&mut tx, caller.account(), sha256).await?;
-    let removed = sweep(&api, &mut tx, &[sha256]).await?;
-    tx.commit().await?;
-    Ok(Json(removed))
-}
-
-/// Removes those bytes that nobody names any more. The caller holds the one transaction that may write, so that nobody
-/// comes to name them meanwhile.
-async fn sweep(api: &Api, conn: &mut SqliteConnection, names: &[Sha256]) -> Result<Removed, No> {
-    let mut removed = Removed { removed: 0, kept: 0 };
-    for name in names {
-        if store::data::is_needed(conn, *name).await? {
-            removed.kept += 1;
-        } else {
-            api.blobs.remove(*name).await?;
-            removed.removed += 1;
-        }
+    let is_used = store::holding::is_used(&mut tx, caller.account(), sha256).await?;
+    if !is_used {
+        store::holding::forget(&mut tx, caller.account(), sha256).await?;
     }
-    Ok(removed)
+    tx.commit().await?;
+    api.intake.clear(&[sha256]).await?;
+    // Whether others have the same bytes is not for the caller to know.
+    Ok(Json(Removed { removed: u32::from(!is_used), kept: u32::from(is_used) }))
 }
 
 /// Removes a settled task's result from the store. What the chain has of it stays there.
@@ -158,8 +151,14 @@ pub(super) async fn remove_result(
         return Err(No::new(StatusCode::NOT_FOUND, "no-result", "nothing of this task's result is in the store")
             .hint("it was removed before; its digest and its payments are on chain, for ever"));
     }
-    let removed = sweep(&api, &mut tx, &parts).await?;
+    let mut removed = Removed { removed: 0, kept: 0 };
+    for part in &parts {
+        let is_own = store::holding::size(&mut tx, caller.account(), *part).await?.is_some()
+            || store::holding::is_result_for(&mut tx, caller.account(), *part).await?;
+        *(if is_own { &mut removed.kept } else { &mut removed.removed }) += 1;
+    }
     tx.commit().await?;
+    api.intake.clear(&parts).await?;
     Ok(Json(removed))
 }
 

@@ -163,7 +163,7 @@ async fn waits(conn: &mut SqliteConnection, api: &Api, deal: &Deal) -> Result<Wa
     if deal.ended {
         return Ok(Waits::default());
     }
-    Ok(match api.library.work(conn, &api.blobs, deal).await? {
+    Ok(match api.library.work(conn, deal).await? {
         Work::Ready(_) => Waits::default(),
         Work::Missing(what) => Waits { waiting_for: Some(what), impossible: None },
         Work::Impossible(reason) => {

@@ -1,6 +1,7 @@
 //! Is it alive, is it ready, whose is it.
 
 use super::{Api, problem::No};
+use crate::observe;
 use axum::{
     Json, Router,
     extract::State,
@@ -17,7 +18,7 @@ pub(super) async fn alive() -> &'static str {
     "ok"
 }
 
-/// Ready: what the chain says is known, and what is sent gets through.
+/// Ready: what the chain says is known, what is sent gets through, and the store of results is there.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, No> {
     let obstacle = match &*api.follower.borrow() {
         Health::Following => None,
@@ -32,6 +33,10 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, N
         }
         SenderHealth::Declined { message } => Some(message.clone()),
     });
+    let obstacle = match obstacle {
+        Some(obstacle) => Some(obstacle),
+        None => api.blobs.backend().reach().await.err().map(|error| observe::chain(&error)),
+    };
     match obstacle {
         None => Ok("ready"),
         Some(cause) => Err(No::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", cause)),

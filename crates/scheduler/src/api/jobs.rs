@@ -16,24 +16,24 @@ pub(super) async fn put(State(api): State<Arc<Api>>, caller: Caller, body: Bytes
             .hint("a job is canonical JSON (RFC 8785); ADR 0001, section 5, has its members")
     })?;
     let hash = job.hash();
-    let mut tx = api.db.write().await?;
-    let is_known = store::job::document(&mut tx, hash).await?.is_some();
-    if !is_known && !store::deal::names_job(&mut tx, hash).await? {
+    let (account, mut tx) = (caller.account(), api.db.write().await?);
+    let is_known = store::job::is_by(&mut tx, hash, account).await?;
+    if !is_known && !store::deal::names_job(&mut tx, hash, account).await? {
         let unused = store::job::count_unused(&mut tx).await?;
         if unused >= u64::from(api.max_jobs) {
             return Err(No::new(StatusCode::SERVICE_UNAVAILABLE, "store-full", "too many jobs wait for their deal")
                 .hint("match the deal first, then put the job; or try again later"));
         }
     }
-    store::job::insert(&mut tx, hash, &body, caller.account(), clock::now_ms()).await?;
-    // From here on nothing takes them from the store.
+    store::job::insert(&mut tx, hash, &body, account, clock::now_ms()).await?;
+    // From here on, what this account has put of them, or is about to, is kept.
     let inputs: Vec<_> = job.inputs.iter().map(|input| input.sha256).collect();
     store::data::hold(&mut tx, hash.get(), &inputs).await?;
     tx.commit().await?;
     let mut missing = Vec::new();
     for input in job.inputs.iter().filter(|input| input.url.is_none()) {
         let content = Content { sha256: input.sha256, size: input.size };
-        if !api.blobs.has(content).await? {
+        if !api.intake.has(account, content).await? && !api.intake.take_over(account, content).await? {
             missing.push(content);
         }
     }

@@ -14,7 +14,13 @@ mod socket;
 mod workers;
 
 use crate::{
-    act::Actor, live::Live, presence::Presence, results::Blobs, signals::Signals, store::Database, view::Library,
+    act::Actor,
+    live::Live,
+    presence::Presence,
+    results::{Blobs, intake::Intake},
+    signals::Signals,
+    store::Database,
+    view::Library,
     view::View,
 };
 use alloy::primitives::B256;
@@ -42,6 +48,7 @@ const MAX_JOB_BYTES: usize = 384 << 10;
 pub(crate) struct Api {
     pub(crate) db: Database,
     pub(crate) blobs: Blobs,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) library: Arc<Library>,
     pub(crate) actor: Arc<Actor>,
     pub(crate) presence: Arc<Presence>,
@@ -62,7 +69,7 @@ pub(crate) struct Api {
 
 /// All routes.
 pub(crate) fn routes(api: Arc<Api>) -> Router {
-    let blob = put(blobs::put).head(blobs::head).layer(DefaultBodyLimit::disable());
+    let blob = put(blobs::put).patch(blobs::append).head(blobs::head).layer(DefaultBodyLimit::disable());
     let data = put(data::put).get(data::get).delete(data::remove).layer(DefaultBodyLimit::disable());
     let job = post(jobs::put).layer(DefaultBodyLimit::max(MAX_JOB_BYTES));
     Router::new()

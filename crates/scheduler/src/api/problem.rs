@@ -1,13 +1,21 @@
 //! How the interface says no.
 
-use crate::{act::ActError, observe, results::BlobError, view::ViewError};
+use crate::{
+    act::ActError,
+    observe,
+    results::{BlobError, intake::IntakeError},
+    view::ViewError,
+};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use berth_chain::StoreError;
-use berth_wire::problem::{self, Problem};
+use berth_wire::{
+    problem::{self, Problem},
+    scheduler::UPLOAD_OFFSET,
+};
 
 /// A refused call.
 #[derive(Debug)]
@@ -72,6 +80,23 @@ impl From<ViewError> for No {
     }
 }
 
+impl From<IntakeError> for No {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Blob(error) => error.into(),
+            IntakeError::Store(error) => error.into(),
+            quota @ IntakeError::Quota { .. } => Self::new(StatusCode::CONFLICT, "quota", quota.to_string())
+                .hint("match the deals of the jobs that were put, or take unused data away (xwrm); what nothing names goes by itself after a while (`unused_age` of the scheduler)"),
+            IntakeError::Offset { at } => Self::new(StatusCode::CONFLICT, "upload-offset", IntakeError::Offset { at }.to_string())
+                .hint("HEAD says where to go on"),
+            length @ IntakeError::Length { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-length", length.to_string())
+                .hint("send the whole file; HEAD says where to go on"),
+            IntakeError::Busy => Self::new(StatusCode::CONFLICT, "upload-busy", IntakeError::Busy.to_string())
+                .hint("wait for it to end"),
+        }
+    }
+}
+
 impl From<BlobError> for No {
     fn from(error: BlobError) -> Self {
         match &error {
@@ -80,7 +105,15 @@ impl From<BlobError> for No {
             BlobError::Hash { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "blob-corrupt", error.to_string())
                 .hint("the file changed while it was sent, or the network garbled it: try again"),
             BlobError::Broken(_) => Self::new(StatusCode::BAD_REQUEST, "upload-broken", error.to_string()),
-            BlobError::Store(_) => Self::internal(&error),
+            BlobError::Store(_) | BlobError::Staging { .. } => {
+                observe::store_failed(&error);
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store-away",
+                    "the store of inputs and results does not answer",
+                )
+                .hint("try again: what was sent is kept; if it stays so, tell the pool's operator")
+            }
         }
     }
 }
@@ -89,7 +122,9 @@ impl From<BlobError> for No {
 pub(super) async fn in_our_form(response: Response) -> Response {
     let status = response.status();
     let is_ours = |kind: &HeaderValue| kind.as_bytes() == problem::CONTENT_TYPE.as_bytes();
-    let is_refusal = status.is_client_error() || status.is_server_error();
+    // How far an upload is, is an answer, though there is nothing yet.
+    let is_upload = response.headers().contains_key(UPLOAD_OFFSET);
+    let is_refusal = (status.is_client_error() || status.is_server_error()) && !is_upload;
     if !is_refusal || response.headers().get(CONTENT_TYPE).is_some_and(is_ours) {
         return response;
     }

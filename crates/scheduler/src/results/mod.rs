@@ -1,19 +1,28 @@
 //! Bytes by their sha256: inputs, manifests, files of results, logs. A blob is either there whole, under its right
-//! name, and on the disk, or not at all.
+//! name, and on the disk (or with the S3 server), or not at all.
 
+mod backend;
+pub(crate) mod intake;
 pub(crate) mod report;
+mod staged;
 
 use berth_protocol::ResultDigest;
 use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path};
-use sha2::Digest as _;
-use std::{io, path::PathBuf, sync::Arc};
+use core::ops::Range;
+use futures_util::stream::BoxStream;
+use object_store::{GetOptions, GetRange, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart, path::Path};
+use std::{io, path::PathBuf};
 use thiserror::Error;
+use tokio::io::AsyncReadExt as _;
 
-/// Bytes are gathered to pieces of this size before they are written: network reads bring far smaller ones.
-const PIECE_BYTES: usize = 1 << 20;
+pub(crate) use backend::Backend;
+pub use backend::ResultsError;
+
+/// Bytes go to an S3 server in parts of this size, its least being 5 MiB; what is smaller goes at once.
+const PART_BYTES: usize = 8 << 20;
+/// Parts on their way at the same time.
+const PARTS_AT_ONCE: usize = 3;
 /// The largest manifest: some hundred thousand files.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
@@ -37,25 +46,34 @@ pub(crate) enum BlobError {
     /// The sender broke off.
     #[error("the upload broke off")]
     Broken(#[source] Box<dyn core::error::Error + Send + Sync>),
-    /// The disk fails.
+    /// The store fails.
     #[error("the store of blobs failed")]
     Store(#[from] object_store::Error),
+    /// The disk fails.
+    #[error("uploads can't be gathered in {}", folder.display())]
+    Staging {
+        /// Where.
+        folder: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
 }
 
-/// The store's folder can't be used.
-#[derive(Debug, Error)]
-#[error("the store's folder {} can't be used", folder.display())]
-pub(crate) struct FolderError {
-    folder: PathBuf,
-    #[source]
-    source: Box<dyn core::error::Error + Send + Sync>,
-}
-
-/// A folder of blobs.
+/// Blobs by their names.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
-    store: Arc<LocalFileSystem>,
+    backend: Backend,
     max_bytes: u64,
+}
+
+/// Bytes of a blob, from the store.
+pub(crate) struct Found {
+    /// Of the whole blob.
+    pub(crate) size: u64,
+    /// Which of its bytes these are.
+    pub(crate) range: Range<u64>,
+    pub(crate) bytes: BoxStream<'static, Result<Bytes, object_store::Error>>,
 }
 
 fn place(name: Sha256) -> Path {
@@ -69,22 +87,28 @@ fn bound_place(digest: ResultDigest) -> Path {
 }
 
 impl Blobs {
-    /// Opens the folder, or makes it, and clears what a crash left half-written.
-    pub(crate) fn open(folder: &std::path::Path, max_bytes: u64) -> Result<Self, FolderError> {
-        let failed = |source| FolderError { folder: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(|error| failed(error.into()))?;
-        clear_staged(folder).map_err(|error| failed(error.into()))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(error.into()))?;
-        Ok(Self { store: Arc::new(store.with_fsync(true)), max_bytes })
+    pub(crate) const fn new(backend: Backend, max_bytes: u64) -> Self {
+        Self { backend, max_bytes }
+    }
+
+    /// The same in a folder.
+    #[cfg(test)]
+    pub(crate) fn open(folder: &std::path::Path, max_bytes: u64) -> Result<Self, ResultsError> {
+        Ok(Self::new(Backend::folder(folder)?, max_bytes))
     }
 
     pub(crate) const fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
+    /// Where it is kept.
+    pub(crate) const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     /// The size of a blob that is there.
     pub(crate) async fn size(&self, name: Sha256) -> Result<Option<u64>, BlobError> {
-        match self.store.head(&place(name)).await {
+        match self.backend.store.head(&place(name)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -96,86 +120,74 @@ impl Blobs {
         Ok(self.size(content.sha256).await? == Some(content.size))
     }
 
-    /// Takes bytes whose sha256 is said to be `name`; gives their number. One that is there already is read to its end,
-    /// hashed and forgotten: a sender that has begun wants to finish.
-    pub(crate) async fn put<E>(
-        &self,
-        name: Sha256,
-        bytes: impl Stream<Item = Result<Bytes, E>> + Send,
-    ) -> Result<u64, BlobError>
-    where
-        E: Into<Box<dyn core::error::Error + Send + Sync>>,
-    {
-        let mut bytes = std::pin::pin!(bytes.map_err(|error| BlobError::Broken(error.into())));
-        if self.size(name).await?.is_some() {
-            let (mut hash, mut size) = (sha2::Sha256::new(), 0_u64);
-            while let Some(piece) = bytes.next().await {
-                let piece = piece?;
-                size = self.grown(size, &piece)?;
-                hash.update(&piece);
-            }
-            let found = Sha256(hash.finalize().into());
-            return if found == name { Ok(size) } else { Err(BlobError::Hash { wanted: name, found }) };
+    /// Keeps bytes whose sha256 is `name`, as the caller knows. Those that are there stay.
+    async fn keep(&self, name: Sha256, bytes: Bytes) -> Result<(), BlobError> {
+        match self.backend.store.put_opts(&place(name), bytes.into(), PutMode::Create.into()).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        let mut upload = self.store.put_multipart(&place(name)).await?;
-        let written = self.write(name, &mut upload, bytes).await;
-        match written {
-            Ok(size) => {
-                upload.complete().await?;
-                Ok(size)
-            }
+    }
+
+    /// Keeps a file of the staging folder whose sha256 is `name`, as the caller knows. The file may be gone afterwards.
+    async fn keep_file(&self, name: Sha256, file: &std::path::Path, size: u64) -> Result<(), BlobError> {
+        if self.has(Content { sha256: name, size }).await? {
+            return Ok(());
+        }
+        if self.backend.is_folder() {
+            let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let from = Path::from(format!("{}/{file}", backend::STAGING));
+            return Ok(self.backend.store.rename(&from, &place(name)).await?);
+        }
+        let staging = |source| self.staging(source);
+        let mut file = tokio::fs::File::open(file).await.map_err(staging)?;
+        if size <= PART_BYTES as u64 {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).await.map_err(staging)?;
+            return self.keep(name, bytes.into()).await;
+        }
+        let upload = self.backend.store.put_multipart(&place(name)).await?;
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let sent = self.send_parts(&mut file, &mut writer).await;
+        match sent {
+            Ok(()) => Ok(writer.finish().await.map(drop)?),
             Err(error) => {
-                // What counts is the first error. A piece that stays behind is cleared at the next start.
-                drop(upload.abort().await);
+                // What counts is the first error. Parts that stay behind are the server's to clear.
+                drop(writer.abort().await);
                 Err(error)
             }
         }
     }
 
-    fn grown(&self, size: u64, piece: &Bytes) -> Result<u64, BlobError> {
-        let size = size.saturating_add(piece.len() as u64);
-        if size > self.max_bytes { Err(BlobError::TooLarge { max: self.max_bytes }) } else { Ok(size) }
-    }
-
-    async fn write(
-        &self,
-        name: Sha256,
-        upload: &mut Box<dyn MultipartUpload>,
-        mut bytes: impl Stream<Item = Result<Bytes, BlobError>> + Unpin,
-    ) -> Result<u64, BlobError> {
-        let (mut hash, mut size, mut piece) = (sha2::Sha256::new(), 0, Vec::new());
-        while let Some(more) = bytes.next().await {
-            let more = more?;
-            size = self.grown(size, &more)?;
-            hash.update(&more);
-            piece.extend_from_slice(&more);
-            if piece.len() >= PIECE_BYTES {
-                upload.put_part(PutPayload::from(std::mem::take(&mut piece))).await?;
+    async fn send_parts(&self, file: &mut tokio::fs::File, writer: &mut WriteMultipart) -> Result<(), BlobError> {
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            writer.wait_for_capacity(PARTS_AT_ONCE).await?;
+            match file.read(&mut chunk).await.map_err(|source| self.staging(source))? {
+                0 => return Ok(()),
+                read => writer.write(&chunk[..read]),
             }
         }
-        let found = Sha256(hash.finalize().into());
-        if found != name {
-            return Err(BlobError::Hash { wanted: name, found });
-        }
-        upload.put_part(PutPayload::from(piece)).await?;
-        Ok(size)
+    }
+
+    fn staging(&self, source: io::Error) -> BlobError {
+        BlobError::Staging { folder: self.backend.staging.clone(), source }
     }
 
     /// Removes a blob, if it is there.
     pub(crate) async fn remove(&self, name: Sha256) -> Result<(), BlobError> {
-        match self.store.delete(&place(name)).await {
+        match self.backend.store.delete(&place(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A blob's size and bytes, if it is there.
-    pub(crate) async fn get(
-        &self,
-        name: Sha256,
-    ) -> Result<Option<(u64, BoxStream<'static, Result<Bytes, object_store::Error>>)>, BlobError> {
-        match self.store.get(&place(name)).await {
-            Ok(found) => Ok(Some((found.meta.size, found.into_stream()))),
+    /// Bytes of a blob, if it is there: all of them, or those of `range`, which must begin within it.
+    pub(crate) async fn get(&self, name: Sha256, range: Option<GetRange>) -> Result<Option<Found>, BlobError> {
+        let options = GetOptions { range, ..GetOptions::default() };
+        match self.backend.store.get_opts(&place(name), options).await {
+            Ok(found) => {
+                Ok(Some(Found { size: found.meta.size, range: found.range.clone(), bytes: found.into_stream() }))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -184,14 +196,14 @@ impl Blobs {
     /// Keeps which manifest a digest is bound to, where it is none's sha256. The caller has checked that it is so.
     pub(crate) async fn bind(&self, digest: ResultDigest, manifest: Sha256) -> Result<(), BlobError> {
         let name = PutPayload::from(manifest.to_string().into_bytes());
-        self.store.put(&bound_place(digest), name).await?;
+        self.backend.store.put(&bound_place(digest), name).await?;
         Ok(())
     }
 
     /// The manifest that makes a digest: the one that it is bound to, else the one whose sha256 it is.
     pub(crate) async fn manifest_of(&self, digest: ResultDigest) -> Result<Sha256, BlobError> {
         let own = Sha256(digest.get().0);
-        match self.store.get(&bound_place(digest)).await {
+        match self.backend.store.get(&bound_place(digest)).await {
             Ok(found) => {
                 let name = found.bytes().await?;
                 Ok(str::from_utf8(&name).ok().and_then(|name| name.parse().ok()).unwrap_or(own))
@@ -203,7 +215,7 @@ impl Blobs {
 
     /// A small blob's bytes, if it is there.
     pub(crate) async fn read(&self, name: Sha256, max: u64) -> Result<Option<Bytes>, BlobError> {
-        match self.store.get(&place(name)).await {
+        match self.backend.store.get(&place(name)).await {
             Ok(found) if found.meta.size > max => Err(BlobError::TooLarge { max }),
             Ok(found) => Ok(Some(found.bytes().await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -212,93 +224,5 @@ impl Blobs {
     }
 }
 
-/// Removes what uploads that a crash broke off have left: the file store stages them as `name#number`.
-fn clear_staged(folder: &std::path::Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            clear_staged(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().contains('#') {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::stream;
-
-    fn pieces(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, io::Error>> + use<> {
-        let all: Vec<_> = bytes.chunks(3).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        stream::iter(all)
-    }
-
-    fn files(folder: &std::path::Path) -> usize {
-        std::fs::read_dir(folder)
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").path())
-            .map(|path| if path.is_dir() { files(&path) } else { 1 })
-            .sum()
-    }
-
-    #[tokio::test]
-    async fn a_blob_is_there_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens");
-        let name = Sha256::of(b"hello world");
-        assert_eq!(blobs.size(name).await.expect("works"), None);
-
-        let wrong = blobs.put(name, pieces(b"hello w0rld")).await;
-        assert!(matches!(wrong, Err(BlobError::Hash { found, .. }) if found == Sha256::of(b"hello w0rld")));
-        let long = blobs.put(name, pieces(b"much longer than sixteen bytes")).await;
-        assert!(matches!(long, Err(BlobError::TooLarge { max: 16 })));
-        let broken = stream::iter([Ok(Bytes::from_static(b"hello")), Err(io::Error::other("gone"))]);
-        assert!(matches!(blobs.put(name, broken).await, Err(BlobError::Broken(_))));
-        assert_eq!(files(folder.path()), 0, "nothing half-written stays");
-
-        assert_eq!(blobs.put(name, pieces(b"hello world")).await.expect("right"), 11);
-        assert!(blobs.has(Content { sha256: name, size: 11 }).await.expect("works"));
-        assert!(!blobs.has(Content { sha256: name, size: 12 }).await.expect("works"));
-        assert_eq!(blobs.put(name, pieces(b"hello world")).await.expect("a second time"), 11);
-        assert_eq!(blobs.read(name, 64).await.expect("works").as_deref(), Some(&b"hello world"[..]));
-        assert!(matches!(blobs.read(name, 5).await, Err(BlobError::TooLarge { .. })));
-    }
-
-    #[tokio::test]
-    async fn an_empty_blob_is_a_blob() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens");
-        let name = Sha256::of(b"");
-        assert_eq!(blobs.put(name, pieces(b"")).await.expect("right"), 0);
-        assert_eq!(blobs.size(name).await.expect("works"), Some(0));
-    }
-
-    #[tokio::test]
-    async fn a_digest_leads_to_the_manifest_that_it_is_bound_to_or_is_its_name() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens");
-        let manifest = Sha256::of(b"a manifest");
-        let digest = ResultDigest::bound(manifest.0.into(), b"42");
-        assert_eq!(blobs.manifest_of(digest).await.expect("works"), Sha256(digest.get().0));
-        blobs.bind(digest, manifest).await.expect("works");
-        blobs.bind(digest, manifest).await.expect("a second time");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens again");
-        assert_eq!(blobs.manifest_of(digest).await.expect("works"), manifest);
-    }
-
-    #[tokio::test]
-    async fn what_a_crash_left_half_written_is_cleared_at_the_start() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens");
-        let name = Sha256::of(b"whole");
-        blobs.put(name, pieces(b"whole")).await.expect("right");
-        let staged = folder.path().join("ab");
-        std::fs::create_dir_all(&staged).expect("a folder");
-        std::fs::write(staged.join("abcd#1"), b"ha").expect("writable");
-        let blobs = Blobs::open(folder.path(), 16).expect("opens again");
-        assert_eq!(files(folder.path()), 1);
-        assert_eq!(blobs.size(name).await.expect("works"), Some(5));
-    }
-}
+mod tests;

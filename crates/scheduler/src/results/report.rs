@@ -2,10 +2,11 @@
 //! check them, and that whoever pays for the result can have all of it from the store.
 
 use super::{BlobError, Blobs, MAX_MANIFEST_BYTES};
+use crate::store::{self, Database};
 use alloy::primitives::B256;
-use berth_chain::signer::recover;
+use berth_chain::{StoreError, signer::recover};
 use berth_protocol::{
-    DealId, DealTerms, ResultDigest, WorkerAddr,
+    DealId, DealTerms, ResultDigest, TaskId, WorkerAddr,
     domain::Domain,
     single::{ListError, SingleList},
 };
@@ -15,6 +16,8 @@ use berth_wire::{
     units::Sha256,
     worker::{Deliver, Report},
 };
+use bytes::Bytes;
+use sqlx::SqliteConnection;
 use thiserror::Error;
 
 /// The longest reason for a failure that is kept.
@@ -37,7 +40,7 @@ pub(crate) enum ReportError {
     /// Not signed by the worker.
     #[error("the list is not signed by {0}")]
     Signature(WorkerAddr),
-    /// A blob is not in the store.
+    /// A blob that this worker has not put.
     #[error("{0} is not in the store: put it there first")]
     Missing(Sha256),
     /// The manifest is none.
@@ -52,6 +55,9 @@ pub(crate) enum ReportError {
     /// The store fails.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The database fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ReportError {
@@ -63,7 +69,7 @@ impl ReportError {
             Self::Missing(_) => "blob-missing",
             Self::Manifest(_) | Self::Unbound(_) | Self::UnknownFailure(_) => "bad-result",
             Self::Blob(BlobError::TooLarge { .. }) => "bad-result",
-            Self::Blob(_) => "store-failed",
+            Self::Blob(_) | Self::Store(_) => "store-failed",
         }
     }
 }
@@ -79,13 +85,20 @@ pub(crate) struct Checked {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
-    /// All that is in the store of it.
-    pub(crate) parts: Vec<Sha256>,
+    /// All that the worker has to have put of it.
+    pub(crate) parts: Vec<Content>,
+}
+
+/// Where what a worker hands in is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shelf<'a> {
+    pub(crate) db: &'a Database,
+    pub(crate) blobs: &'a Blobs,
 }
 
 /// Checks a worker's report about a deal.
 pub(crate) async fn check(
-    blobs: &Blobs,
+    shelf: Shelf<'_>,
     domain: &Domain,
     (deal, terms): (DealId, &DealTerms),
     worker: WorkerAddr,
@@ -99,8 +112,9 @@ pub(crate) async fn check(
     if recover(domain.digest(&list.statement(deal)), &report.signature) != Some(worker.get()) {
         return Err(ReportError::Signature(worker));
     }
-    bind(blobs, terms, digest, report.manifest).await?;
-    let parts = all_there(blobs, digest, report.stdout.into_iter().chain(report.stderr)).await?;
+    let own = Own { shelf, worker, task: deal.task(report.index) };
+    own.bind(terms, digest, report.manifest).await?;
+    let parts = own.parts(digest, report.stdout.into_iter().chain(report.stderr)).await?;
     Ok(Checked {
         index: report.index,
         digest,
@@ -122,19 +136,21 @@ pub(crate) struct Delivered {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
-    /// All that is in the store of it.
-    pub(crate) parts: Vec<Sha256>,
+    /// All that the worker has to have put of it.
+    pub(crate) parts: Vec<Content>,
 }
 
 /// Checks the result of a revealed task.
 pub(crate) async fn check_delivery(
-    blobs: &Blobs,
+    shelf: Shelf<'_>,
     terms: &DealTerms,
+    worker: WorkerAddr,
     deliver: &Deliver,
 ) -> Result<Delivered, ReportError> {
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
-    bind(blobs, terms, digest, deliver.manifest).await?;
-    let parts = all_there(blobs, digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    let own = Own { shelf, worker, task: DealId::new(deliver.deal).task(deliver.index) };
+    own.bind(terms, digest, deliver.manifest).await?;
+    let parts = own.parts(digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
     Ok(Delivered {
         digest,
         stdout: deliver.stdout,
@@ -145,45 +161,82 @@ pub(crate) async fn check_delivery(
     })
 }
 
-/// Where a deal has a callback, a result's digest is made of a manifest and the bytes for it: both are there, and the
-/// digest leads to them from now on.
-async fn bind(blobs: &Blobs, terms: &DealTerms, digest: ResultDigest, named: Option<B256>) -> Result<(), ReportError> {
-    if terms.callback.is_zero() || digest.is_failure() {
-        return Ok(());
-    }
-    let unbound = || ReportError::Unbound(digest.get());
-    let name = Sha256(named.ok_or_else(unbound)?.0);
-    let manifest = read_manifest(blobs, name).await?;
-    let content = manifest.callback.ok_or_else(unbound)?;
-    let bytes = blobs.read(content.sha256, MAX_CALLBACK_BYTES).await?.ok_or(ReportError::Missing(content.sha256))?;
-    if manifest.bound(&bytes) != Some(digest) {
-        return Err(unbound());
-    }
-    Ok(blobs.bind(digest, name).await?)
+/// What a worker has put itself, or has made a part of its task before. Nothing else is looked at: who knows the name of
+/// somebody else's manifest must not come to know, or to be asked for, what stands in it.
+struct Own<'a> {
+    shelf: Shelf<'a>,
+    worker: WorkerAddr,
+    task: TaskId,
 }
 
-/// Whoever pays for a result can have all of it, and its logs; gives the names of all that.
-async fn all_there(
-    blobs: &Blobs,
-    digest: ResultDigest,
-    logs: impl Iterator<Item = Content>,
-) -> Result<Vec<Sha256>, ReportError> {
-    let mut wanted: Vec<Content> = logs.collect();
-    let mut parts = Vec::new();
-    if digest.is_failure() {
-        digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
-    } else {
-        let name = blobs.manifest_of(digest).await?;
-        wanted.extend(read_manifest(blobs, name).await?.blobs());
-        parts.push(name);
+impl Own<'_> {
+    async fn read(&self, name: Sha256, max: u64) -> Result<Bytes, ReportError> {
+        let mut tx = self.shelf.db.read().await?;
+        let is_own = store::holding::size(&mut tx, self.worker.get(), name).await?.is_some()
+            || store::data::is_part(&mut tx, self.task.get(), name).await?;
+        drop(tx);
+        if !is_own {
+            return Err(ReportError::Missing(name));
+        }
+        self.shelf.blobs.read(name, max).await?.ok_or(ReportError::Missing(name))
     }
-    for content in &wanted {
-        if !blobs.has(*content).await? {
-            return Err(ReportError::Missing(content.sha256));
+
+    async fn manifest(&self, name: Sha256) -> Result<(Content, Manifest), ReportError> {
+        let bytes = self.read(name, MAX_MANIFEST_BYTES).await?;
+        let content = Content { sha256: name, size: bytes.len() as u64 };
+        Ok((content, Manifest::from_bytes(&bytes).map_err(ReportError::Manifest)?))
+    }
+
+    /// Where a deal has a callback, a result's digest is made of a manifest and the bytes for it: both are there, and the
+    /// digest leads to them from now on.
+    async fn bind(&self, terms: &DealTerms, digest: ResultDigest, named: Option<B256>) -> Result<(), ReportError> {
+        if terms.callback.is_zero() || digest.is_failure() {
+            return Ok(());
+        }
+        let unbound = || ReportError::Unbound(digest.get());
+        let name = Sha256(named.ok_or_else(unbound)?.0);
+        let (_, manifest) = self.manifest(name).await?;
+        let content = manifest.callback.ok_or_else(unbound)?;
+        let bytes = self.read(content.sha256, MAX_CALLBACK_BYTES).await?;
+        if manifest.bound(&bytes) != Some(digest) {
+            return Err(unbound());
+        }
+        Ok(self.shelf.blobs.bind(digest, name).await?)
+    }
+
+    /// All that whoever pays for a result is to have of it, and its logs.
+    async fn parts(
+        &self,
+        digest: ResultDigest,
+        logs: impl Iterator<Item = Content>,
+    ) -> Result<Vec<Content>, ReportError> {
+        let mut parts = Vec::new();
+        if digest.is_failure() {
+            digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
+        } else {
+            let name = self.shelf.blobs.manifest_of(digest).await?;
+            let (content, manifest) = self.manifest(name).await?;
+            parts.push(content);
+            parts.extend(manifest.blobs());
+        }
+        parts.extend(logs);
+        Ok(parts)
+    }
+}
+
+/// Makes all of a result a part of its task, in the transaction that takes the result: of each, the worker has put it.
+pub(crate) async fn hand_over(
+    conn: &mut SqliteConnection,
+    task: TaskId,
+    worker: WorkerAddr,
+    parts: &[Content],
+) -> Result<(), ReportError> {
+    for part in parts {
+        if !store::holding::hand_over(conn, worker.get(), task.get(), *part).await? {
+            return Err(ReportError::Missing(part.sha256));
         }
     }
-    parts.extend(wanted.iter().map(|content| content.sha256));
-    Ok(parts)
+    Ok(())
 }
 
 /// The manifest of a result that is no failure.

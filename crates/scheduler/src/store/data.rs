@@ -1,5 +1,5 @@
-//! `data` and `part`: what is listed as somebody's own, and what of the store somebody needs. Bytes that neither names may
-//! be taken from the store.
+//! `data` and `part`: what is listed as somebody's own, what a job names, and what a task brought. Bytes that no task
+//! brought and nobody has put may be taken from the store.
 
 use super::{foreign, hash, signed, unsigned};
 use alloy::primitives::{Address, B256};
@@ -72,7 +72,7 @@ pub(crate) async fn remove(conn: &mut SqliteConnection, owner: Address, sha256: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps bytes for a job or a task.
+/// Notes what a job names.
 pub(crate) async fn hold(conn: &mut SqliteConnection, holder: B256, parts: &[Sha256]) -> Result<(), StoreError> {
     for part in parts {
         sqlx::query("INSERT INTO part (holder, sha256) VALUES ($1, $2) ON CONFLICT (holder, sha256) DO NOTHING")
@@ -93,10 +93,21 @@ pub(crate) async fn release(conn: &mut SqliteConnection, holder: B256) -> Result
     rows.into_iter().map(|(part,)| Ok(Sha256(hash("part", &part)?.0))).collect()
 }
 
-/// Whether anybody names these bytes.
+/// Whether a task brought these bytes, or a job names them.
+pub(crate) async fn is_part(conn: &mut SqliteConnection, holder: B256, sha256: Sha256) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM part WHERE holder = $1 AND sha256 = $2")
+        .bind(holder.to_vec())
+        .bind(sha256.0.to_vec())
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Whether these bytes have to stay. That a job names them is not enough: anybody may write one that does.
 pub(crate) async fn is_needed(conn: &mut SqliteConnection, sha256: Sha256) -> Result<bool, StoreError> {
     let (needed,): (i64,) = sqlx::query_as(
-        "SELECT EXISTS (SELECT 1 FROM data WHERE sha256 = $1) OR EXISTS (SELECT 1 FROM part WHERE sha256 = $1)",
+        "SELECT EXISTS (SELECT 1 FROM holding WHERE sha256 = $1) OR EXISTS (SELECT 1 FROM part WHERE sha256 = $1
+             AND NOT EXISTS (SELECT 1 FROM job WHERE job.hash = part.holder))",
     )
     .bind(sha256.0.to_vec())
     .fetch_one(conn)

@@ -178,10 +178,15 @@ pub(crate) async fn touch(conn: &mut SqliteConnection, id: DealId) -> Result<(),
     Ok(())
 }
 
-/// Whether any deal names the job.
-pub(crate) async fn names_job(conn: &mut SqliteConnection, job: JobHash) -> Result<bool, StoreError> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM deal WHERE job_hash = $1 LIMIT 1")
+/// Whether any deal that this account asked for names the job.
+pub(crate) async fn names_job(
+    conn: &mut SqliteConnection,
+    job: JobHash,
+    requester: Address,
+) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM deal WHERE job_hash = $1 AND requester = $2 LIMIT 1")
         .bind(job.get().to_vec())
+        .bind(requester.to_vec())
         .fetch_optional(conn)
         .await?;
     Ok(row.is_some())

@@ -8,6 +8,7 @@ pub(crate) mod bond;
 pub(crate) mod commitment;
 pub(crate) mod data;
 pub(crate) mod deal;
+pub(crate) mod holding;
 pub(crate) mod job;
 pub(crate) mod left_out;
 pub(crate) mod list;
@@ -21,6 +22,7 @@ pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod task;
 pub(crate) mod unwanted;
+pub(crate) mod upload;
 
 #[cfg(test)]
 mod round_tests;

@@ -410,12 +410,19 @@ async fn a_sign_in_text_is_good_once_and_a_session_until_it_ends() {
 #[tokio::test]
 async fn jobs_without_a_deal_are_counted_and_forgotten_in_time() {
     let (_folder, mut tx, deal) = with_deal(1).await;
-    let by = Address::repeat_byte(1);
+    let by = deal.requester;
     assert!(job::insert(&mut tx, deal.job_hash, b"{}", by, 5).await.expect("works"));
     assert!(!job::insert(&mut tx, deal.job_hash, b"{}", by, 6).await.expect("works"));
     assert!(job::insert(&mut tx, samples::no_job(), b"[]", by, 7).await.expect("works"));
-    assert!(deal::names_job(&mut tx, deal.job_hash).await.expect("reads"));
-    assert!(!deal::names_job(&mut tx, samples::no_job()).await.expect("reads"));
+    assert!(deal::names_job(&mut tx, deal.job_hash, by).await.expect("reads"));
+    assert!(!deal::names_job(&mut tx, samples::no_job(), by).await.expect("reads"));
+    let stranger = Address::repeat_byte(1);
+    assert!(!deal::names_job(&mut tx, deal.job_hash, stranger).await.expect("reads"));
+    assert!(!job::is_by(&mut tx, deal.job_hash, stranger).await.expect("reads"));
+    assert!(!job::insert(&mut tx, deal.job_hash, b"{}", stranger, 4).await.expect("works"), "it is there");
+    assert_eq!(job::count_unused(&mut tx).await.expect("reads"), 2, "the deal is not the stranger's");
+    assert_eq!(job::drop_unused(&mut tx, 5).await.expect("works"), 0, "the requester has put it, too");
+    assert!(job::is_by(&mut tx, deal.job_hash, by).await.expect("reads"));
     assert_eq!(job::count_unused(&mut tx).await.expect("reads"), 1);
     assert_eq!(job::drop_unused(&mut tx, 7).await.expect("works"), 0, "not old enough");
     assert_eq!(job::drop_unused(&mut tx, 8).await.expect("works"), 1);

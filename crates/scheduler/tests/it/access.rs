@@ -18,14 +18,14 @@ use tokio::{
 };
 
 /// The problem that a call was refused with.
-fn problem<T: core::fmt::Debug>(answer: Result<T, ClientError>) -> eyre::Result<Problem> {
+pub(crate) fn problem<T: core::fmt::Debug>(answer: Result<T, ClientError>) -> eyre::Result<Problem> {
     match answer {
         Err(ClientError::Refused(problem)) => Ok(problem),
         other => bail!("{other:?} instead of a problem"),
     }
 }
 
-fn is(problem: &Problem, status: u16, code: &str) {
+pub(crate) fn is(problem: &Problem, status: u16, code: &str) {
     assert_eq!((problem.status, problem.code.as_str()), (status, code), "{problem:?}");
 }
 
@@ -111,7 +111,8 @@ async fn data_are_their_owners_alone_and_their_bytes_stay_while_a_job_needs_them
     let other = Sha256::of(b"of others");
     owner.put_data(&into, other, "two owners").await?;
     stranger.put_data(&into, other, "two owners").await?;
-    assert_eq!(owner.remove_data(other).await?.kept, 1);
+    assert_eq!(owner.remove_data(other).await?.removed, 1);
+    assert!(stranger.has_blob(other).await?);
     assert_eq!(stranger.remove_data(other).await?.removed, 1);
     assert!(!owner.has_blob(other).await?);
     service.stop().await
@@ -323,6 +324,7 @@ async fn bad_reports_are_refused_with_their_code_and_change_nothing() -> eyre::R
         berth_protocol::ResultDigest::new(B256::with_last_byte(200)).ok_or_else(|| eyre::eyre!("not zero"))?;
 
     let mut other = ScriptedWorker::connect(&service, &market, &keys[1]).await?;
+    other.upload("good").await?;
     let uninvited = other.report(&terms, 0, &[(0, digest)], Some(stdout))?;
     other.say(&ToScheduler::Report(Box::new(uninvited))).await?;
     refused(&mut other, "not-assigned").await?;

@@ -4,7 +4,15 @@
 mod access;
 mod crash;
 mod paid;
+mod possession;
 mod reorg;
 mod replicated;
+mod resume;
+mod s3;
+mod seaweed;
+/// What the S3 server is configured by.
+mod settings {
+    pub(crate) use berth_scheduler::{Results, S3, S3Key, StoreKind};
+}
 mod start;
 mod support;

@@ -319,6 +319,7 @@ impl Market {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: folder.join("scheduler.db"),
             store: folder.join("blobs"),
+            results: berth_scheduler::Results::default(),
             settle_batch: 100,
             settle_wait: Duration::ZERO,
             // Scripted workers say nothing while the script is about others.

@@ -1,8 +1,10 @@
-//! Typed callers of the HTTP interfaces. Each call has a deadline and retries nothing.
+//! Typed callers of the HTTP interfaces. Each call has a deadline and retries nothing, but those that move
+//! files (`transfer`).
 
 mod http;
 mod market;
 mod scheduler;
+mod transfer;
 
 pub use http::ClientError;
 pub use market::MarketClient;

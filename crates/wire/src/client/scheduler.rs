@@ -7,11 +7,8 @@ use crate::{
     worker::Stream,
 };
 use alloy::primitives::{Address, B256, Bytes};
-use futures_util::StreamExt as _;
 use reqwest::Method;
-use sha2::Digest as _;
 use std::{path::Path, time::Duration};
-use tokio::io::AsyncWriteExt as _;
 
 /// Calls a scheduler.
 #[derive(Debug, Clone)]
@@ -85,28 +82,24 @@ impl SchedulerClient {
         Ok(name)
     }
 
-    /// Puts a file into the store under its hash, which the caller knows. Streams.
+    /// Puts a file into the store under its hash, which the caller knows. Streams, and goes on where an upload stopped,
+    /// of this call or another, as long as it moves.
     ///
     /// # Errors
-    /// [`ClientError`]; `File` if it can't be read.
+    /// [`ClientError`]; `File` if it can't be read; `Refused` with `quota` if the account has too much there unused.
     pub async fn put_file(&self, path: &Path, name: Sha256) -> Result<(), ClientError> {
-        self.put_from(path, self.0.request(Method::PUT, &format!("/v1/blobs/{name}"))).await
+        self.0.put_file(path, name).await
     }
 
-    /// Puts a file into the store under its hash, which the caller knows, and lists it as one's own. Streams.
+    /// Puts a file into the store under its hash, which the caller knows, and lists it as one's own. As
+    /// [`SchedulerClient::put_file`].
     ///
     /// # Errors
     /// [`ClientError`]; `File` if it can't be read.
     pub async fn put_data(&self, path: &Path, sha256: Sha256, name: &str) -> Result<(), ClientError> {
+        self.0.put_file(path, sha256).await?;
         let request = self.0.request(Method::PUT, &format!("/v1/data/{sha256}")).query(&[("name", name)]);
-        self.put_from(path, request).await
-    }
-
-    async fn put_from(&self, path: &Path, request: reqwest::RequestBuilder) -> Result<(), ClientError> {
-        let failed = |source| ClientError::File { path: path.display().to_string(), source };
-        let file = tokio::fs::File::open(path).await.map_err(failed)?;
-        let size = file.metadata().await.map_err(failed)?.len();
-        let request = request.header(reqwest::header::CONTENT_LENGTH, size).body(reqwest::Body::from(file));
+        let request = request.header(reqwest::header::CONTENT_LENGTH, 0).timeout(CALL_TIMEOUT);
         self.0.send(request).await.map(drop)
     }
 
@@ -118,12 +111,13 @@ impl SchedulerClient {
         self.0.get("/v1/data").await
     }
 
-    /// Fetches one's own data into a file, checking its hash on the way. A partial file is removed.
+    /// Fetches one's own data into a file, checking its hash. Goes on where a fetch stopped, of this call
+    /// or another, with what it finds as `FILE.part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
     pub async fn fetch_data(&self, sha256: Sha256, into: &Path) -> Result<u64, ClientError> {
-        self.fetch_to(&format!("/v1/data/{sha256}"), sha256, into).await
+        self.0.fetch_file(&format!("/v1/data/{sha256}"), sha256, into).await
     }
 
     /// Takes data off one's list.
@@ -240,21 +234,13 @@ impl SchedulerClient {
         Err(self.corrupt(digest.to_string()))
     }
 
-    /// Fetches a task's blob into a file, checking its hash on the way. A partial file is removed.
+    /// Fetches a task's blob into a file, checking its hash. Goes on where a fetch stopped, of this call
+    /// or another, with what it finds as `FILE.part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
     pub async fn fetch_blob(&self, task: B256, name: Sha256, into: &Path) -> Result<u64, ClientError> {
-        self.fetch_to(&format!("/v1/tasks/{task}/blobs/{name}"), name, into).await
-    }
-
-    async fn fetch_to(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
-        let fetched = self.fetch_unchecked(from, name, into).await;
-        if fetched.is_err() {
-            // The error that counts is the fetch's; a leftover is overwritten by the next try.
-            drop(tokio::fs::remove_file(into).await);
-        }
-        fetched
+        self.0.fetch_file(&format!("/v1/tasks/{task}/blobs/{name}"), name, into).await
     }
 
     /// A task's blob in memory, its hash checked: for what a job printed.
@@ -265,22 +251,6 @@ impl SchedulerClient {
         let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));
         let bytes = self.0.send(request).await?.bytes().await.map_err(|source| self.0.unreachable(source))?;
         if Sha256::of(&bytes) == name { Ok(bytes.into()) } else { Err(self.corrupt(name.to_string())) }
-    }
-
-    async fn fetch_unchecked(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
-        let failed = |source| ClientError::File { path: into.display().to_string(), source };
-        let request = self.0.request(Method::GET, from);
-        let mut body = self.0.send(request).await?.bytes_stream();
-        let mut file = tokio::fs::File::create(into).await.map_err(failed)?;
-        let (mut hash, mut size) = (sha2::Sha256::new(), 0);
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|source| self.0.unreachable(source))?;
-            hash.update(&chunk);
-            size += chunk.len() as u64;
-            file.write_all(&chunk).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
-        if hash.finalize()[..] == name.0 { Ok(size) } else { Err(self.corrupt(name.to_string())) }
     }
 
     fn corrupt(&self, wanted: String) -> ClientError {
