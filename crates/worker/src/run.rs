@@ -3,17 +3,21 @@
 //! in the middle, with a hidden answer, and goes on once that is opened.
 
 use crate::{
-    assignment::{self, Accepted, DeclineCode, Objection, Standing, chain},
+    assignment::{self, Accepted, DeclineCode, Objection, chain},
+    cache::{Cache, CacheError, Held, Source, Wanted as WantedFile},
+    config::{ByteSize, MachineFile},
     digest::{self, Collected, DigestError, Wanted},
     fetch::{self, FetchError},
     journal::{Computed, Journal, JournalError, Phase, Row},
     observe,
-    runtime::{Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
+    runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
     session::Link,
+    share::Stock,
 };
 use berth_protocol::{Failure, TaskId};
 use berth_wire::{
     client::{ClientError, SchedulerClient},
+    descriptor::DiskFormat,
     manifest::{Content, Manifest},
     worker::Stage,
 };
@@ -24,7 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A run that the engine lost so often is given back: another machine may do better.
@@ -38,6 +42,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Blobs of one result that go up at the same time.
 const UPLOADS_AT_ONCE: usize = 4;
+/// A disk is asked for so often before another machine is left to try.
+const DISK_TRIES: u32 = 8;
 /// A blob larger than this is asked for before it is sent: it may be there from before a crash.
 const ASK_FIRST_BYTES: u64 = 256 << 10;
 
@@ -45,8 +51,8 @@ const ASK_FIRST_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) journal: Journal,
-    pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
-    pub(crate) standing: Standing,
+    pub(crate) stock: watch::Receiver<Arc<Stock>>,
+    pub(crate) cache: Cache,
     pub(crate) tasks: PathBuf,
     pub(crate) link: Link,
     /// To wake the watch: the chain may owe something.
@@ -66,6 +72,11 @@ enum Step<T> {
 }
 
 impl Bench {
+    /// What is shared now.
+    pub(crate) fn stock(&self) -> Arc<Stock> {
+        self.stock.borrow().clone()
+    }
+
     /// Takes a task as far as it goes. Returns once its result is in the store, or the task is ended.
     pub(crate) async fn advance(&self, row: &Row, cancel: &CancellationToken) -> Result<(), JournalError> {
         let task = row.task;
@@ -142,7 +153,7 @@ impl Bench {
         cancel: &CancellationToken,
     ) -> Result<Option<Computed>, JournalError> {
         let task = row.task;
-        let step = match assignment::check(&row.assign, &self.standing) {
+        let step = match assignment::check(&row.assign, &self.stock().standing()) {
             Ok(accepted) => self.work(row, accepted, folder, cancel).await?,
             Err(Objection::Decline(code, detail)) => Step::Declined(code, detail),
             Err(Objection::Failure(failure, detail)) => Step::Failed(failure, detail),
@@ -189,9 +200,24 @@ impl Bench {
         cancel: &CancellationToken,
     ) -> Result<Step<Computed>, JournalError> {
         let task = row.task;
-        let Some(runtime) = self.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
+        let stock = self.stock();
+        let Some(runtime) = stock.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
             return Ok(Step::Declined(DeclineCode::Engine, "its engine is gone".to_owned()));
         };
+        let data = match data(&stock, &accepted).await {
+            Ok(data) => data,
+            Err(detail) => return Ok(Step::Declined(DeclineCode::NoData, detail)),
+        };
+        let held = match self.disk(&stock, &accepted, cancel).await {
+            Step::On(held) => held,
+            Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
+            Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
+            Step::Over => return Ok(Step::Over),
+        };
+        let file = held.as_ref().zip(accepted.image.config).map(|(held, digest)| {
+            let (reference, file) = (accepted.image.reference.clone(), held.path().to_owned());
+            MachineFile { reference, file, digest }
+        });
         let Accepted { image, job, args, environment, wall, .. } = accepted;
         if row.phase < Phase::Running {
             let free = statvfs(&self.tasks).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
@@ -200,7 +226,7 @@ impl Bench {
                 return Ok(Step::Declined(DeclineCode::NoRoom, detail));
             }
             self.link.progress(task, Stage::Fetching);
-            match self.fetch(task, &job, folder, cancel).await {
+            match self.fetch(task, (&job, &data), folder, cancel).await {
                 Step::On(()) => {}
                 Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
                 Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
@@ -214,14 +240,15 @@ impl Bench {
         self.link.progress(task, Stage::Running);
         let wanted = Wanted { outputs: job.outputs, callback: !row.assign.terms.callback.is_zero() };
         let (stdin, limits) = (job.stdin, job.limits);
-        let request = Request { task, image, args, environment, stdin, limits, wall, folder: folder.clone() };
+        let folder = folder.clone();
+        let request = Request { task, image, args, environment, stdin, data, file, limits, wall, folder };
         self.run(runtime.as_ref(), &request, &wanted, cancel).await
     }
 
     async fn fetch(
         &self,
         task: TaskId,
-        job: &berth_wire::job::Job,
+        (job, data): (&berth_wire::job::Job, &[Data]),
         folder: &TaskFolder,
         cancel: &CancellationToken,
     ) -> Step<()> {
@@ -233,7 +260,7 @@ impl Bench {
                 let Some(client) = self.link.client(cancel).await else { return Step::Over };
                 fetch::fetch(&client, task, job, folder).await
             };
-            match fetched {
+            match fetched.and_then(|()| fetch::make_places(folder, data)) {
                 Ok(()) => return Step::On(()),
                 Err(error @ FetchError::Never { .. }) => return Step::Failed(Failure::FetchFailed, error.to_string()),
                 Err(error @ FetchError::Folder { .. }) => return Step::Declined(DeclineCode::NoRoom, chain(&error)),
@@ -243,6 +270,49 @@ impl Bench {
                 return Step::Over;
             }
         }
+    }
+
+    /// An app's own disk, fetched if it is neither shared nor here, and kept here as long as it is held.
+    async fn disk(&self, stock: &Stock, accepted: &Accepted, cancel: &CancellationToken) -> Step<Option<Held>> {
+        let Some(disk) = accepted.disk.as_ref().filter(|_| !stock.said.shares.has(&accepted.image)) else {
+            return Step::On(None);
+        };
+        if !stock.said.shares.fetches(accepted.runtime, &stock.said.capacity) {
+            return Step::Declined(DeclineCode::NoImage, format!("disk {} is not here, and is not fetched", disk.name));
+        }
+        if disk.format == DiskFormat::Machine {
+            let detail = format!("{} names further files: such a machine is shared, never fetched", disk.name);
+            return Step::Declined(DeclineCode::NoImage, detail);
+        }
+        let ByteSize(most) = stock.config.cache.size;
+        let wanted = WantedFile { sha256: disk.sha256, size: disk.size, ending: disk.format.name().to_owned() };
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..DISK_TRIES {
+            let source = match &disk.url {
+                Some(url) => Source { url: url.clone(), token: None },
+                None => match self.link.client(cancel).await {
+                    Some(client) => Source::from(client.place_of(accepted.task.get(), disk.sha256)),
+                    None => return Step::Over,
+                },
+            };
+            let had = tokio::select! {
+                () = cancel.cancelled() => return Step::Over,
+                had = self.cache.have(&wanted, most, &source) => had,
+            };
+            match had {
+                Ok(held) => return Step::On(Some(held)),
+                Err(error @ (CacheError::Later(..) | CacheError::Corrupt(_))) => {
+                    observe::retried(accepted.task, "fetch", &chain(&error));
+                }
+                Err(error @ (CacheError::NoRoom { .. } | CacheError::Folder(..))) => {
+                    return Step::Declined(DeclineCode::NoRoom, format!("disk {}: {}", disk.name, chain(&error)));
+                }
+            }
+            if rest(&mut pause, cancel).await.is_none() {
+                return Step::Over;
+            }
+        }
+        Step::Declined(DeclineCode::NoImage, format!("disk {} can't be fetched", disk.name))
     }
 
     /// Runs a job until a run counts.
@@ -325,7 +395,7 @@ impl Bench {
 
     /// Frees what the runtime holds for a task.
     async fn release(&self, task: TaskId, folder: &TaskFolder) {
-        for runtime in &self.runtimes {
+        for runtime in &self.stock().runtimes {
             if let Err(error) = runtime.clear(task, folder).await {
                 observe::clearing_failed(task, &chain(&error));
             }
@@ -358,6 +428,22 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// The machine's own data that a task needs, as they were when they were read.
+async fn data(stock: &Stock, accepted: &Accepted) -> Result<Vec<Data>, String> {
+    let mut all = Vec::new();
+    for wanted in &accepted.datasets {
+        let found = stock.datasets.iter().find(|dataset| dataset.sha256 == wanted.sha256).cloned();
+        let dataset = found.ok_or_else(|| format!("dataset {} is not here any more", wanted.name))?;
+        all.push(Data { name: wanted.name.clone(), dataset });
+    }
+    let looking = move || match all.iter().find(|data| !data.dataset.is_as_read()) {
+        Some(changed) => Err(format!("dataset {} has changed since it was announced", changed.name)),
+        None => Ok(all),
+    };
+    // A panic in there is one of this program's, and goes on here.
+    tokio::task::spawn_blocking(looking).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Waits before the next try, longer each time. `None`: cancelled.

@@ -232,6 +232,11 @@ impl SchedulerClient {
         self.fetch_to(&format!("/v1/tasks/{task}/blobs/{name}"), name, into).await
     }
 
+    /// Where a task's blob is, and the token that opens it: for those who fetch it in parts.
+    pub fn place_of(&self, task: B256, name: Sha256) -> (String, Option<String>) {
+        (format!("{}/v1/tasks/{task}/blobs/{name}", self.0.base()), self.0.token())
+    }
+
     async fn fetch_to(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
         let fetched = self.fetch_unchecked(from, name, into).await;
         if fetched.is_err() {
