@@ -185,7 +185,8 @@ pub async fn run(
     let outside = async {
         // Each ends only by `stop`, or with an error that ends the worker.
         tokio::try_join!(async { Ok(Box::pin(session).await?) }, async { Ok(Box::pin(watch).await?) }, async {
-            Ok(Box::pin(shelf).await)
+            Box::pin(shelf).await;
+            Ok(())
         })
         .map(drop)
     };

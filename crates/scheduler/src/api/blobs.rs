@@ -19,7 +19,7 @@ use berth_protocol::{
     ResultDigest, TaskId, WorkerAddr,
     task::{Answer, Replicated, Task},
 };
-use berth_wire::{job::Job, units::Sha256};
+use berth_wire::{descriptor::Descriptor, job::Job, units::Sha256};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
@@ -151,7 +151,13 @@ async fn runs(conn: &mut SqliteConnection, row: &Row, worker: WorkerAddr) -> Res
 async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {
     let document = store::job::document(conn, deal.job_hash).await?;
     let job = document.and_then(|document| Job::from_bytes(&document).ok());
-    Ok(job.is_some_and(|job| job.inputs.iter().any(|input| input.sha256 == name)))
+    if job.is_some_and(|job| job.inputs.iter().any(|input| input.sha256 == name)) {
+        return Ok(true);
+    }
+    // The disk of an app is the same for all of its tasks.
+    let app = store::app::descriptor(conn, deal.app).await?;
+    let app = app.and_then(|text| Descriptor::from_bytes(text.as_bytes()).ok());
+    Ok(matches!(app, Some(Descriptor::App { disk: Some(disk), .. }) if disk.sha256 == name))
 }
 
 async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, No> {

@@ -124,7 +124,7 @@ fn data_and_packages_have_to_be_here() {
     let (code, detail) = declined(&wants(vec![], &["matlab", "root"]), &having(1));
     assert!(code == DeclineCode::NoPackage && detail.ends_with(": matlab"), "{detail}");
     let both = wants(vec![genome.clone()], &["geant4", "root"]);
-    assert_eq!(check(&both, &having(1)).expect("both are here").datasets, [genome.clone()]);
+    assert_eq!(check(&both, &having(1)).expect("both are here").datasets, [genome]);
     let large = check(&both, &having(2 << 20));
     assert!(matches!(large, Err(Objection::Failure(Failure::Refused, detail)) if detail.contains("bytes")));
 }
