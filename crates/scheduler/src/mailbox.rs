@@ -49,6 +49,7 @@ pub(crate) fn assignment(documents: &Documents, index: u32, signature: Bytes) ->
         app: deal.app,
         descriptor: app.clone(),
         requester: deal.requester,
+        block: deal.block.get(),
         dataset: dataset.clone(),
         beneficiary: deal.beneficiary,
         signature,

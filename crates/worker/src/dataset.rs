@@ -3,6 +3,7 @@
 //! the digest that the chain knows it by.
 
 use berth_wire::{job::is_component, manifest::Content, manifest::File, manifest::Manifest, units::Sha256};
+use nix::unistd::geteuid;
 use sha2::Digest as _;
 use std::{
     fs, io,
@@ -24,6 +25,9 @@ pub enum DatasetError {
     /// Neither a file nor a folder.
     #[error("{0} is neither a file nor a folder")]
     Kind(PathBuf),
+    /// Jobs could not read it.
+    #[error("{0} can't be read by jobs, which are nobody here")]
+    Closed(PathBuf),
     /// A name that no manifest has.
     #[error("{0} has a name that is no text, or has control characters")]
     Name(PathBuf),
@@ -51,6 +55,7 @@ impl DatasetError {
         match self {
             Self::Read(..) => "put it there, and let the worker's user read it",
             Self::Kind(_) => "links and devices are not shared: put the file itself there",
+            Self::Closed(_) => "let everybody read it: chmod -R o+rX",
             Self::Name(_) => "rename it",
             Self::Empty(_) => "put the data into it",
             Self::Changed(_) => "it is read again by itself",
@@ -138,6 +143,7 @@ fn look(path: &Path) -> Result<Vec<Seen>, DatasetError> {
     let mut seen = Vec::new();
     let found = fs::symlink_metadata(path).map_err(|error| DatasetError::Read(path.to_owned(), error))?;
     if found.is_dir() {
+        open_to_jobs(path, &found)?;
         folder(path, "", &mut seen)?;
         if seen.is_empty() {
             return Err(DatasetError::Empty(path.to_owned()));
@@ -159,6 +165,7 @@ fn folder(path: &Path, within: &str, seen: &mut Vec<Seen>) -> Result<(), Dataset
         let within = if within.is_empty() { name } else { format!("{within}/{name}") };
         let found = entry.metadata().map_err(|error| DatasetError::Read(path.clone(), error))?;
         if found.is_dir() {
+            open_to_jobs(&path, &found)?;
             folder(&path, &within, seen)?;
         } else {
             seen.push(one(&path, within, &found)?);
@@ -171,10 +178,18 @@ fn one(path: &Path, within: String, found: &fs::Metadata) -> Result<Seen, Datase
     if !found.is_file() {
         return Err(DatasetError::Kind(path.to_owned()));
     }
+    open_to_jobs(path, found)?;
     // The time of the last change of anything at all can't be set back, as the time of writing can.
     let times = (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec());
     let what = (found.dev(), found.ino(), times.0, times.1, times.2, times.3);
     Ok(Seen { path: within, size: found.len(), what })
+}
+
+/// Where the worker is root, jobs are somebody else.
+fn open_to_jobs(path: &Path, found: &fs::Metadata) -> Result<(), DatasetError> {
+    let needed = if found.is_dir() { 0o005 } else { 0o004 };
+    let is_open = !geteuid().is_root() || found.mode() & needed == needed;
+    if is_open { Ok(()) } else { Err(DatasetError::Closed(path.to_owned())) }
 }
 
 fn hash(path: &Path) -> Result<(Sha256, u64), DatasetError> {
@@ -195,6 +210,7 @@ fn hash(path: &Path) -> Result<(Sha256, u64), DatasetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_folder_has_the_digest_of_a_result_with_its_files() {
@@ -232,6 +248,11 @@ mod tests {
             error.to_string()
         };
         assert!(said("none").contains("can't be read"));
+        if geteuid().is_root() {
+            fs::write(at("mine"), b"x").expect("writable");
+            fs::set_permissions(at("mine"), fs::Permissions::from_mode(0o600)).expect("mine");
+            assert!(said("mine").contains("jobs"));
+        }
         assert!(said("empty").contains("no files"));
         assert!(said("links").contains("neither a file nor a folder"));
         assert!(said("link").contains("neither a file nor a folder"));

@@ -18,7 +18,8 @@
 //! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share` what
 //! really works, [`dataset`] data that stay, [`cache`] what was fetched, `session`,
 //! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
-//! [`environment`] in it, [`digest`] what came out, `run` these steps in turn, [`journal`] how far each task is,
+//! [`environment`] in it, [`digest`] what came out, `local` what else a task needs here,
+//! `run` these steps in turn, [`journal`] how far each task is,
 //! `reveal` what of a closed round may be opened, `watch` what the chain says of it, `supervise` all of it, [`status`]
 //! what the owner is told.
 
@@ -32,6 +33,7 @@ pub mod environment;
 pub mod fetch;
 mod gate;
 pub mod journal;
+mod local;
 mod observe;
 mod reveal;
 mod run;

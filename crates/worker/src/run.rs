@@ -4,20 +4,20 @@
 
 use crate::{
     assignment::{self, Accepted, DeclineCode, Objection, chain},
-    cache::{Cache, CacheError, Held, Source, Wanted as WantedFile},
-    config::{ByteSize, MachineFile},
+    cache::Cache,
+    config::MachineFile,
     digest::{self, Collected, DigestError, Wanted},
     fetch::{self, FetchError},
     journal::{Computed, Journal, JournalError, Phase, Row},
-    observe,
+    local, observe,
     runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
     session::Link,
     share::Stock,
 };
+use berth_chain::past::Past;
 use berth_protocol::{Failure, TaskId};
 use berth_wire::{
     client::{ClientError, SchedulerClient},
-    descriptor::DiskFormat,
     manifest::{Content, Manifest},
     worker::Stage,
 };
@@ -38,12 +38,10 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 /// The time in which most results go up.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Pauses between tries: the first, and the longest, to which they double.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Blobs of one result that go up at the same time.
 const UPLOADS_AT_ONCE: usize = 4;
-/// A disk is asked for so often before another machine is left to try.
-const DISK_TRIES: u32 = 8;
 /// A blob larger than this is asked for before it is sent: it may be there from before a crash.
 const ASK_FIRST_BYTES: u64 = 256 << 10;
 
@@ -53,6 +51,8 @@ pub(crate) struct Bench {
     pub(crate) journal: Journal,
     pub(crate) stock: watch::Receiver<Arc<Stock>>,
     pub(crate) cache: Cache,
+    /// The worker's own node.
+    pub(crate) past: Past,
     pub(crate) tasks: PathBuf,
     pub(crate) link: Link,
     /// To wake the watch: the chain may owe something.
@@ -60,7 +60,7 @@ pub(crate) struct Bench {
 }
 
 /// What a step came to.
-enum Step<T> {
+pub(crate) enum Step<T> {
     /// Go on with this.
     On(T),
     /// There is a result: a failure.
@@ -154,7 +154,12 @@ impl Bench {
     ) -> Result<Option<Computed>, JournalError> {
         let task = row.task;
         let step = match assignment::check(&row.assign, &self.stock().standing()) {
-            Ok(accepted) => self.work(row, accepted, folder, cancel).await?,
+            Ok(accepted) => match self.vouch(&row.assign, cancel).await {
+                Step::On(()) => self.work(row, accepted, folder, cancel).await?,
+                Step::Declined(code, detail) => Step::Declined(code, detail),
+                Step::Failed(failure, detail) => Step::Failed(failure, detail),
+                Step::Over => Step::Over,
+            },
             Err(Objection::Decline(code, detail)) => Step::Declined(code, detail),
             Err(Objection::Failure(failure, detail)) => Step::Failed(failure, detail),
         };
@@ -204,7 +209,7 @@ impl Bench {
         let Some(runtime) = stock.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
             return Ok(Step::Declined(DeclineCode::Engine, "its engine is gone".to_owned()));
         };
-        let data = match data(&stock, &accepted).await {
+        let data = match local::data(&stock, &accepted).await {
             Ok(data) => data,
             Err(detail) => return Ok(Step::Declined(DeclineCode::NoData, detail)),
         };
@@ -270,49 +275,6 @@ impl Bench {
                 return Step::Over;
             }
         }
-    }
-
-    /// An app's own disk, fetched if it is neither shared nor here, and kept here as long as it is held.
-    async fn disk(&self, stock: &Stock, accepted: &Accepted, cancel: &CancellationToken) -> Step<Option<Held>> {
-        let Some(disk) = accepted.disk.as_ref().filter(|_| !stock.said.shares.has(&accepted.image)) else {
-            return Step::On(None);
-        };
-        if !stock.said.shares.fetches(accepted.runtime, &stock.said.capacity) {
-            return Step::Declined(DeclineCode::NoImage, format!("disk {} is not here, and is not fetched", disk.name));
-        }
-        if disk.format == DiskFormat::Machine {
-            let detail = format!("{} names further files: such a machine is shared, never fetched", disk.name);
-            return Step::Declined(DeclineCode::NoImage, detail);
-        }
-        let ByteSize(most) = stock.config.cache.size;
-        let wanted = WantedFile { sha256: disk.sha256, size: disk.size, ending: disk.format.name().to_owned() };
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..DISK_TRIES {
-            let source = match &disk.url {
-                Some(url) => Source { url: url.clone(), token: None },
-                None => match self.link.client(cancel).await {
-                    Some(client) => Source::from(client.place_of(accepted.task.get(), disk.sha256)),
-                    None => return Step::Over,
-                },
-            };
-            let had = tokio::select! {
-                () = cancel.cancelled() => return Step::Over,
-                had = self.cache.have(&wanted, most, &source) => had,
-            };
-            match had {
-                Ok(held) => return Step::On(Some(held)),
-                Err(error @ (CacheError::Later(..) | CacheError::Corrupt(_))) => {
-                    observe::retried(accepted.task, "fetch", &chain(&error));
-                }
-                Err(error @ (CacheError::NoRoom { .. } | CacheError::Folder(..))) => {
-                    return Step::Declined(DeclineCode::NoRoom, format!("disk {}: {}", disk.name, chain(&error)));
-                }
-            }
-            if rest(&mut pause, cancel).await.is_none() {
-                return Step::Over;
-            }
-        }
-        Step::Declined(DeclineCode::NoImage, format!("disk {} can't be fetched", disk.name))
     }
 
     /// Runs a job until a run counts.
@@ -430,24 +392,8 @@ impl Bench {
     }
 }
 
-/// The machine's own data that a task needs, as they were when they were read.
-async fn data(stock: &Stock, accepted: &Accepted) -> Result<Vec<Data>, String> {
-    let mut all = Vec::new();
-    for wanted in &accepted.datasets {
-        let found = stock.datasets.iter().find(|dataset| dataset.sha256 == wanted.sha256).cloned();
-        let dataset = found.ok_or_else(|| format!("dataset {} is not here any more", wanted.name))?;
-        all.push(Data { name: wanted.name.clone(), dataset });
-    }
-    let looking = move || match all.iter().find(|data| !data.dataset.is_as_read()) {
-        Some(changed) => Err(format!("dataset {} has changed since it was announced", changed.name)),
-        None => Ok(all),
-    };
-    // A panic in there is one of this program's, and goes on here.
-    tokio::task::spawn_blocking(looking).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
 /// Waits before the next try, longer each time. `None`: cancelled.
-async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Option<()> {
+pub(crate) async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Option<()> {
     let this = *pause;
     *pause = (this * 2).min(LONGEST_PAUSE);
     tokio::select! {

@@ -1,7 +1,7 @@
 //! What a worker says about itself to its owner: one JSON file in its folder, always whole, written whenever something
 //! changes. `berth worker status` reads it.
 
-use crate::{clock::now_ms, stance::Stance};
+use crate::{clock::now_ms, share::Stock, stance::Stance};
 use alloy::primitives::{Address, B256};
 use berth_wire::{descriptor::Runtime, units::Decimal, worker::Capacity};
 use serde::{Deserialize, Serialize};
@@ -148,6 +148,35 @@ pub struct Refusal {
 }
 
 impl Status {
+    /// A worker that has just begun, with what it shares.
+    pub(crate) fn new(stock: &Stock) -> Self {
+        let shares = &stock.said.shares;
+        Self {
+            worker: stock.me.worker.get(),
+            pool: stock.me.pool.get(),
+            scheduler: stock.config.scheduler.clone(),
+            pid: std::process::id(),
+            written_ms: 0,
+            connection: Connection::Connecting,
+            capacity: stock.said.capacity,
+            engines: shares.engines.clone(),
+            images: shares.images.len(),
+            datasets: shares.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            packages: shares.packages.clone(),
+            absent: stock.absent.clone(),
+            stance: stock.stance,
+            closed: stock.said.terms.closed.clone(),
+            running: Vec::new(),
+            settled: 0,
+            ended: 0,
+            unsettled: 0,
+            earned: Decimal(0),
+            refusals: VecDeque::new(),
+            draining: false,
+            trouble: None,
+        }
+    }
+
     /// Why it runs nothing, in words; `None` if it does run something.
     pub fn why_idle(&self) -> Option<String> {
         if !self.running.is_empty() {

@@ -15,16 +15,16 @@ use crate::{
     share::{Me, Shelf, Stock},
     socket::Caller,
     stance::{self, Stance},
-    status::{Board, Connection, Running, Status},
+    status::{Board, Running, Status},
     watch::{Watch, WatchError},
 };
-use berth_chain::{Class, Deployment, Endpoint, Rpc, signer::Signer};
+use berth_chain::{Class, Deployment, Endpoint, Rpc, past::Past, signer::Signer};
 use berth_fault::Faults;
 use berth_protocol::{AssetId, TaskId, WorkerAddr};
 use berth_wire::{job::Job, job::Limits, units::Decimal};
 use nix::fcntl::{Flock, FlockArg};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -161,8 +161,9 @@ pub async fn run(
     let (shelf, stock, given) =
         Shelf::open(config.clone(), me, folder.clone(), tasks.clone()).await.map_err(WorkerError::NothingShared)?;
     sweep(&journal, &stock.borrow().clone().runtimes).await?;
-    let board = Arc::new(Board::new(&folder, blank(&stock.borrow())));
+    let board = Arc::new(Board::new(&folder, Status::new(&stock.borrow())));
     let caller = Caller { scheduler: config.scheduler.clone(), pool, domain, key: key.clone() };
+    let past = Past::new(rpc.clone(), &deployment);
     let (session, link) = Session::new(caller, journal.clone(), stock.clone(), board.clone());
     let news = session.tasks.clone();
     let watch = Watch {
@@ -176,7 +177,8 @@ pub async fn run(
         tell: session.wake.clone(),
         news: news.clone(),
     };
-    let bench = Arc::new(Bench { journal, stock: stock.clone(), cache, tasks, link, look: watch.look.clone() });
+    let look = watch.look.clone();
+    let bench = Arc::new(Bench { journal, stock: stock.clone(), cache, past, tasks, link, look });
     let (at_work, work) = (HashMap::new(), JoinSet::new());
     let (drain, shown) = (config.drain, None);
     let floor = Floor { bench, board, folder, news, stock, given, drain, at_work, work, shown, stale: true };
@@ -256,34 +258,6 @@ async fn sweep(journal: &Journal, runtimes: &[Arc<dyn Runtime>]) -> Result<(), W
         runtime.sweep(&held).await?;
     }
     Ok(())
-}
-
-fn blank(stock: &Stock) -> Status {
-    let shares = &stock.said.shares;
-    Status {
-        worker: stock.me.worker.get(),
-        pool: stock.me.pool.get(),
-        scheduler: stock.config.scheduler.clone(),
-        pid: std::process::id(),
-        written_ms: 0,
-        connection: Connection::Connecting,
-        capacity: stock.said.capacity,
-        engines: shares.engines.clone(),
-        images: shares.images.len(),
-        datasets: shares.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
-        packages: shares.packages.clone(),
-        absent: stock.absent.clone(),
-        stance: stock.stance,
-        closed: stock.said.terms.closed.clone(),
-        running: Vec::new(),
-        settled: 0,
-        ended: 0,
-        unsettled: 0,
-        earned: Decimal(0),
-        refusals: VecDeque::new(),
-        draining: false,
-        trouble: None,
-    }
 }
 
 /// What an upload uses of what jobs share.
@@ -479,7 +453,7 @@ impl Floor {
         let running =
             |row: &Row| Running { task: row.task.get(), phase: row.phase.name().to_owned(), since_ms: row.changed_ms };
         let stock = self.stock.borrow().clone();
-        let seen = blank(&stock);
+        let seen = Status::new(&stock);
         let written = self.board.write(|status| {
             status.capacity = seen.capacity;
             (status.engines, status.images) = (seen.engines, seen.images);

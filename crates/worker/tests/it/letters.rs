@@ -103,6 +103,7 @@ pub(crate) fn letter(index: u32, change: impl FnOnce(&mut DealTerms, &mut Job, &
         job_hash: job.hash().get(),
         app: AssetId::derive(AssetKind::App, Address::repeat_byte(2), descriptor.as_bytes()).get(),
         descriptor,
+        block: 7,
         requester: Address::repeat_byte(4),
         dataset: None,
         beneficiary: Address::repeat_byte(4),
