@@ -54,6 +54,8 @@ async fn ours(runtime: &dyn Runtime, tasks: &Path, image: &Image, pids: u32) -> 
         args: ["sh", "-c", &format!("echo {WORD}")].map(str::to_owned).to_vec(),
         environment: BTreeMap::new(),
         stdin: None,
+        data: Vec::new(),
+        file: None,
         limits: Limits { memory_bytes: MEMORY_MIB << 20, disk_bytes: DISK_BYTES, pids, ..Limits::default() },
         wall: Duration::from_secs(120),
         folder: folder.clone(),

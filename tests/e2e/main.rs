@@ -11,5 +11,6 @@ mod moving;
 mod owning;
 mod paid;
 mod replicated;
+mod sharing;
 mod stopping;
 mod xtremweb;

@@ -14,7 +14,7 @@ use alloy::{
     rpc::types::{Filter, Log},
     sol_types::SolEvent as _,
 };
-use berth_protocol::{Timestamp, ledger::Event};
+use berth_protocol::{DealId, Timestamp, ledger::Event};
 
 /// The most blocks to ask for at once: public nodes mostly cap ranges between 1,000 and 10,000.
 const RANGE: u64 = 1_000;
@@ -79,6 +79,16 @@ impl Past {
         let logs = receipt.logs().iter().filter(|log| log.address() == self.berth);
         let events = logs.filter_map(|log| decoded(log).transpose()).collect::<Result<_, _>>()?;
         Ok(Some(Done { block, events }))
+    }
+
+    /// How a deal was matched, if that was in this block.
+    ///
+    /// # Errors
+    /// [`RpcError`], as every call.
+    pub async fn matched(&self, deal: DealId, block: BlockNumber) -> Result<Option<Event>, RpcError> {
+        let one = Filter::new().address(self.berth).from_block(block.get()).to_block(block.get());
+        let one = one.event_signature(IBerth::DealMatched::SIGNATURE_HASH).topic1(deal.get());
+        self.rpc.logs(&one).await?.first().map_or(Ok(None), decoded)
     }
 
     /// What happened in rounds after block `after`, up to the head at the most; `None` if that is the head. The caller

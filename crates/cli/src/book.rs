@@ -2,11 +2,11 @@
 
 use crate::{chain::Chain, exit::Exit, hint::Failure, settings::Settings};
 use alloy::primitives::B256;
-use berth_protocol::AssetId;
+use berth_protocol::{AssetId, AssetKind};
 use berth_wire::{
     client::MarketClient,
     market::{Listed, Publication, Query},
-    order::{AnyOrder, AppOrder, PoolOrder, SignedOrder},
+    order::{AnyOrder, AppOrder, DatasetOrder, PoolOrder, SignedOrder},
 };
 
 /// More orders than this of one kind are not looked at: the cheapest come first.
@@ -23,6 +23,13 @@ pub(crate) struct PoolOffer {
 #[derive(Debug, Clone)]
 pub(crate) struct AppOffer {
     pub(crate) order: AppOrder,
+    pub(crate) listed: Listed,
+}
+
+/// An offer of data.
+#[derive(Debug, Clone)]
+pub(crate) struct DatasetOffer {
+    pub(crate) order: DatasetOrder,
     pub(crate) listed: Listed,
 }
 
@@ -84,6 +91,34 @@ impl Book {
                 AnyOrder::Pool(_) | AnyOrder::Dataset(_) | AnyOrder::Request(_) => None,
             })
             .collect())
+    }
+
+    /// Offers of data, cheapest first.
+    pub(crate) async fn datasets(&self, dataset: Option<AssetId>) -> Result<Vec<DatasetOffer>, Failure> {
+        let orders = self.orders("dataset", dataset).await?.into_iter();
+        Ok(orders
+            .filter_map(|listed| match listed.order.order.clone() {
+                AnyOrder::Dataset(order) => Some(DatasetOffer { order, listed }),
+                AnyOrder::App(_) | AnyOrder::Pool(_) | AnyOrder::Request(_) => None,
+            })
+            .collect())
+    }
+
+    /// The dataset that is meant: by id, or by its name.
+    pub(crate) async fn dataset(&self, text: &str) -> Result<AssetId, Failure> {
+        let shown = "`berth dataset list` shows those that are on offer";
+        if text.starts_with("0x") {
+            let id: AssetId =
+                text.parse().map_err(|error| Failure::usage("dataset-id", format!("{error}")).hint(shown))?;
+            if id.kind() == AssetKind::Dataset {
+                return Ok(id);
+            }
+            let message = format!("{id} is no dataset: its last byte says that it is a {:?}", id.kind());
+            return Err(Failure::usage("dataset-id", message).hint(shown));
+        }
+        let offers = self.datasets(None).await?;
+        let named = offers.iter().filter(|offer| offer.listed.name.as_deref() == Some(text));
+        one("dataset", "in place of the name", Some(text), named.map(|o| (o.order.dataset, o.listed.name.clone())))
     }
 
     /// The pool that is meant: by id, by name, or the only one.
@@ -154,7 +189,7 @@ fn one(
             .ok_or_else(|| Failure::new(Exit::Error, "market-answer", format!("the order book calls {id} a {what}"))),
         ([], Some(text)) => {
             Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} `{text}` is on offer"))
-                .hint(format!("give its id, or see `berth {what} {}`", if what == "app" { "list" } else { "show" })))
+                .hint(format!("give its id, or see `berth {what} {}`", if what == "pool" { "show" } else { "list" })))
         }
         ([], None) => Err(Failure::not_found(&format!("{what}-unknown"), format!("no {what} is on offer"))
             .hint(format!("`berth {what} --help` tells how to offer one"))),

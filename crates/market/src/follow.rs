@@ -73,6 +73,7 @@ async fn write(conn: &mut SqliteConnection, block: BlockNumber, event: &Told<Eve
 const fn kind(descriptor: &Descriptor) -> AssetKind {
     match descriptor {
         Descriptor::App { .. } => AssetKind::App,
+        Descriptor::Dataset { .. } => AssetKind::Dataset,
         Descriptor::Pool { .. } => AssetKind::Pool,
     }
 }

@@ -23,6 +23,9 @@ sol! {
     /// A worker signs in at a scheduler.
     #[derive(Debug, PartialEq, Eq)]
     struct Session { bytes32 pool; address operator; bytes32 nonce; uint64 expiry; }
+    /// A worker stands for what it says that it shares: the sha256 of that, and when it was so, in milliseconds.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Announcement { bytes32 pool; uint64 at; bytes32 content; }
 }
 
 /// Where signatures hold: one `Berth` contract on one chain.

@@ -28,16 +28,29 @@ pub(crate) async fn assign(
     attempt::begin(conn, row.id, worker, seq, now).await
 }
 
+/// A deal, with the documents that go to its workers.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    pub(crate) deal: Deal,
+    pub(crate) job: String,
+    pub(crate) app: String,
+    pub(crate) dataset: Option<String>,
+}
+
 /// All that a worker needs to run a task.
-pub(crate) fn assignment(deal: &Deal, index: u32, job: String, descriptor: String, signature: Bytes) -> Assign {
+pub(crate) fn assignment(documents: &Documents, index: u32, signature: Bytes) -> Assign {
+    let Documents { deal, job, app, dataset } = documents;
     Assign {
         deal: deal.id.get(),
         terms: deal::DealTerms::from(deal.terms.clone()),
         index,
-        job,
+        job: job.clone(),
         job_hash: deal.job_hash.get(),
         app: deal.app,
-        descriptor,
+        descriptor: app.clone(),
+        requester: deal.requester,
+        block: deal.block.get(),
+        dataset: dataset.clone(),
         beneficiary: deal.beneficiary,
         signature,
         report_by: crate::plan::report_by(&deal.terms).seconds(),

@@ -2,7 +2,7 @@
 //! it is written by `act`.
 
 use berth_protocol::{TaskId, WorkerAddr};
-use berth_wire::worker::{Capacity, Shares};
+use berth_wire::worker::{Announced, Capacity, Shares, Terms};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -24,10 +24,24 @@ pub(crate) struct Line {
 /// What a connected worker said about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Here {
-    pub(crate) capacity: Capacity,
-    pub(crate) shares: Arc<Shares>,
+    /// What it shares, and on what terms, with its signature.
+    pub(crate) announced: Arc<Announced>,
     /// What it said that it holds, in its last two heartbeats, if both came after its last acknowledgement.
     pub(crate) holding: Option<Arc<HashSet<TaskId>>>,
+}
+
+impl Here {
+    pub(crate) fn capacity(&self) -> &Capacity {
+        &self.announced.said.capacity
+    }
+
+    pub(crate) fn shares(&self) -> &Shares {
+        &self.announced.said.shares
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.announced.said.terms
+    }
 }
 
 /// Where a worker is.
@@ -45,8 +59,7 @@ pub(crate) enum Seen {
 struct Entry {
     line: Line,
     left: Option<Instant>,
-    capacity: Capacity,
-    shares: Arc<Shares>,
+    announced: Arc<Announced>,
     beats: [Arc<HashSet<TaskId>>; 2],
     /// Heartbeats since the last acknowledgement.
     beats_since_ack: u32,
@@ -72,13 +85,7 @@ impl Presence {
 
     /// Takes in a worker that has signed in. An older connection of the same worker is displaced: it may be a dead one
     /// that the network has not noticed yet.
-    pub(crate) fn arrive(
-        &self,
-        worker: WorkerAddr,
-        capacity: Capacity,
-        shares: Shares,
-        holding: HashSet<TaskId>,
-    ) -> Line {
+    pub(crate) fn arrive(&self, worker: WorkerAddr, announced: Announced, holding: HashSet<TaskId>) -> Line {
         let mut entries = self.lock();
         entries.0 += 1;
         let line = Line { id: entries.0, bell: Arc::new(Notify::new()), displaced: CancellationToken::new() };
@@ -86,8 +93,7 @@ impl Presence {
         let entry = Entry {
             line: line.clone(),
             left: None,
-            capacity,
-            shares: Arc::new(shares),
+            announced: Arc::new(announced),
             beats: [holding.clone(), holding],
             beats_since_ack: 0,
             rung: 0,
@@ -102,6 +108,18 @@ impl Presence {
         if let Some(entry) = self.lock().1.get_mut(&worker).filter(|entry| entry.line.id == line.id) {
             change(entry);
         }
+    }
+
+    /// Takes in what a worker says anew of itself. `false`: it says something newer already.
+    pub(crate) fn announce(&self, worker: WorkerAddr, line: &Line, announced: Announced) -> bool {
+        let mut is_newer = false;
+        self.with(worker, line, |entry| {
+            is_newer = announced.at_ms >= entry.announced.at_ms;
+            if is_newer {
+                entry.announced = Arc::new(announced);
+            }
+        });
+        is_newer
     }
 
     /// Takes in a heartbeat.
@@ -154,8 +172,7 @@ impl Presence {
             None => {
                 let both = || Arc::new(entry.beats[0].union(&entry.beats[1]).copied().collect());
                 Seen::Here(Here {
-                    capacity: entry.capacity,
-                    shares: entry.shares.clone(),
+                    announced: entry.announced.clone(),
                     holding: (entry.beats_since_ack >= 2).then(both),
                 })
             }
@@ -184,25 +201,19 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
     use alloy::primitives::{Address, B256};
 
-    fn capacity() -> Capacity {
-        Capacity {
-            slots: 1,
-            cpu_millis: 1000,
-            memory_bytes: 1 << 30,
-            disk_bytes: 1 << 30,
-            network: false,
-            fetches_images: false,
-        }
+    fn announced() -> Announced {
+        samples::announced(samples::capacity(1), Shares::default(), Terms::default())
     }
 
     #[tokio::test]
     async fn a_second_connection_displaces_the_first_and_outlives_its_end() {
         let presence = Presence::new();
         let worker = WorkerAddr::new(Address::repeat_byte(1));
-        let first = presence.arrive(worker, capacity(), Shares::default(), HashSet::new());
-        let second = presence.arrive(worker, capacity(), Shares::default(), HashSet::new());
+        let first = presence.arrive(worker, announced(), HashSet::new());
+        let second = presence.arrive(worker, announced(), HashSet::new());
         assert!(first.displaced.is_cancelled() && !second.displaced.is_cancelled());
         presence.leave(worker, &first, Duration::ZERO);
         assert!(matches!(presence.snapshot().of(worker), Seen::Here(_)));
@@ -212,11 +223,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_newest_announcement_counts() {
+        let presence = Presence::new();
+        let worker = WorkerAddr::new(Address::repeat_byte(1));
+        let line = presence.arrive(worker, announced(), HashSet::new());
+        let slots = || match presence.snapshot().of(worker) {
+            Seen::Here(here) => here.capacity().slots,
+            Seen::Left(_) | Seen::Never(_) => 0,
+        };
+        let at = |at_ms, slots| {
+            let said = samples::announced(samples::capacity(slots), Shares::default(), Terms::default());
+            presence.announce(worker, &line, Announced { at_ms, ..said })
+        };
+        assert!(at(5, 7) && !at(4, 8));
+        assert_eq!(slots(), 7);
+    }
+
+    #[tokio::test]
     async fn heartbeats_from_before_an_acknowledgement_say_nothing() {
         let presence = Presence::new();
         let worker = WorkerAddr::new(Address::repeat_byte(1));
         let task = TaskId::new(B256::repeat_byte(7));
-        let line = presence.arrive(worker, capacity(), Shares::default(), HashSet::new());
+        let line = presence.arrive(worker, announced(), HashSet::new());
         let holding = || match presence.snapshot().of(worker) {
             Seen::Here(here) => here.holding,
             Seen::Left(_) | Seen::Never(_) => None,

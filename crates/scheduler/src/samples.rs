@@ -4,14 +4,14 @@ use crate::{
     plan::Policy,
     store::{Database, Stamp, deal::Deal},
 };
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes};
 use berth_chain::{BlockNumber, BlockRef};
 use berth_protocol::{DealTerms, JobHash, ResultDigest, Timestamp, WorkerAddr};
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
     job::{Image, Job, Limits},
     units::{OciDigest, Sha256},
-    worker::{Capacity, Shares},
+    worker::{Announced, Announcement, Capacity, Shares, Terms},
 };
 use std::{collections::BTreeMap, time::Duration};
 use tempfile::TempDir;
@@ -86,6 +86,8 @@ pub(crate) fn job() -> Job {
         args: vec!["--size".into(), "8".into()],
         env: BTreeMap::new(),
         inputs: Vec::new(),
+        datasets: Vec::new(),
+        packages: Vec::new(),
         stdin: None,
         limits: Limits::default(),
         outputs: Vec::new(),
@@ -118,7 +120,11 @@ pub(crate) fn capacity(slots: u32) -> Capacity {
 }
 
 pub(crate) fn shares() -> Shares {
-    Shares { engines: vec![Runtime::Docker], images: vec![image()] }
+    Shares { engines: vec![Runtime::Docker], images: vec![image()], ..Shares::default() }
+}
+
+pub(crate) fn announced(capacity: Capacity, shares: Shares, terms: Terms) -> Announced {
+    Announced { said: Announcement { capacity, shares, terms }, at_ms: 1, signature: Bytes::new() }
 }
 
 pub(crate) const fn worker(n: u8) -> WorkerAddr {

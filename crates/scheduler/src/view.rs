@@ -1,6 +1,7 @@
 //! What planning looks at: one snapshot of the database, of who is connected, and of the chain's time. Nothing in it
 //! changes while a plan is made.
 
+mod library;
 mod replicas;
 
 use crate::{
@@ -17,22 +18,22 @@ use crate::{
 use alloy::primitives::{Address, B256};
 use berth_chain::{BlockRef, StoreError, outbox};
 use berth_protocol::{
-    DealId, DealTerms, JobHash, ResultDigest, TaskId, Timestamp, WorkerAddr,
+    DealId, DealTerms, ResultDigest, TaskId, Timestamp, WorkerAddr,
     single::{ENTRY_BYTES, SingleList},
     task::Task,
 };
 use berth_wire::{
-    descriptor::{Descriptor, Runtime, Sharing},
-    job::{Image, Job},
-    manifest::Content,
+    descriptor::Runtime,
+    job::{Dataset, Image},
 };
+pub(crate) use library::Library;
 #[cfg(test)]
 pub(crate) use replicas::Hidden;
 pub(crate) use replicas::{Record, Replicas, Round};
 use sqlx::SqliteConnection;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 use thiserror::Error;
 
@@ -80,6 +81,8 @@ pub(crate) struct Deal {
     /// As the deal's row has it.
     pub(crate) seq: u64,
     pub(crate) terms: Arc<DealTerms>,
+    pub(crate) app: B256,
+    pub(crate) requester: Address,
     /// Whether its tasks are there.
     pub(crate) opened: bool,
     pub(crate) work: Work,
@@ -111,6 +114,10 @@ pub(crate) struct Need {
     pub(crate) memory_bytes: u64,
     pub(crate) disk_bytes: u64,
     pub(crate) network: bool,
+    /// Software that has to be there.
+    pub(crate) packages: Vec<String>,
+    /// Data that have to be there.
+    pub(crate) datasets: Vec<Dataset>,
     /// How many elements the bag has; `None`: it is no bag.
     pub(crate) elements: Option<usize>,
 }
@@ -187,131 +194,6 @@ impl Deal {
     }
 }
 
-/// Jobs and descriptors that were read once: they never change, since their names are their hashes.
-#[derive(Debug, Default)]
-pub(crate) struct Library {
-    jobs: Mutex<HashMap<JobHash, Arc<Job>>>,
-    apps: Mutex<HashMap<B256, Arc<Result<Descriptor, String>>>>,
-    /// Jobs that their requesters have put with all inputs, which stay as long as a deal names the job.
-    complete: Mutex<HashSet<(JobHash, Address)>>,
-}
-
-/// How many parsed jobs are kept.
-const LIBRARY_JOBS: usize = 4_096;
-
-impl Library {
-    async fn job(&self, conn: &mut SqliteConnection, hash: JobHash) -> Result<Option<Arc<Job>>, StoreError> {
-        if let Some(job) = self.jobs.lock().expect("nobody panics with it").get(&hash) {
-            return Ok(Some(job.clone()));
-        }
-        let Some(document) = store::job::document(conn, hash).await? else { return Ok(None) };
-        let job = Job::from_bytes(&document)
-            .map_err(|error| StoreError::Foreign { table: "job", what: format!("a bad document: {error}") })?;
-        let job = Arc::new(job);
-        let mut jobs = self.jobs.lock().expect("nobody panics with it");
-        if jobs.len() >= LIBRARY_JOBS {
-            jobs.clear();
-        }
-        jobs.insert(hash, job.clone());
-        Ok(Some(job))
-    }
-
-    async fn app(
-        &self,
-        conn: &mut SqliteConnection,
-        app: B256,
-    ) -> Result<Option<Arc<Result<Descriptor, String>>>, StoreError> {
-        if let Some(found) = self.apps.lock().expect("nobody panics with it").get(&app) {
-            return Ok(Some(found.clone()));
-        }
-        let Some(text) = store::app::descriptor(conn, app).await? else { return Ok(None) };
-        let parsed = Arc::new(Descriptor::from_bytes(text.as_bytes()).map_err(|error| error.to_string()));
-        self.apps.lock().expect("nobody panics with it").insert(app, parsed.clone());
-        Ok(Some(parsed))
-    }
-
-    /// What there is to run for a deal.
-    pub(crate) async fn work(&self, conn: &mut SqliteConnection, deal: &Row) -> Result<Work, ViewError> {
-        if let Some(reason) = unsupported(deal) {
-            return Ok(Work::Impossible(reason.to_owned()));
-        }
-        let about = (deal.job_hash, deal.requester);
-        let is_complete = self.complete.lock().expect("nobody panics with it").contains(&about);
-        // Both names are on chain: somebody else's document is not there for this deal.
-        let is_own = is_complete || store::job::is_by(conn, deal.job_hash, deal.requester).await?;
-        let job = if is_own { self.job(conn, deal.job_hash).await? } else { None };
-        let Some(job) = job else {
-            return Ok(Work::Missing(format!("the job document {}", deal.job_hash)));
-        };
-        let Some(app) = self.app(conn, deal.app).await? else {
-            return Ok(Work::Impossible(format!("the app {} has no descriptor on this chain", deal.app)));
-        };
-        let need = match app.as_ref() {
-            Ok(descriptor) => need(descriptor, &job),
-            Err(error) => Err(format!("the app's descriptor can't be read: {error}")),
-        };
-        let need = match need {
-            Ok(need) => need,
-            Err(reason) => return Ok(Work::Impossible(reason)),
-        };
-        if is_complete {
-            return Ok(Work::Ready(Arc::new(need)));
-        }
-        match missing_input(conn, &job, deal.requester).await? {
-            Some(name) => Ok(Work::Missing(format!("the input `{name}`"))),
-            None => {
-                self.complete.lock().expect("nobody panics with it").insert(about);
-                Ok(Work::Ready(Arc::new(need)))
-            }
-        }
-    }
-}
-
-/// An input that is not to be fetched elsewhere, and that the requester has not put.
-async fn missing_input(
-    conn: &mut SqliteConnection,
-    job: &Job,
-    requester: Address,
-) -> Result<Option<String>, StoreError> {
-    for input in job.inputs.iter().filter(|input| input.url.is_none()) {
-        let content = Content { sha256: input.sha256, size: input.size };
-        if !store::holding::has(conn, requester, content).await? {
-            return Ok(Some(input.name.clone()));
-        }
-    }
-    Ok(None)
-}
-
-/// What this scheduler can't do for anybody.
-fn unsupported(deal: &Row) -> Option<&'static str> {
-    if !deal.dataset.is_zero() { Some("this pool's workers have no datasets") } else { None }
-}
-
-/// What a job under an app asks of a worker.
-fn need(app: &Descriptor, job: &Job) -> Result<Need, String> {
-    let Descriptor::App { runtime, sharing, minimum, .. } = app else {
-        return Err("the deal's app is no app".to_owned());
-    };
-    let image = match (sharing, app.image(), &job.image) {
-        (Sharing::Shared, None, Some(image)) => Some(image.clone()),
-        (_, Some(image), None) => Some(image),
-        (Sharing::Shared, None, None) => return Err("the app is shared, and the job names no image".to_owned()),
-        (_, Some(_), Some(_)) | (Sharing::Distributed, None, Some(_)) => {
-            return Err("the app has its own image, and the job names another".to_owned());
-        }
-        (Sharing::Distributed, None, None) => return Err("the app has no image".to_owned()),
-    };
-    Ok(Need {
-        runtime: *runtime,
-        image,
-        cpu_millis: job.limits.cpu_millis.max(minimum.cpu_millis),
-        memory_bytes: job.limits.memory_bytes.max(minimum.memory_bytes),
-        disk_bytes: job.limits.disk_bytes.max(minimum.disk_bytes),
-        network: job.limits.network,
-        elements: (!job.each.is_empty()).then_some(job.each.len()),
-    })
-}
-
 /// Where snapshots are taken.
 #[derive(Debug)]
 pub(crate) struct Viewer {
@@ -348,6 +230,8 @@ impl Viewer {
                 id: row.id,
                 seq: row.seq,
                 terms: Arc::new(row.terms.clone()),
+                app: row.app,
+                requester: row.requester,
                 opened: row.opened,
                 work,
                 tasks: tasks.map(|task| state(task, &mut tries, &mut replicas)).collect(),

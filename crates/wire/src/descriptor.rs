@@ -58,7 +58,7 @@ pub enum Sharing {
 }
 
 /// The least that a machine must give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Minimum {
     /// Thousandths of a core.
@@ -67,6 +67,9 @@ pub struct Minimum {
     pub memory_bytes: u64,
     /// Output folder.
     pub disk_bytes: u64,
+    /// Software that has to be there, by name ([`crate::name`]), sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// The form of a virtual machine's disk.
@@ -116,6 +119,9 @@ pub struct Disk {
     pub size: u64,
     /// Its sha256.
     pub sha256: Sha256,
+    /// Where it may be fetched, if not from the pool's store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl Disk {
@@ -151,6 +157,17 @@ pub enum Descriptor {
         /// The least that it needs.
         minimum: Minimum,
     },
+    /// Data that stay on the machines that share them.
+    Dataset {
+        /// Always 1.
+        version: u32,
+        /// What people call it, and its name in a job's input folder.
+        name: String,
+        /// A file's sha256; of a folder, the sha256 of its [`crate::manifest::Manifest`].
+        sha256: Sha256,
+        /// How many bytes it has in all.
+        size: u64,
+    },
     /// A pool of workers.
     Pool {
         /// Always 1.
@@ -178,7 +195,7 @@ impl Descriptor {
     pub fn image(&self) -> Option<Image> {
         match self {
             Self::App { image, disk, .. } => image.clone().or_else(|| disk.as_deref().map(Disk::image)),
-            Self::Pool { .. } => None,
+            Self::Dataset { .. } | Self::Pool { .. } => None,
         }
     }
 
@@ -186,14 +203,14 @@ impl Descriptor {
     pub const fn runtime(&self) -> Option<Runtime> {
         match self {
             Self::App { runtime, .. } => Some(*runtime),
-            Self::Pool { .. } => None,
+            Self::Pool { .. } | Self::Dataset { .. } => None,
         }
     }
 
     /// What people call it.
     pub fn name(&self) -> &str {
         match self {
-            Self::App { name, .. } | Self::Pool { name, .. } => name,
+            Self::App { name, .. } | Self::Dataset { name, .. } | Self::Pool { name, .. } => name,
         }
     }
 }
@@ -213,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_disk_is_part_of_a_descriptor_and_absent_where_there_is_none() {
-        let disk = Disk { name: "live.iso".into(), format: DiskFormat::Iso, size: 9, sha256: Sha256::of(b"live") };
+        let disk =
+            Disk { name: "live.iso".into(), format: DiskFormat::Iso, size: 9, sha256: Sha256::of(b"live"), url: None };
         let with = |disk: Option<Disk>| Descriptor::App {
             version: 1,
             name: "vm".into(),
@@ -228,5 +246,13 @@ mod tests {
         assert_eq!(Descriptor::from_bytes(&bytes).expect("what we wrote"), with(Some(disk)));
         assert!(String::from_utf8_lossy(&bytes).contains(r#""disk":{"format":"iso","name":"live.iso""#));
         assert!(!String::from_utf8_lossy(&with(None).to_bytes()).contains("disk\":{"));
+    }
+    #[test]
+    fn packages_and_an_address_are_absent_where_there_are_none() {
+        let bytes = crate::canonical::to_bytes(&Minimum::default());
+        assert_eq!(String::from_utf8_lossy(&bytes), r#"{"cpu_millis":0,"disk_bytes":0,"memory_bytes":0}"#);
+        let data = Descriptor::Dataset { version: 1, name: "genome".into(), sha256: Sha256::of(b"acgt"), size: 4 };
+        assert_eq!(Descriptor::from_bytes(&data.to_bytes()).expect("what we wrote"), data);
+        assert!(data.image().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The job document (ADR 0001, section 5): what a requester wants run, once a task.
 
 use crate::{
-    canonical,
+    canonical, name,
     units::{OciDigest, Sha256},
 };
 use alloy::primitives::B256;
@@ -28,6 +28,13 @@ pub struct Job {
     /// Files for the input folder, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
+    /// Data that stay where they are: the job runs only where these are, and finds them, read-only, beside its inputs.
+    /// Sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<Dataset>,
+    /// Software that has to be there, by name ([`crate::name`]), sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
     /// The input that becomes standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
@@ -70,6 +77,16 @@ pub struct Input {
     pub url: Option<String>,
 }
 
+/// Data that stay on the machines that share them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Its name in the input folder.
+    pub name: String,
+    /// A file's sha256; of a folder, the sha256 of its [`crate::manifest::Manifest`].
+    pub sha256: Sha256,
+}
+
 /// What a job may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +126,12 @@ pub enum JobError {
     /// Names that would leave the input folder, or stand twice, or out of order.
     #[error("input `{0}`: names are single path components, each once, in order")]
     InputName(String),
+    /// The same of data; or an input has the name already.
+    #[error("dataset `{0}`: names are single path components, each once, in order, and no input's")]
+    DatasetName(String),
+    /// Packages that are not written as they should be.
+    #[error("packages are written in lower case, without blanks, each once, in order")]
+    Packages,
     /// Standard input from nowhere.
     #[error("standard input is `{0}`, which is not among the inputs")]
     Stdin(String),
@@ -178,6 +201,17 @@ impl Job {
             }
             last = &input.name;
         }
+        let mut last = "";
+        for dataset in &self.datasets {
+            let taken = self.inputs.iter().any(|input| input.name == dataset.name);
+            if !is_component(&dataset.name) || dataset.name.as_str() <= last || taken {
+                return Err(JobError::DatasetName(dataset.name.clone()));
+            }
+            last = &dataset.name;
+        }
+        if !name::are_folded(&self.packages) {
+            return Err(JobError::Packages);
+        }
         if let Some(stdin) = &self.stdin
             && !self.inputs.iter().any(|input| &input.name == stdin)
         {
@@ -228,6 +262,8 @@ mod tests {
             args: vec!["--n".into(), "{}".into()],
             env: BTreeMap::from([("B".into(), "2".into()), ("A".into(), "1".into())]),
             inputs: vec![Input { name: "a.txt".into(), size: 3, sha256: Sha256::of(b"abc"), url: None }],
+            datasets: vec![],
+            packages: vec![],
             stdin: None,
             limits: Limits::default(),
             outputs: vec![],
@@ -242,6 +278,15 @@ mod tests {
         assert!(
             String::from_utf8_lossy(&bytes).starts_with(r#"{"args":["--n","{}"],"each":["1"],"env":{"A":"1","B":"2"}"#)
         );
+    }
+
+    #[test]
+    fn what_stays_on_machines_is_part_of_a_job_and_absent_where_there_is_none() {
+        let dataset = Dataset { name: "genome".into(), sha256: Sha256::of(b"acgt") };
+        let with = Job { datasets: vec![dataset], packages: vec!["geant4".into(), "root".into()], ..job() };
+        assert_eq!(Job::from_bytes(&with.to_bytes()).expect("what we wrote"), with);
+        let text = String::from_utf8(job().to_bytes()).expect("text");
+        assert!(!text.contains("packages") && !text.contains("datasets"), "{text}");
     }
 
     #[test]
@@ -268,6 +313,14 @@ mod tests {
             assert!(matches!(with(&set), Err(JobError::Env(_))), "{env:?}");
         }
         assert!(matches!(with(&|j| j.stdin = Some("b".into())), Err(JobError::Stdin(_))));
+        for name in ["", "..", "a/b", "a.txt"] {
+            let dataset = Dataset { name: name.into(), sha256: Sha256::of(b"d") };
+            assert!(matches!(with(&|j| j.datasets = vec![dataset.clone()]), Err(JobError::DatasetName(_))), "{name:?}");
+        }
+        for packages in [["Root"], ["ro ot"], [""]] {
+            let packages = packages.map(str::to_owned).to_vec();
+            assert!(matches!(with(&|j| j.packages = packages.clone()), Err(JobError::Packages)), "{packages:?}");
+        }
         assert!(matches!(with(&|j| j.limits.pids = 0), Err(JobError::Limit("pids"))));
         let bare = |j: &mut Job| j.image = Some(Image { reference: "x".into(), config: None, manifest: None });
         assert!(matches!(with(&bare), Err(JobError::ImageDigest(_))));

@@ -3,10 +3,12 @@
 //!
 //! It decides nothing and keeps nothing. All JSON is versioned by the `/v1/` of its path, or by its `version` member.
 //!
-//! [`job`] what a requester wants run, [`descriptor`] what an asset is, [`manifest`] what came out; [`order`] and
-//! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers;
+//! [`job`] what a requester wants run, with the [`name`]s of what it needs, [`descriptor`] what an asset is, [`manifest`] what came out; [`order`] and
+//! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers, with the
+//! [`announcement`] of what each shares;
 //! [`scheduler`] and [`market`] the HTTP interfaces; [`problem`] how all of them say no; [`client`] calls them.
 
+pub mod announcement;
 pub mod auth;
 pub mod canonical;
 pub mod client;
@@ -15,6 +17,7 @@ pub mod descriptor;
 pub mod job;
 pub mod manifest;
 pub mod market;
+pub mod name;
 pub mod order;
 pub mod problem;
 pub mod scheduler;

@@ -28,7 +28,7 @@ use crate::{
     deal::DealTerms,
     manifest::Content,
     units::{Decimal, Sha256},
-    worker::{Capacity, Shares, Stage},
+    worker::{Announced, Stage},
 };
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -244,10 +244,8 @@ pub struct WorkerView {
     pub score: u32,
     /// Whether its socket is open.
     pub connected: bool,
-    /// What it can do.
-    pub capacity: Option<Capacity>,
-    /// What is local to it.
-    pub shares: Option<Shares>,
+    /// What it shares and on what terms, in its own signed words.
+    pub announced: Option<Announced>,
     /// Tasks it runs.
     pub running: u32,
 }

@@ -4,12 +4,8 @@
 //! [`ToWorker::Welcome`] or [`ToWorker::Rejected`]. After that, everything of consequence that the scheduler says is a
 //! [`ToWorker::Mail`] with a number: it is kept until acknowledged, and shown again after a reconnection.
 
-use crate::{
-    deal::DealTerms,
-    descriptor::Runtime,
-    job::Image,
-    units::{Decimal, OciDigest},
-};
+pub use crate::announcement::{Announced, Announcement, Capacity, SharedDataset, Shares, Terms};
+use crate::{deal::DealTerms, units::Decimal};
 use alloy::primitives::{Address, B256, Bytes, FixedBytes};
 use berth_protocol::Failure;
 use serde::{Deserialize, Serialize};
@@ -197,6 +193,13 @@ pub struct Assign {
     pub app: B256,
     /// The app's descriptor, canonical, as its registration's event carries it.
     pub descriptor: String,
+    /// Who asked.
+    pub requester: Address,
+    /// The block in which the deal was matched, as the scheduler has it.
+    pub block: u64,
+    /// The deal's dataset, if it has one: its descriptor, canonical, as its registration's event carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
     /// Who gets the result.
     pub beneficiary: Address,
     /// The operator's signature over `Assignment(task, worker)`.
@@ -212,6 +215,8 @@ pub struct Assign {
 pub enum ToScheduler {
     /// The first message.
     Hello(Box<Hello>),
+    /// What the worker shares is another now, or its terms are.
+    Announce(Box<Announced>),
     /// Still here.
     Heartbeat {
         /// Tasks that it holds and has not reported.
@@ -240,7 +245,7 @@ pub enum ToScheduler {
     Decline {
         /// Which.
         task: B256,
-        /// Stable: `no-image`, `no-room`, `policy`, `engine`.
+        /// Stable: `no-image`, `no-data`, `no-package`, `no-room`, `policy`, `engine`.
         code: String,
         /// For the operator.
         detail: String,
@@ -367,51 +372,10 @@ pub struct Hello {
     pub last_seq: u64,
     /// Tasks that it holds and has not reported.
     pub holding: Vec<B256>,
-    /// What it can do.
-    pub capacity: Capacity,
-    /// What is local to it, probed.
-    pub shares: Shares,
+    /// What it shares, and on what terms.
+    pub announced: Announced,
     /// Its program's version.
     pub software: String,
-}
-
-/// What a worker can give in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capacity {
-    /// Tasks at one time.
-    pub slots: u32,
-    /// Thousandths of a core.
-    pub cpu_millis: u32,
-    /// Memory.
-    pub memory_bytes: u64,
-    /// Disk for outputs.
-    pub disk_bytes: u64,
-    /// Whether it lets jobs use the network.
-    pub network: bool,
-    /// Whether it fetches images that it does not have.
-    pub fetches_images: bool,
-}
-
-/// What is local to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Shares {
-    /// Engines that passed their probe.
-    pub engines: Vec<Runtime>,
-    /// Images that are there, by digest.
-    pub images: Vec<Image>,
-}
-
-impl Shares {
-    /// Whether the image meant is there: either digest decides.
-    pub fn has(&self, wanted: &Image) -> bool {
-        let same = |a: Option<OciDigest>, b: Option<OciDigest>| a.is_some() && a == b;
-        self.images.iter().any(|have| {
-            same(have.config, wanted.config)
-                || same(have.manifest, wanted.manifest)
-                || same(have.config, wanted.manifest)
-                || same(have.manifest, wanted.config)
-        })
-    }
 }
 
 /// Where a running task is.

@@ -5,7 +5,6 @@
 //! run nowhere, and is settled so).
 
 use crate::{
-    config::Policy,
     environment::{self, Place},
     runtime::Capabilities,
 };
@@ -14,10 +13,10 @@ use berth_protocol::{
     AssetId, AssetKind, DealId, DealTerms, Failure, TaskId, WorkerAddr, domain::Assignment, domain::Domain,
 };
 use berth_wire::{
-    descriptor::{Descriptor, Minimum, Runtime},
-    job::{Image, Job, Limits},
+    descriptor::{Descriptor, Disk, Minimum, Runtime},
+    job::{Dataset, Image, Job, Limits},
     units::Sha256,
-    worker::{Assign, Capacity, Shares},
+    worker::{Assign, Capacity, Shares, Terms},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,6 +25,10 @@ use std::{collections::BTreeMap, time::Duration};
 pub enum DeclineCode {
     /// The image is not here and is not fetched.
     NoImage,
+    /// Data that it needs are not here, or are not what they were.
+    NoData,
+    /// Software that it needs is not here.
+    NoPackage,
     /// The limits are more than this machine gives.
     NoRoom,
     /// The assignment is not sound, or not wanted.
@@ -39,6 +42,8 @@ impl DeclineCode {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoImage => "no-image",
+            Self::NoData => "no-data",
+            Self::NoPackage => "no-package",
             Self::NoRoom => "no-room",
             Self::Policy => "policy",
             Self::Engine => "engine",
@@ -70,8 +75,10 @@ pub struct Standing {
     pub only: Option<Vec<Image>>,
     /// What its runtimes can do, for those that passed their probe.
     pub runtimes: Vec<(Runtime, Capabilities)>,
-    /// Whose jobs it takes.
-    pub policy: Policy,
+    /// What it has announced to be here.
+    pub shares: Shares,
+    /// Whose jobs it takes, as announced. (Whether it takes any now is asked when one comes.)
+    pub terms: Terms,
 }
 
 /// A task that may run.
@@ -83,6 +90,10 @@ pub struct Accepted {
     pub runtime: Runtime,
     /// The image.
     pub image: Image,
+    /// The app's own disk, if the image is one.
+    pub disk: Option<Disk>,
+    /// Data that have to be here, by their names in the input folder.
+    pub datasets: Vec<Dataset>,
     /// The job.
     pub job: Job,
     /// Its arguments, filled in.
@@ -112,9 +123,8 @@ pub fn task_of(assign: &Assign) -> TaskId {
 /// [`Objection`]: this worker declines, or the job can run nowhere.
 pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection> {
     let terms = sound(assign, standing)?;
-    let apps = &standing.policy.apps;
-    if !apps.is_empty() && !apps.contains(&assign.app) {
-        return decline(DeclineCode::Policy, format!("the owner takes no jobs of app {}", assign.app));
+    if let Some(reason) = standing.terms.refuse(assign.app, assign.requester, terms.poolPrice) {
+        return decline(DeclineCode::Policy, reason);
     }
     let job = Job::from_bytes(assign.job.as_bytes()).or_else(|error| refuse(chain(&error)))?;
     let app = App::read(&assign.descriptor)?;
@@ -122,14 +132,16 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
         return decline(DeclineCode::Engine, format!("there is no working {:?} engine here", app.runtime));
     };
     let image = app.image_for(&job)?;
-    limits(&job.limits, app.minimum, capabilities)?;
+    limits(&job.limits, &app.minimum, capabilities)?;
+    let (datasets, dealt) = datasets(assign, &job)?;
+    local(&datasets, job.packages.iter().chain(&app.minimum.packages), standing, capabilities)?;
     room(&job.limits, &standing.capacity)?;
     if let Some(withheld) = capabilities.withheld(&job.limits) {
         return decline(DeclineCode::Policy, withheld);
     }
     if let Some(only) = &standing.only
-        && !standing.capacity.fetches_images
-        && !(Shares { engines: Vec::new(), images: only.clone() }).has(&image)
+        && !standing.shares.fetches(app.runtime, &standing.capacity)
+        && !(Shares { images: only.clone(), ..Shares::default() }).has(&image)
     {
         return decline(DeclineCode::NoImage, format!("image {} is not shared here", image.reference));
     }
@@ -139,9 +151,11 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
     let task = task_of(assign);
     let (deal, index, first, size) = (assign.deal, assign.index, terms.first, terms.size);
     let place = Place { task: task.get(), deal, index, first, size };
-    let environment = environment::environment(place, &job, &app.env, each.as_deref(), &args);
+    let environment =
+        environment::environment(place, &job, &app.env, (each.as_deref(), &args), (&datasets, dealt.as_deref()));
     let wall = Duration::from_secs(terms.duration.into());
-    Ok(Accepted { task, runtime: app.runtime, image, job, args, environment, wall })
+    let (runtime, disk) = (app.runtime, app.disk);
+    Ok(Accepted { task, runtime, image, disk, datasets, job, args, environment, wall })
 }
 
 /// Whether the assignment hangs together: terms, job and signature.
@@ -171,10 +185,56 @@ fn sound(assign: &Assign, standing: &Standing) -> Result<DealTerms, Objection> {
     Ok(terms)
 }
 
+/// The data that a task needs, and the name of those that the deal is about.
+fn datasets(assign: &Assign, job: &Job) -> Result<(Vec<Dataset>, Option<String>), Objection> {
+    let Some(descriptor) = &assign.dataset else { return Ok((job.datasets.clone(), None)) };
+    let (name, sha256) = match Descriptor::from_bytes(descriptor.as_bytes()) {
+        Ok(Descriptor::Dataset { version: 1, name, sha256, .. }) => (name, sha256),
+        Ok(Descriptor::Dataset { version, .. }) => {
+            return refuse(format!("the dataset's descriptor has version {version}"));
+        }
+        Ok(Descriptor::App { .. } | Descriptor::Pool { .. }) => return refuse("the deal's dataset is none"),
+        Err(error) => return refuse(chain(&error)),
+    };
+    let mut all = job.datasets.clone();
+    all.push(Dataset { name: name.clone(), sha256 });
+    let mut sorted = all.clone();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    // The job's own names may be taken by the deal's.
+    (Job { datasets: sorted, ..job.clone() }).check().or_else(|error| refuse(chain(&error)))?;
+    Ok((all, Some(name)))
+}
+
+/// What has to be on this machine, and is not.
+fn local<'a>(
+    datasets: &[Dataset],
+    packages: impl Iterator<Item = &'a String>,
+    standing: &Standing,
+    capabilities: &Capabilities,
+) -> Result<(), Objection> {
+    let lacking = standing.shares.lacking(packages.map(String::as_str));
+    if !lacking.is_empty() {
+        return decline(DeclineCode::NoPackage, format!("packages that are not here: {}", lacking.join(", ")));
+    }
+    let mut bytes = 0_u64;
+    for wanted in datasets {
+        let Some(shared) = standing.shares.datasets.iter().find(|shared| shared.sha256 == wanted.sha256) else {
+            return decline(DeclineCode::NoData, format!("dataset {} ({}) is not here", wanted.name, wanted.sha256));
+        };
+        bytes = bytes.saturating_add(shared.size);
+    }
+    let most = capabilities.most_data_bytes;
+    if bytes > most {
+        return refuse(format!("its data have {bytes} bytes; this runtime can give a job {most} of a machine's own"));
+    }
+    Ok(())
+}
+
 /// What a descriptor says of an app.
 struct App {
     runtime: Runtime,
     image: Option<Image>,
+    disk: Option<Disk>,
     env: BTreeMap<String, String>,
     minimum: Minimum,
 }
@@ -184,9 +244,12 @@ impl App {
         let descriptor = Descriptor::from_bytes(descriptor.as_bytes());
         let image = descriptor.as_ref().ok().and_then(Descriptor::image);
         match descriptor {
-            Ok(Descriptor::App { version: 1, runtime, env, minimum, .. }) => Ok(Self { runtime, image, env, minimum }),
+            Ok(Descriptor::App { version: 1, runtime, disk, env, minimum, .. }) => {
+                Ok(Self { runtime, image, disk: disk.map(|disk| *disk), env, minimum })
+            }
             Ok(Descriptor::App { version, .. }) => refuse(format!("the app's descriptor has version {version}")),
             Ok(Descriptor::Pool { .. }) => refuse("the descriptor is a pool's, not an app's"),
+            Ok(Descriptor::Dataset { .. }) => refuse("the descriptor is a dataset's, not an app's"),
             Err(error) => refuse(chain(&error)),
         }
     }
@@ -206,7 +269,7 @@ impl App {
 }
 
 /// What no machine can do with this app and runtime.
-fn limits(limits: &Limits, minimum: Minimum, capabilities: &Capabilities) -> Result<(), Objection> {
+fn limits(limits: &Limits, minimum: &Minimum, capabilities: &Capabilities) -> Result<(), Objection> {
     let short = [
         ("cpu_millis", u64::from(limits.cpu_millis), u64::from(minimum.cpu_millis)),
         ("memory_bytes", limits.memory_bytes, minimum.memory_bytes),

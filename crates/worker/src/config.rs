@@ -1,5 +1,11 @@
 //! `worker.toml`: what a provider shares, and on what terms. `example.toml` holds every key.
 
+mod data;
+mod policy;
+
+pub use data::{Cache, DatasetFile};
+pub use policy::{Idle, ParseWindowError, Policy, Window};
+
 use alloy::primitives::B256;
 use berth_chain::{Class, Endpoint};
 use berth_protocol::{AssetId, AssetKind};
@@ -31,6 +37,12 @@ pub struct Config {
     /// others answer once they know.
     #[serde(default = "confirmations")]
     pub confirmations: NonZeroU64,
+    /// How often to look whether what is shared is still so, and whether the policy lets tasks in.
+    #[serde(default = "look_every", with = "humantime_serde")]
+    pub look_every: Duration,
+    /// Software that is installed where jobs find it, by name. Neither case nor blanks matter.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// What this machine gives in all.
     pub capacity: Capacity,
     /// How long a stop waits for running jobs before it ends them.
@@ -42,9 +54,18 @@ pub struct Config {
     /// QEMU, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qemu: Option<QemuShare>,
-    /// Whose jobs to take.
+    /// Data that stay here, and that jobs may read.
+    #[serde(default)]
+    pub datasets: Vec<DatasetFile>,
+    /// What is kept of what was fetched.
+    #[serde(default)]
+    pub cache: Cache,
+    /// Whose jobs to take, and when.
     #[serde(default)]
     pub policy: Policy,
+    /// The file that this was read from, which is read again when it changes.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 /// What the jobs of a worker may use together.
@@ -104,7 +125,10 @@ pub struct QemuShare {
     /// included.
     #[serde(default)]
     pub network: bool,
-    /// The machines that jobs may run. Nothing else is ever run.
+    /// Whether an app's disk that is absent is fetched, by its sha256.
+    #[serde(default)]
+    pub fetch_images: bool,
+    /// The machines that are here. Without `fetch_images` nothing else is ever run.
     #[serde(default)]
     pub images: Vec<MachineFile>,
 }
@@ -164,18 +188,20 @@ pub enum Quota {
     Watched,
 }
 
-/// Whose jobs a worker takes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Policy {
-    /// Only these apps; empty: any.
-    #[serde(default)]
-    pub apps: Vec<B256>,
-}
-
 /// A number of bytes, written with its unit: `512 MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
+
+/// Documents hold no larger numbers exactly.
+const MOST_BYTES: u64 = 1 << 53;
+
+/// A time zone by its name.
+pub(crate) fn zone(name: &str) -> Result<jiff::tz::TimeZone, jiff::Error> {
+    match name {
+        policy::LOCAL => Ok(jiff::tz::TimeZone::system()),
+        name => jiff::tz::TimeZone::get(name),
+    }
+}
 
 /// The units of [`ByteSize`], the largest first.
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -183,6 +209,11 @@ const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 /// A stop waits this long by default: longer than a short job, shorter than an owner's patience.
 const fn drain() -> Duration {
     Duration::from_secs(30)
+}
+
+/// Seldom enough to cost nothing, soon enough that few tasks are given out in vain.
+const fn look_every() -> Duration {
+    Duration::from_secs(5)
 }
 
 /// Deeper than the reorgs that a chain like Ethereum sees in years, and less than a minute on it.
@@ -320,6 +351,10 @@ impl Config {
         for image in config.qemu.iter_mut().flat_map(|qemu| &mut qemu.images) {
             image.file = base.join(&image.file);
         }
+        for dataset in &mut config.datasets {
+            dataset.path = base.join(&dataset.path);
+        }
+        config.source = Some(path.to_owned());
         config.check()?;
         Ok(config)
     }
@@ -347,6 +382,18 @@ impl Config {
                 "docker",
                 "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU",
             );
+        }
+        if self.look_every.is_zero() {
+            return wrong("look_every", "it must be more than no time at all");
+        }
+        if self.capacity.memory.0 > MOST_BYTES || self.capacity.disk.0 > MOST_BYTES {
+            return wrong("capacity", "no machine has so much memory or disk");
+        }
+        if let Some(dataset) = self.datasets.iter().find(|dataset| dataset.name.trim().is_empty()) {
+            return wrong("datasets", &format!("{} has no name", dataset.path.display()));
+        }
+        if let Err(error) = zone(&self.policy.zone) {
+            return wrong("policy.zone", &format!("`{}` is no time zone: {error}", self.policy.zone));
         }
         let images = self.docker.iter().filter_map(|docker| match &docker.images {
             SharedImages::All => None,
@@ -413,6 +460,9 @@ mod tests {
         assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
         assert_eq!(key(&|c| (c.docker, c.qemu) = (None, None)), "docker");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
+        assert_eq!(key(&|c| c.look_every = Duration::ZERO), "look_every");
+        assert_eq!(key(&|c| c.policy.zone = "Nowhere/Land".into()), "policy.zone");
+        assert_eq!(key(&|c| c.datasets[0].name = " ".into()), "datasets");
         let bare = Image { reference: "x".into(), config: None, manifest: None };
         let share = DockerShare { images: SharedImages::Only(vec![bare]), ..DockerShare::default() };
         assert_eq!(key(&|c| c.docker = Some(share.clone())), "docker.images");

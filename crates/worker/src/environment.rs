@@ -9,6 +9,7 @@
 //! | the task's element of `each` | `EACH` | | |
 //! | input folder | `IN` | `IN`, `INPUT_FILES_FOLDER` | `XWDIRINPATH` |
 //! | input files: how many, the n-th's name (from 1) | `INPUTS` | `INPUT_FILES_NUMBER`, `INPUT_FILE_NAME_n` | |
+//! | data of the machine's own: how many, the n-th's name in the input folder (from 1); those of the deal | `DATASETS`, `DATASET_n` | `DATASET_FILENAME` | |
 //! | output folder | `OUT` | `OUT` | |
 //! | scratch folder, where the job starts | `SCRATCH` | | `XWSCRATCHPATH` |
 //! | the file that standard input comes from | `STDIN` | | `XWSTDINPATH` |
@@ -20,7 +21,7 @@
 //! the worker's own environment is passed on.
 
 use alloy::primitives::B256;
-use berth_wire::job::Job;
+use berth_wire::job::{Dataset, Job};
 use std::collections::BTreeMap;
 
 /// Read-only inputs.
@@ -61,8 +62,8 @@ pub(crate) fn environment(
     place: Place,
     job: &Job,
     app: &BTreeMap<String, String>,
-    each: Option<&str>,
-    args: &[String],
+    (each, args): (Option<&str>, &[String]),
+    (datasets, dealt): (&[Dataset], Option<&str>),
 ) -> BTreeMap<String, String> {
     let limits = &job.limits;
     let stdin = job.stdin.as_ref().map(|name| format!("{IN}/{name}"));
@@ -79,6 +80,15 @@ pub(crate) fn environment(
     fact(&["BERTH_INPUTS", "IEXEC_INPUT_FILES_NUMBER"], job.inputs.len().to_string());
     for (number, input) in (1..).zip(&job.inputs) {
         fact(&[format!("IEXEC_INPUT_FILE_NAME_{number}").as_str()], input.name.clone());
+    }
+    if !datasets.is_empty() {
+        fact(&["BERTH_DATASETS"], datasets.len().to_string());
+    }
+    for (number, dataset) in (1..).zip(datasets) {
+        fact(&[format!("BERTH_DATASET_{number}").as_str()], dataset.name.clone());
+    }
+    if let Some(dealt) = dealt {
+        fact(&["IEXEC_DATASET_FILENAME"], dealt.to_owned());
     }
     fact(&["BERTH_OUT", "IEXEC_OUT"], OUT.to_owned());
     fact(&["BERTH_SCRATCH", "XWSCRATCHPATH"], SCRATCH.to_owned());
@@ -114,6 +124,8 @@ mod tests {
             args: vec!["--tile".into(), "x{}y{}".into()],
             env: BTreeMap::from([("A".into(), "job".into()), ("B".into(), "job".into())]),
             inputs: vec![Input { name: "a.txt".into(), size: 1, sha256: Sha256::of(b"a"), url: None }],
+            datasets: vec![],
+            packages: vec![],
             stdin: Some("a.txt".into()),
             limits: Limits::default(),
             outputs: vec![],
@@ -143,7 +155,8 @@ mod tests {
             ("XWJOBUID".to_owned(), "forged".to_owned()),
         ]);
         let (each, args) = arguments(&job(), 1).expect("there is an element 1");
-        let seen = environment(place(), &job(), &app, each.as_deref(), &args);
+        let genome = Dataset { name: "genome".into(), sha256: Sha256::of(b"acgt") };
+        let seen = environment(place(), &job(), &app, (each.as_deref(), &args), (&[genome], Some("genome")));
         let is = |name: &str, value: &str| assert_eq!(seen.get(name).map(String::as_str), Some(value), "{name}");
         for name in ["BERTH_TASK_ID", "IEXEC_TASK_ID", "XWJOBUID"] {
             is(name, &B256::repeat_byte(1).to_string());
@@ -155,6 +168,9 @@ mod tests {
         is("IEXEC_INPUT_FILE_NAME_1", "a.txt");
         is("IEXEC_INPUT_FILES_NUMBER", "1");
         is("XWSTDINPATH", "/iexec_in/a.txt");
+        is("BERTH_DATASETS", "1");
+        is("BERTH_DATASET_1", "genome");
+        is("IEXEC_DATASET_FILENAME", "genome");
         is("XWCPULOAD", "100");
         is("XWCMDARGS", "--tile x7y7");
         is("IEXEC_BOT_SIZE", "2");

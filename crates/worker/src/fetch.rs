@@ -1,6 +1,6 @@
 //! Bringing a task's inputs here, each checked against its hash.
 
-use crate::runtime::TaskFolder;
+use crate::runtime::{Data, TaskFolder};
 use berth_protocol::TaskId;
 use berth_wire::{
     client::{ClientError, SchedulerClient},
@@ -60,6 +60,24 @@ pub fn prepare(folder: &TaskFolder) -> Result<(), FetchError> {
     fs::create_dir_all(&into).map_err(failed(&into))?;
     // Jobs run as nobody, who must read them whatever this process's umask is.
     open_to_all(&into, 0o755)
+}
+
+/// Makes the places in the input folder where the machine's own data will be.
+///
+/// # Errors
+/// [`FetchError::Folder`].
+pub fn make_places(folder: &TaskFolder, data: &[Data]) -> Result<(), FetchError> {
+    for Data { name, dataset } in data {
+        let place = folder.inputs().join(name);
+        if dataset.is_file() {
+            fs::write(&place, b"").map_err(failed(&place))?;
+            open_to_all(&place, 0o644)?;
+        } else {
+            fs::create_dir_all(&place).map_err(failed(&place))?;
+            open_to_all(&place, 0o755)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fetches all inputs of a job that are not here yet. May be repeated.

@@ -15,20 +15,26 @@
 //! with a node of its own; where its scheduler is silent, it sees to its pay itself. It opens no port, executes nothing of
 //! a requester's or an app owner's outside a sandbox, and passes nothing of its own environment into one.
 //!
-//! In the order in which a task meets them: [`config`] what the owner allows, `share` what really works, `session`,
+//! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share` what
+//! really works, [`dataset`] data that stay, [`cache`] what was fetched, `session`,
 //! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
-//! [`environment`] in it, [`digest`] what came out, `run` these steps in turn, [`journal`] how far each task is,
+//! [`environment`] in it, [`digest`] what came out, `local` what else a task needs here,
+//! `run` these steps in turn, [`journal`] how far each task is,
 //! `reveal` what of a closed round may be opened, `watch` what the chain says of it, `supervise` all of it, [`status`]
 //! what the owner is told.
 
 pub mod assignment;
+pub mod cache;
 mod clock;
 pub mod config;
+pub mod dataset;
 pub mod digest;
 pub mod environment;
 pub mod fetch;
+mod gate;
 pub mod journal;
 mod live;
+mod local;
 mod observe;
 mod reveal;
 mod run;
@@ -36,6 +42,7 @@ pub mod runtime;
 mod session;
 mod share;
 mod socket;
+pub mod stance;
 pub mod status;
 mod supervise;
 mod told;

@@ -1,17 +1,43 @@
 //! One function for each thing that happens on a worker; each writes its log line. The rest of the crate logs nothing.
 
-use crate::assignment::DeclineCode;
+use crate::{assignment::DeclineCode, stance::Stance};
 use alloy::primitives::B256;
 use berth_protocol::TaskId;
 use core::fmt::Display;
 use tracing::{debug, info, warn};
 
-pub(crate) fn share_failed(kind: &str, name: &str, reason: &str) {
-    warn!(kind, name, reason, "a share failed its probe and is not announced");
+pub(crate) fn share_failed(kind: &str, name: &str, reason: &str, hint: &str) {
+    warn!(kind, name, reason, hint, "a share failed its probe and is not announced");
 }
 
-pub(crate) fn shares_announced(engines: usize, images: usize) {
-    info!(engines, images, "shares passed their probe");
+pub(crate) fn shares_announced(engines: usize, images: usize, datasets: usize, packages: usize) {
+    info!(engines, images, datasets, packages, "shares passed their probe");
+}
+
+pub(crate) fn gate_moved(closed: Option<&str>) {
+    match closed {
+        Some(why) => info!(why, "takes no tasks"),
+        None => info!("takes tasks"),
+    }
+}
+
+pub(crate) fn stance_taken(stance: Stance) {
+    info!(?stance, "the owner's hand");
+}
+
+pub(crate) fn stance_unread(reason: &str) {
+    debug!(reason, "the owner's hand can't be read; the one before it counts");
+}
+
+pub(crate) fn config_reloaded(needs_restart: bool) {
+    info!(
+        needs_restart,
+        "the configuration was read anew; keys of connection, key and folder count from the next start"
+    );
+}
+
+pub(crate) fn config_unusable(reason: &str, hint: &str) {
+    warn!(reason, hint, "the configuration was changed to one that can't be used; the one before it counts");
 }
 
 pub(crate) fn connected(scheduler: &str, bond: u128, score: u32) {

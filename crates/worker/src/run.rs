@@ -3,14 +3,18 @@
 //! in the middle, with a hidden answer, and goes on once that is opened.
 
 use crate::{
-    assignment::{self, Accepted, DeclineCode, Objection, Standing, chain},
+    assignment::{self, Accepted, DeclineCode, Objection, chain},
+    cache::Cache,
+    config::MachineFile,
     digest::{self, Collected, DigestError, Wanted},
     fetch::{self, FetchError},
     journal::{Computed, Journal, JournalError, Phase, Row},
-    live, observe,
-    runtime::{Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
+    live, local, observe,
+    runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
     session::Link,
+    share::Stock,
 };
+use berth_chain::past::Past;
 use berth_protocol::{Failure, TaskId};
 use berth_wire::{
     client::{ClientError, SchedulerClient},
@@ -24,7 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A run that the engine lost so often is given back: another machine may do better.
@@ -34,7 +38,7 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 /// The time in which most results go up.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Pauses between tries: the first, and the longest, to which they double.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Blobs of one result that go up at the same time.
 const UPLOADS_AT_ONCE: usize = 4;
@@ -45,8 +49,10 @@ const ASK_FIRST_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) journal: Journal,
-    pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
-    pub(crate) standing: Standing,
+    pub(crate) stock: watch::Receiver<Arc<Stock>>,
+    pub(crate) cache: Cache,
+    /// The worker's own node.
+    pub(crate) past: Past,
     pub(crate) tasks: PathBuf,
     pub(crate) link: Link,
     /// To wake the watch: the chain may owe something.
@@ -54,7 +60,7 @@ pub(crate) struct Bench {
 }
 
 /// What a step came to.
-enum Step<T> {
+pub(crate) enum Step<T> {
     /// Go on with this.
     On(T),
     /// There is a result: a failure.
@@ -66,6 +72,11 @@ enum Step<T> {
 }
 
 impl Bench {
+    /// What is shared now.
+    pub(crate) fn stock(&self) -> Arc<Stock> {
+        self.stock.borrow().clone()
+    }
+
     /// Takes a task as far as it goes. Returns once its result is in the store, or the task is ended.
     pub(crate) async fn advance(&self, row: &Row, cancel: &CancellationToken) -> Result<(), JournalError> {
         let task = row.task;
@@ -142,8 +153,13 @@ impl Bench {
         cancel: &CancellationToken,
     ) -> Result<Option<Computed>, JournalError> {
         let task = row.task;
-        let step = match assignment::check(&row.assign, &self.standing) {
-            Ok(accepted) => self.work(row, accepted, folder, cancel).await?,
+        let step = match assignment::check(&row.assign, &self.stock().standing()) {
+            Ok(accepted) => match self.vouch(&row.assign, cancel).await {
+                Step::On(()) => self.work(row, accepted, folder, cancel).await?,
+                Step::Declined(code, detail) => Step::Declined(code, detail),
+                Step::Failed(failure, detail) => Step::Failed(failure, detail),
+                Step::Over => Step::Over,
+            },
             Err(Objection::Decline(code, detail)) => Step::Declined(code, detail),
             Err(Objection::Failure(failure, detail)) => Step::Failed(failure, detail),
         };
@@ -189,9 +205,24 @@ impl Bench {
         cancel: &CancellationToken,
     ) -> Result<Step<Computed>, JournalError> {
         let task = row.task;
-        let Some(runtime) = self.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
+        let stock = self.stock();
+        let Some(runtime) = stock.runtimes.iter().find(|runtime| runtime.kind() == accepted.runtime) else {
             return Ok(Step::Declined(DeclineCode::Engine, "its engine is gone".to_owned()));
         };
+        let data = match local::data(&stock, &accepted).await {
+            Ok(data) => data,
+            Err(detail) => return Ok(Step::Declined(DeclineCode::NoData, detail)),
+        };
+        let held = match self.disk(&stock, &accepted, cancel).await {
+            Step::On(held) => held,
+            Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
+            Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
+            Step::Over => return Ok(Step::Over),
+        };
+        let file = held.as_ref().zip(accepted.image.config).map(|(held, digest)| {
+            let (reference, file) = (accepted.image.reference.clone(), held.path().to_owned());
+            MachineFile { reference, file, digest }
+        });
         let Accepted { image, job, args, environment, wall, .. } = accepted;
         if row.phase < Phase::Running {
             let free = statvfs(&self.tasks).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
@@ -200,7 +231,7 @@ impl Bench {
                 return Ok(Step::Declined(DeclineCode::NoRoom, detail));
             }
             self.link.progress(task, Stage::Fetching);
-            match self.fetch(task, &job, folder, cancel).await {
+            match self.fetch(task, (&job, &data), folder, cancel).await {
                 Step::On(()) => {}
                 Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
                 Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
@@ -214,7 +245,8 @@ impl Bench {
         self.link.progress(task, Stage::Running);
         let wanted = Wanted { outputs: job.outputs, callback: !row.assign.terms.callback.is_zero() };
         let (stdin, limits) = (job.stdin, job.limits);
-        let request = Request { task, image, args, environment, stdin, limits, wall, folder: folder.clone() };
+        let request =
+            Request { task, image, args, environment, stdin, data, file, limits, wall, folder: folder.clone() };
         let running = self.run(runtime.as_ref(), &request, &wanted, cancel);
         if row.assign.terms.trust > 1 {
             return running.await;
@@ -229,7 +261,7 @@ impl Bench {
     async fn fetch(
         &self,
         task: TaskId,
-        job: &berth_wire::job::Job,
+        (job, data): (&berth_wire::job::Job, &[Data]),
         folder: &TaskFolder,
         cancel: &CancellationToken,
     ) -> Step<()> {
@@ -241,7 +273,7 @@ impl Bench {
                 let Some(client) = self.link.client(cancel).await else { return Step::Over };
                 fetch::fetch(&client, task, job, folder).await
             };
-            match fetched {
+            match fetched.and_then(|()| fetch::make_places(folder, data)) {
                 Ok(()) => return Step::On(()),
                 Err(error @ FetchError::Never { .. }) => return Step::Failed(Failure::FetchFailed, error.to_string()),
                 Err(error @ FetchError::Folder { .. }) => return Step::Declined(DeclineCode::NoRoom, chain(&error)),
@@ -333,7 +365,7 @@ impl Bench {
 
     /// Frees what the runtime holds for a task.
     async fn release(&self, task: TaskId, folder: &TaskFolder) {
-        for runtime in &self.runtimes {
+        for runtime in &self.stock().runtimes {
             if let Err(error) = runtime.clear(task, folder).await {
                 observe::clearing_failed(task, &chain(&error));
             }
@@ -369,7 +401,7 @@ impl Bench {
 }
 
 /// Waits before the next try, longer each time. `None`: cancelled.
-async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Option<()> {
+pub(crate) async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Option<()> {
     let this = *pause;
     *pause = (this * 2).min(LONGEST_PAUSE);
     tokio::select! {

@@ -2,10 +2,11 @@
 //! says that it was not told. After a break it connects again and both sides go on where they were.
 
 use crate::{
-    assignment::{DeclineCode, Standing, chain},
+    assignment::{DeclineCode, chain},
+    clock::now_ms,
     journal::{Journal, JournalError, Phase, Received, Row},
     observe,
-    runtime::Runtime,
+    share::Stock,
     socket::{Caller, Socket, SocketError, Welcome},
     status::Board,
     told::Told,
@@ -14,7 +15,7 @@ use berth_chain::Class;
 use berth_protocol::{DealId, DealTerms, TaskId, single::ListError, single::SingleList};
 use berth_wire::{
     client::SchedulerClient,
-    worker::{Hello, Report, Said, Shares, Stage, ToScheduler, ToWorker, VERSION},
+    worker::{Announced, Announcement, Hello, Report, Said, Stage, ToScheduler, ToWorker, VERSION},
 };
 use rand::Rng as _;
 use std::{
@@ -142,8 +143,10 @@ impl SessionError {
 pub(crate) struct Session {
     pub(crate) caller: Caller,
     pub(crate) journal: Journal,
-    pub(crate) standing: Standing,
-    pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
+    /// What is shared.
+    pub(crate) stock: watch::Receiver<Arc<Stock>>,
+    /// What the scheduler was last told of it.
+    said: Option<Announcement>,
     pub(crate) board: Arc<Board>,
     /// Woken when tasks came or ended.
     pub(crate) tasks: Arc<Notify>,
@@ -166,8 +169,7 @@ impl Session {
     pub(crate) fn new(
         caller: Caller,
         journal: Journal,
-        standing: Standing,
-        runtimes: Vec<Arc<dyn Runtime>>,
+        stock: watch::Receiver<Arc<Stock>>,
         board: Arc<Board>,
     ) -> (Self, Link) {
         let (client, client_seen) = watch::channel(None);
@@ -179,8 +181,8 @@ impl Session {
         let session = Self {
             caller,
             journal,
-            standing,
-            runtimes,
+            stock,
+            said: None,
             board,
             tasks,
             look,
@@ -263,34 +265,38 @@ impl Session {
         }
     }
 
-    async fn hello(&self) -> Result<Hello, SessionError> {
+    async fn hello(&mut self) -> Result<Hello, SessionError> {
+        let announced = self.announced();
         let holding = self.holding().await?;
         Ok(Hello {
             version: VERSION,
-            worker: self.standing.worker.get(),
+            worker: self.caller.key.address(),
             expiry: 0,
             signature: Default::default(),
             last_seq: self.journal.last_seq().await?,
             holding: holding.iter().map(|task| task.get()).collect(),
-            capacity: self.standing.capacity,
-            shares: self.shares().await,
+            announced,
             software: concat!("berth/", env!("CARGO_PKG_VERSION")).to_owned(),
         })
     }
 
-    /// What is local to the worker now: images come and go while it runs.
-    async fn shares(&self) -> Shares {
-        let mut shares = Shares { engines: Vec::new(), images: Vec::new() };
-        for runtime in &self.runtimes {
-            match runtime.images().await {
-                Ok(images) => {
-                    shares.engines.push(runtime.kind());
-                    shares.images.extend(images);
-                }
-                Err(error) => observe::share_failed("engine", &format!("{:?}", runtime.kind()), &chain(&error)),
-            }
+    /// What is shared now, in the worker's own words.
+    fn announced(&mut self) -> Announced {
+        let said = self.stock.borrow_and_update().said.clone();
+        self.said = Some(said.clone());
+        let at_ms = now_ms();
+        let statement = said.statement(self.caller.pool.get(), at_ms);
+        let signature = self.caller.key.sign(&self.caller.domain, &statement);
+        Announced { said, at_ms, signature }
+    }
+
+    /// Tells the scheduler what is shared, if that is not what it was told last.
+    async fn announce(&mut self, socket: &mut Socket) -> Result<(), SessionError> {
+        if self.said.as_ref() != Some(&self.stock.borrow_and_update().said) {
+            let announced = self.announced();
+            socket.send(&ToScheduler::Announce(Box::new(announced))).await?;
         }
-        shares
+        Ok(())
     }
 
     async fn holding(&self) -> Result<Vec<TaskId>, SessionError> {
@@ -321,6 +327,7 @@ impl Session {
                     }
                 }
                 () = self.wake.notified() => self.tell(socket, &[Phase::Uploaded]).await?,
+                Ok(()) = self.stock.changed() => self.announce(socket).await?,
                 Some(progress) = self.progress.recv() => socket.send(&progress).await?,
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > welcome.heartbeat * SILENT_HEARTBEATS {

@@ -1,7 +1,7 @@
 //! What a worker says about itself to its owner: one JSON file in its folder, always whole, written whenever something
 //! changes. `berth worker status` reads it.
 
-use crate::clock::now_ms;
+use crate::{clock::now_ms, share::Stock, stance::Stance};
 use alloy::primitives::{Address, B256};
 use berth_wire::{descriptor::Runtime, units::Decimal, worker::Capacity};
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,23 @@ pub struct Status {
     pub capacity: Capacity,
     /// Engines that passed their probe.
     pub engines: Vec<Runtime>,
-    /// Images that were there at the start.
+    /// Images that are there.
     pub images: usize,
+    /// Data that are there, by name.
+    #[serde(default)]
+    pub datasets: Vec<String>,
+    /// Software that is there.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// What is shared by the owner's file and is not announced, and why.
+    #[serde(default)]
+    pub absent: Vec<Absent>,
+    /// The owner's hand.
+    #[serde(default)]
+    pub stance: Stance,
+    /// Why it takes nothing now, if it takes nothing.
+    #[serde(default)]
+    pub closed: Option<String>,
     /// Tasks that it holds and has not reported.
     pub running: Vec<Running>,
     /// Tasks that were paid.
@@ -88,6 +103,26 @@ pub enum Connection {
     },
 }
 
+/// Something that is shared by the owner's file, and failed its probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// `engine`, `image` or `dataset`.
+    pub kind: String,
+    /// Which.
+    pub name: String,
+    /// Why it is not announced.
+    pub reason: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Absent {
+    pub(crate) fn new(kind: &str, name: &str, reason: &str, hint: &str) -> Self {
+        let [kind, name, reason, hint] = [kind, name, reason, hint].map(str::to_owned);
+        Self { kind, name, reason, hint }
+    }
+}
+
 /// A task that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
@@ -113,6 +148,35 @@ pub struct Refusal {
 }
 
 impl Status {
+    /// A worker that has just begun, with what it shares.
+    pub(crate) fn new(stock: &Stock) -> Self {
+        let shares = &stock.said.shares;
+        Self {
+            worker: stock.me.worker.get(),
+            pool: stock.me.pool.get(),
+            scheduler: stock.config.scheduler.clone(),
+            pid: std::process::id(),
+            written_ms: 0,
+            connection: Connection::Connecting,
+            capacity: stock.said.capacity,
+            engines: shares.engines.clone(),
+            images: shares.images.len(),
+            datasets: shares.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            packages: shares.packages.clone(),
+            absent: stock.absent.clone(),
+            stance: stock.stance,
+            closed: stock.said.terms.closed.clone(),
+            running: Vec::new(),
+            settled: 0,
+            ended: 0,
+            unsettled: 0,
+            earned: Decimal(0),
+            refusals: VecDeque::new(),
+            draining: false,
+            trouble: None,
+        }
+    }
+
     /// Why it runs nothing, in words; `None` if it does run something.
     pub fn why_idle(&self) -> Option<String> {
         if !self.running.is_empty() {
@@ -123,6 +187,7 @@ impl Status {
             Connection::Disconnected { reason } => format!("it is not connected: {reason}"),
             Connection::Rejected { detail, hint, .. } => format!("the scheduler turns it away: {detail}; {hint}"),
             Connection::Connected { .. } if self.draining => "it is being stopped".to_owned(),
+            Connection::Connected { .. } if self.closed.is_some() => self.closed.clone().unwrap_or_default(),
             Connection::Connected { .. } => match self.refusals.back() {
                 Some(last) => format!("the scheduler has nothing for it; it last declined: {}", last.detail),
                 None => "the scheduler has nothing for it".to_owned(),

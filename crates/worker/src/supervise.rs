@@ -3,7 +3,8 @@
 //! and only then disconnects.
 
 use crate::{
-    assignment::{DeclineCode, Standing},
+    assignment::DeclineCode,
+    cache::{Cache, CacheError},
     clock::now_s,
     config::{Config, ConfigError},
     journal::{Identity, Journal, JournalError, Phase, Row},
@@ -11,26 +12,30 @@ use crate::{
     run::Bench,
     runtime::{Runtime, RuntimeError},
     session::{Session, SessionError},
-    share,
+    share::{Me, Shelf, Stock},
     socket::Caller,
-    status::{Board, Connection, Running, Status},
+    stance::{self, Stance},
+    status::{Board, Running, Status},
     watch::{Watch, WatchError},
 };
-use berth_chain::{Class, Deployment, Endpoint, Rpc, signer::Signer};
+use berth_chain::{Class, Deployment, Endpoint, Rpc, past::Past, signer::Signer};
 use berth_fault::Faults;
 use berth_protocol::{AssetId, TaskId, WorkerAddr};
-use berth_wire::{job::Job, job::Limits, units::Decimal, worker::Capacity};
+use berth_wire::{job::Job, job::Limits, units::Decimal};
 use nix::fcntl::{Flock, FlockArg};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use thiserror::Error;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::{JoinError, JoinSet},
     time::Instant,
 };
@@ -76,6 +81,9 @@ pub enum WorkerError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder of what was fetched can't be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// Nothing that it shares works.
     #[error("nothing that this worker shares works")]
     NothingShared(#[source] RuntimeError),
@@ -98,7 +106,7 @@ impl WorkerError {
     pub fn class(&self) -> Class {
         match self {
             Self::Config(error) => error.class(),
-            Self::Folder { .. } | Self::Busy { .. } | Self::NothingShared(_) => Class::Refused,
+            Self::Folder { .. } | Self::Busy { .. } | Self::NothingShared(_) | Self::Cache(_) => Class::Refused,
             Self::Runtime(error) => error.class(),
             Self::Journal(error) => error.class(),
             Self::Session(error) => error.class(),
@@ -113,6 +121,7 @@ impl WorkerError {
             Self::Folder { path, .. } => {
                 format!("give a folder that this user may write, or: mkdir -p {}", path.display())
             }
+            Self::Cache(_) => "give the worker a `folder` that this user may write, in worker.toml".to_owned(),
             Self::Busy { .. } => {
                 "stop the other one, or give this worker a `folder` of its own in worker.toml".to_owned()
             }
@@ -147,26 +156,15 @@ pub async fn run(
     let journal = Journal::open(&folder.join("journal.db"), identity, faults).await?;
     let tasks = folder.join("tasks");
     fs::create_dir_all(&tasks).map_err(|source| WorkerError::Folder { path: tasks.clone(), source })?;
-    let runtimes = share::engines(&config, worker, &tasks).await.map_err(WorkerError::NothingShared)?;
-    sweep(&journal, &runtimes).await?;
-    let capacity = share::capacity(&config);
-    let standing = Standing {
-        domain,
-        worker,
-        pool,
-        capacity,
-        only: share::only(&config),
-        runtimes: runtimes.iter().map(|runtime| (runtime.kind(), runtime.capabilities())).collect(),
-        policy: config.policy.clone(),
-    };
-    let mut images = 0;
-    for runtime in &runtimes {
-        images += runtime.images().await?.len();
-    }
-    observe::shares_announced(runtimes.len(), images);
-    let board = Arc::new(Board::new(&folder, blank(&config, &standing, images)));
+    let cache = Cache::open(folder.join("cache"))?;
+    let me = Me { domain, worker, pool };
+    let (shelf, stock, given) =
+        Shelf::open(config.clone(), me, folder.clone(), tasks.clone()).await.map_err(WorkerError::NothingShared)?;
+    sweep(&journal, &stock.borrow().clone().runtimes).await?;
+    let board = Arc::new(Board::new(&folder, Status::new(&stock.borrow())));
     let caller = Caller { scheduler: config.scheduler.clone(), pool, domain, key: key.clone() };
-    let (session, link) = Session::new(caller, journal.clone(), standing.clone(), runtimes.clone(), board.clone());
+    let past = Past::new(rpc.clone(), &deployment);
+    let (session, link) = Session::new(caller, journal.clone(), stock.clone(), board.clone());
     let news = session.tasks.clone();
     let watch = Watch {
         journal: journal.clone(),
@@ -179,14 +177,20 @@ pub async fn run(
         tell: session.wake.clone(),
         news: news.clone(),
     };
-    let bench = Arc::new(Bench { journal, runtimes, standing, tasks, link, look: watch.look.clone() });
+    let look = watch.look.clone();
+    let bench = Arc::new(Bench { journal, stock: stock.clone(), cache, past, tasks, link, look });
     let (at_work, work) = (HashMap::new(), JoinSet::new());
-    let floor = Floor { bench, board, news, capacity, drain: config.drain, at_work, work, shown: None, stale: true };
+    let (drain, shown) = (config.drain, None);
+    let floor = Floor { bench, board, folder, news, stock, given, drain, at_work, work, shown, stale: true };
     let stop = CancellationToken::new();
-    let (session, watch) = (session.keep(stop.clone()), watch.keep(stop.clone()));
+    let (session, watch, shelf) = (session.keep(stop.clone()), watch.keep(stop.clone()), shelf.keep(stop.clone()));
     let outside = async {
-        // Either ends only by `stop`, or with an error that ends the worker.
-        tokio::try_join!(async { Ok(Box::pin(session).await?) }, async { Ok(Box::pin(watch).await?) }).map(drop)
+        // Each ends only by `stop`, or with an error that ends the worker.
+        tokio::try_join!(async { Ok(Box::pin(session).await?) }, async { Ok(Box::pin(watch).await?) }, async {
+            Box::pin(shelf).await;
+            Ok(())
+        })
+        .map(drop)
     };
     supervise(floor, Box::pin(outside), shutdown, stop).await
 }
@@ -256,28 +260,6 @@ async fn sweep(journal: &Journal, runtimes: &[Arc<dyn Runtime>]) -> Result<(), W
     Ok(())
 }
 
-fn blank(config: &Config, standing: &Standing, images: usize) -> Status {
-    Status {
-        worker: standing.worker.get(),
-        pool: standing.pool.get(),
-        scheduler: config.scheduler.clone(),
-        pid: std::process::id(),
-        written_ms: 0,
-        connection: Connection::Connecting,
-        capacity: standing.capacity,
-        engines: standing.runtimes.iter().map(|(kind, _)| *kind).collect(),
-        images,
-        running: Vec::new(),
-        settled: 0,
-        ended: 0,
-        unsettled: 0,
-        earned: Decimal(0),
-        refusals: VecDeque::new(),
-        draining: false,
-        trouble: None,
-    }
-}
-
 /// What an upload uses of what jobs share.
 const NOTHING: Limits = Limits { cpu_millis: 0, memory_bytes: 0, disk_bytes: 0, pids: 0, network: false };
 
@@ -291,8 +273,12 @@ struct AtWork {
 struct Floor {
     bench: Arc<Bench>,
     board: Arc<Board>,
+    /// The worker's own.
+    folder: PathBuf,
     news: Arc<Notify>,
-    capacity: Capacity,
+    stock: watch::Receiver<Arc<Stock>>,
+    /// What the jobs are given, in thousandths of a core.
+    given: Arc<AtomicU32>,
     drain: Duration,
     at_work: HashMap<TaskId, AtWork>,
     work: JoinSet<(TaskId, Result<(), JournalError>)>,
@@ -307,6 +293,11 @@ impl Floor {
     async fn work(&mut self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         while !shutdown.is_cancelled() {
             self.activate(false).await?;
+            if self.is_drained().await? {
+                stance::write(&self.folder, Stance::Open)
+                    .map_err(|source| WorkerError::Folder { path: self.folder.clone(), source })?;
+                break;
+            }
             self.wait(&shutdown).await?;
         }
         observe::draining(self.at_work.len());
@@ -326,6 +317,15 @@ impl Floor {
         }
     }
 
+    /// Whether the owner has had the worker drained, and nothing is left to do or to hand over.
+    async fn is_drained(&self) -> Result<bool, WorkerError> {
+        if self.stock.borrow().stance != Stance::Draining || !self.at_work.is_empty() {
+            return Ok(false);
+        }
+        let left = [&OPEN[..], &[Phase::Uploaded]].concat();
+        Ok(self.bench.journal.tasks(&left).await?.is_empty() && self.bench.journal.declined().await?.is_empty())
+    }
+
     /// Waits for something to do, and writes down for the owner what was done.
     ///
     /// # Cancel safety
@@ -336,6 +336,7 @@ impl Floor {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.news.notified() => break,
+                Ok(()) = self.stock.changed() => break,
                 Some(ended) = self.work.join_next() => {
                     self.ended(ended)?;
                     break;
@@ -363,13 +364,18 @@ impl Floor {
                 self.start(row, NOTHING);
             }
         }
+        let closed = self.stock.borrow_and_update().said.terms.closed.clone();
         for row in &open {
             if self.at_work.contains_key(&row.task) {
                 continue;
             }
             // A result that is here goes up, whatever else: its pay is earned.
-            if draining && row.phase != Phase::Computed {
-                let detail = "the worker is being stopped";
+            let why = match &closed {
+                _ if draining && row.phase != Phase::Computed => Some("the worker is being stopped"),
+                Some(why) if row.phase == Phase::Accepted => Some(why.as_str()),
+                Some(_) | None => None,
+            };
+            if let Some(detail) = why {
                 if self.bench.journal.decline(row.task, DeclineCode::Policy.name(), detail).await? {
                     observe::declined(row.task, DeclineCode::Policy, detail);
                     self.bench.link.wake();
@@ -393,16 +399,18 @@ impl Floor {
         let used = |of: fn(&Limits) -> u64| {
             self.at_work.values().map(|at_work| of(&at_work.limits)).fold(of(&limits), u64::saturating_add)
         };
-        let room = self.at_work.len() < usize::try_from(self.capacity.slots).unwrap_or(usize::MAX)
-            && used(|limits| limits.cpu_millis.into()) <= self.capacity.cpu_millis.into()
-            && used(|limits| limits.memory_bytes) <= self.capacity.memory_bytes
-            && used(|limits| limits.disk_bytes) <= self.capacity.disk_bytes;
+        let capacity = self.stock.borrow().said.capacity;
+        let room = self.at_work.len() < usize::try_from(capacity.slots).unwrap_or(usize::MAX)
+            && used(|limits| limits.cpu_millis.into()) <= capacity.cpu_millis.into()
+            && used(|limits| limits.memory_bytes) <= capacity.memory_bytes
+            && used(|limits| limits.disk_bytes) <= capacity.disk_bytes;
         room.then_some(limits)
     }
 
     fn start(&mut self, row: Row, limits: Limits) {
         let (task, cancel, bench) = (row.task, CancellationToken::new(), self.bench.clone());
         self.at_work.insert(task, AtWork { cancel: cancel.clone(), limits });
+        self.note_given();
         self.work.spawn(async move {
             let is_open = row.phase == Phase::Revealed;
             let ended = if is_open { bench.deliver(&row, &cancel).await } else { bench.advance(&row, &cancel).await };
@@ -414,7 +422,13 @@ impl Floor {
         // A panic in a task is this program's, and goes on here.
         let (task, ended) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         self.at_work.remove(&task);
+        self.note_given();
         Ok(ended?)
+    }
+
+    fn note_given(&self) {
+        let given = self.at_work.values().map(|at_work| at_work.limits.cpu_millis).fold(0, u32::saturating_add);
+        self.given.store(given, Ordering::Relaxed);
     }
 
     /// Ends all tasks at once; they clear up after themselves.
@@ -438,13 +452,19 @@ impl Floor {
         let totals = self.bench.journal.totals().await?;
         let running =
             |row: &Row| Running { task: row.task.get(), phase: row.phase.name().to_owned(), since_ms: row.changed_ms };
+        let stock = self.stock.borrow().clone();
+        let seen = Status::new(&stock);
         let written = self.board.write(|status| {
+            status.capacity = seen.capacity;
+            (status.engines, status.images) = (seen.engines, seen.images);
+            (status.datasets, status.packages) = (seen.datasets, seen.packages);
+            (status.absent, status.stance, status.closed) = (seen.absent, seen.stance, seen.closed);
             status.running = open.iter().map(running).collect();
             status.settled = totals.settled;
             status.ended = totals.ended;
             status.unsettled = totals.unsettled;
             status.earned = Decimal(totals.earned);
-            status.draining = draining;
+            status.draining = draining || seen.stance == Stance::Draining;
         });
         if let Err(error) = written {
             observe::status_unwritten(&error.to_string());

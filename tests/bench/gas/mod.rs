@@ -67,7 +67,7 @@ fn descriptor() -> eyre::Result<Descriptor> {
         }),
         disk: None,
         env: BTreeMap::new(),
-        minimum: Minimum { cpu_millis: 1000, memory_bytes: 256 << 20, disk_bytes: 64 << 20 },
+        minimum: Minimum { cpu_millis: 1000, memory_bytes: 256 << 20, disk_bytes: 64 << 20, packages: Vec::new() },
     })
 }
 

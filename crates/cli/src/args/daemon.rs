@@ -1,6 +1,6 @@
 //! `berth worker`, `berth scheduler`, `berth market`.
 
-use super::{Bond, Enlist, Unbond, WithdrawBond};
+use super::{Bond, Enlist, Unbond, WithdrawBond, WorkerHand, WorkerList};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -19,6 +19,14 @@ pub(crate) enum Worker {
     Run(WorkerRun),
     /// Bond, score and doings of workers
     Status(WorkerStatus),
+    /// What workers share, and on what terms
+    List(WorkerList),
+    /// Have the worker of this machine take no new tasks; what runs goes on
+    Pause(WorkerHand),
+    /// Have it take tasks again
+    Resume(WorkerHand),
+    /// Have it end what it runs, and then stop
+    Drain(WorkerHand),
 }
 
 /// `berth worker run`
@@ -34,7 +42,9 @@ pub(crate) struct WorkerRun {
 
 /// `berth worker status`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  berth worker status\n  berth worker status worker-1")]
+#[command(
+    after_help = "Examples:\n  berth worker status\n  berth worker status worker-1\n  berth worker status --config worker.toml"
+)]
 pub(crate) struct WorkerStatus {
     /// The worker: a name in the keystore or an address; all of the pool if left out
     #[arg(value_name = "WORKER")]
@@ -42,6 +52,9 @@ pub(crate) struct WorkerStatus {
     /// The pool: its id or name; needed only where the order book knows several
     #[arg(long, value_name = "POOL")]
     pub(crate) pool: Option<String>,
+    /// The worker of this machine with these settings, as it sees itself: what it shares, and why it is idle
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["worker", "pool"])]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `berth scheduler`

@@ -5,6 +5,7 @@ mod deploy;
 mod devnet;
 mod money;
 mod run;
+mod sharing;
 mod xw;
 
 pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
@@ -16,6 +17,7 @@ pub(crate) use money::{
 };
 pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow};
 
+pub(crate) use sharing::{Dataset, DatasetDigest, DatasetOrder, DatasetRegister, WorkerHand, WorkerList};
 pub(crate) use xw::{Xw, XwInstall};
 
 use clap::{Args, Parser, Subcommand};
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     /// Apps that people can run
     #[command(subcommand)]
     App(App),
+    /// Data that stay where they are, and that jobs can read there
+    #[command(subcommand)]
+    Dataset(Dataset),
     /// Run a container image or an app on somebody's machine, and pay for it
     Run(Box<Run>),
     /// Tasks that were paid for

@@ -219,6 +219,12 @@ pub(crate) struct AppRegister {
     /// A virtual machine's disk (.qcow2, .vdi, .raw, .img, .iso), or its document (.json); the sha256 of the file counts
     #[arg(long, value_name = "FILE")]
     pub(crate) disk: Option<PathBuf>,
+    /// Where workers may fetch the disk, by HTTP; from the pool's store if left out
+    #[arg(long, value_name = "URL", requires = "disk")]
+    pub(crate) disk_url: Option<String>,
+    /// Software that the worker has to have, by name; once for each
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Vec<String>,
     /// How it runs
     #[arg(long, value_enum, default_value_t = AppRuntime::Docker, value_name = "RUNTIME")]
     pub(crate) runtime: AppRuntime,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
     Examples:\n  \
     berth run busybox -- echo hello\n  \
     berth run busybox --input notes.txt -- wc -w /iexec_in/notes.txt\n  \
+    berth run busybox --data genome=sha256:9f… --package blast -- ls /iexec_in/genome\n  \
     berth run render --each 0..16 --out tiles -- --tile {}\n  \
     berth run busybox --follow -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'\n  \
     berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60")]
@@ -24,6 +25,16 @@ pub(crate) struct Run {
     /// A file for the job's input folder; once per file
     #[arg(long, value_name = "FILE|NAME=FILE")]
     pub(crate) input: Vec<String>,
+    /// Data that stay where they are, by their digest: the task runs only where they are, and finds them in its input
+    /// folder under this name; once for each
+    #[arg(long, value_name = "NAME=DIGEST")]
+    pub(crate) data: Vec<String>,
+    /// Data that are on offer: the dataset's id, or its name in the order book. Its price is part of the task's
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) dataset: Option<String>,
+    /// Software that the worker has to have, by name; once for each
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Vec<String>,
     /// A file for the job's standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,

@@ -20,6 +20,7 @@ use berth_protocol::{
 use berth_wire::{
     descriptor::{Descriptor, Disk, Minimum, Runtime, Sharing},
     job::Image,
+    name,
     order::{AnyOrder, SignedOrder},
 };
 use serde_json::json;
@@ -109,7 +110,7 @@ pub(crate) struct Wish<'a> {
 }
 
 impl Wish<'_> {
-    async fn terms(&self, settings: &Settings, chain: &Chain) -> Result<Offer, Failure> {
+    pub(super) async fn terms(&self, settings: &Settings, chain: &Chain) -> Result<Offer, Failure> {
         let account = AccountAddr::new(keys::account(settings)?);
         let price = chain.token.parse("--price", self.price)?;
         let good_for = units::duration("--expires", self.expires)?.as_secs();
@@ -138,10 +139,24 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
             return Err(Failure::usage("app-disk", "only an app that is a virtual machine has a disk")
                 .hint("say what runs it: --runtime qemu; containers have an image: --image IMAGE"));
         }
-        Some(path) => Some(disk::read(path).await?),
+        Some(path) => Some(Disk { url: address(args.disk_url.as_deref())?, ..disk::read(path).await? }),
         None => None,
     };
-    Ok(descriptor(&args.name, runtime, image, disk))
+    let mut app = descriptor(&args.name, runtime, image, disk);
+    if let Descriptor::App { minimum, .. } = &mut app {
+        minimum.packages = name::folded_all(args.package.iter().map(String::as_str));
+    }
+    Ok(app)
+}
+
+fn address(url: Option<&str>) -> Result<Option<String>, Failure> {
+    match url {
+        Some(url) if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) => {
+            Err(Failure::usage("disk-url", format!("--disk-url: `{url}` is no address"))
+                .hint("write http:// or https:// and the rest"))
+        }
+        other => Ok(other.map(str::to_owned)),
+    }
 }
 
 /// What an app is: with an image or a disk of its own, or under whatever image a job names.

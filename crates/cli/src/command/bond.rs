@@ -215,7 +215,8 @@ pub(super) async fn status(settings: &Settings, args: &WorkerStatus) -> Result<R
     let rows: Vec<[String; 6]> = workers
         .iter()
         .map(|view| {
-            let slots = view.capacity.map_or_else(|| "-".to_owned(), |capacity| capacity.slots.to_string());
+            let said = view.announced.as_ref().map(|announced| &announced.said);
+            let slots = said.map_or_else(|| "-".to_owned(), |said| said.capacity.slots.to_string());
             [
                 view.worker.to_string(),
                 view.owner.to_string(),

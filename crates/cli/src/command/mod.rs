@@ -4,8 +4,10 @@ mod account;
 pub(crate) mod app;
 mod bond;
 mod daemon;
+mod dataset;
 mod deploy;
 mod devnet;
+pub(crate) mod owner;
 mod pool;
 pub(crate) mod run;
 mod stance;
@@ -19,6 +21,8 @@ use crate::{
     settings::Settings,
     xw,
 };
+
+use berth_worker::stance::Stance;
 
 /// Does what was asked.
 pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
@@ -54,13 +58,24 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             Worker::Unbond(args) => bond::unbond(&settings?, &args).await,
             Worker::WithdrawBond(args) => bond::withdraw(&settings?, &args).await,
             Worker::Enlist(args) => bond::enlist(&settings?, &args).await,
+            Worker::Status(args::WorkerStatus { config: Some(config), .. }) => owner::status(&config),
             Worker::Status(args) => bond::status(&settings?, &args).await,
+            Worker::List(args) => owner::list(&settings?, &args).await,
+            Worker::Pause(args) => owner::take(&args, Stance::Paused).await,
+            Worker::Resume(args) => owner::take(&args, Stance::Open).await,
+            Worker::Drain(args) => owner::take(&args, Stance::Draining).await,
             Worker::Run(args) => daemon::worker(&settings?, args).await,
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,
             args::App::Order(args) => app::order(&settings?, &args).await,
             args::App::List => app::list(&settings?).await,
+        },
+        Command::Dataset(command) => match command {
+            args::Dataset::Digest(args) => dataset::digest(&args).await,
+            args::Dataset::Register(args) => dataset::register_dataset(&settings?, &args).await,
+            args::Dataset::Order(args) => dataset::order(&settings?, &args).await,
+            args::Dataset::List => dataset::list(&settings?).await,
         },
         // The largest by far: kept off everybody else's stack.
         Command::Run(args) => Box::pin(run::run(&settings?, *args, json)).await,

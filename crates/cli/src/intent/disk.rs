@@ -74,7 +74,7 @@ fn disk(path: &Path) -> Result<Disk, Failure> {
     loop {
         let read = file.read(&mut chunk).map_err(|error| failed(&error))?;
         if read == 0 {
-            return Ok(Disk { name, format, size, sha256: Sha256(hash.finalize().into()) });
+            return Ok(Disk { name, format, size, sha256: Sha256(hash.finalize().into()), url: None });
         }
         hash.update(&chunk[..read]);
         size += read as u64;

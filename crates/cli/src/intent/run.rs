@@ -3,7 +3,11 @@
 use super::{InputFile, Subject, each, inputs, units};
 use crate::{args, hint::Failure};
 use alloy::primitives::Address;
-use berth_wire::job::{Input, Job, JobError, Limits};
+use berth_wire::{
+    job::{Dataset, Input, Job, JobError, Limits},
+    name,
+    units::{OciDigest, Sha256},
+};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A job to run, but for what only the network knows.
@@ -15,6 +19,8 @@ pub(crate) struct RunIntent {
     pub(crate) inputs: Vec<InputFile>,
     /// Inputs that the pool's store has already.
     pub(crate) stored: Vec<Input>,
+    /// A dataset on offer: its id or name.
+    pub(crate) dataset: Option<String>,
     /// All of the job but its image and inputs.
     pub(crate) job: Job,
     /// Whether the number of processes is the requester's word, or what is usual.
@@ -52,6 +58,8 @@ impl RunIntent {
             args: args.args,
             env: environment(&args.env)?,
             inputs: Vec::new(),
+            datasets: datasets(&args.data)?,
+            packages: name::folded_all(args.package.iter().map(String::as_str)),
             stdin: None,
             limits: limits(&args.limits)?,
             outputs: args.output,
@@ -63,6 +71,7 @@ impl RunIntent {
             subject: Subject::parse(&args.subject)?,
             inputs,
             stored: Vec::new(),
+            dataset: args.dataset,
             job: Job { stdin, ..job },
             counts_pids: args.limits.pids.is_some(),
             trust: args.trust,
@@ -96,6 +105,27 @@ fn callback(text: &str) -> Result<Address, Failure> {
 /// A job that no worker would take.
 pub(crate) fn bad_job(error: &JobError) -> Failure {
     Failure::usage("job", error.to_string()).hint("`berth run --help` tells what a job may have")
+}
+
+/// Reads `NAME=DIGEST`, sorted by name.
+fn datasets(texts: &[String]) -> Result<Vec<Dataset>, Failure> {
+    let mut datasets = Vec::new();
+    for text in texts {
+        let hint = "write NAME=sha256:…: `berth worker list` shows what workers share";
+        let (name, digest) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage("data", format!("--data: `{text}` has no `=`")).hint(hint))?;
+        let sha256 = digest_of(digest)
+            .ok_or_else(|| Failure::usage("data", format!("--data: `{digest}` is no digest")).hint(hint))?;
+        datasets.push(Dataset { name: name.to_owned(), sha256 });
+    }
+    datasets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(datasets)
+}
+
+/// A digest with or without `sha256:` before it.
+pub(crate) fn digest_of(text: &str) -> Option<Sha256> {
+    text.parse::<OciDigest>().map(|digest| digest.0).ok().or_else(|| text.parse().ok())
 }
 
 fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {

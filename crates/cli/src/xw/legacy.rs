@@ -7,11 +7,11 @@ use std::{fs, path::Path};
 const DAEMON: &str = "a worker shares the Docker engine by its section [docker]";
 const NOBODY: &str = "no such thing is needed: accounts are keys";
 const PUSHED: &str = "tasks are pushed over a socket, and nothing is polled";
-const HOOKS: &str = "start and stop `berth worker run` by what your system has for it: a timer, a screen saver's hook";
+const HOOKS: &str = "worker.toml: schedule and [policy.idle] under [policy]; berth worker pause|resume by hand";
 const QOS: &str = "whole bags go to a pool, and no worker asks for one job";
-const PACKAGES: &str = "images bring what they need; workers share images by digest: [docker] images in worker.toml";
+const PACKAGES: &str = "worker.toml: packages; a job asks for them by xwsubmit --xwneeds";
 const DATA: &str =
-    "data are inputs, by sha256: xwsenddata, then xwsubmit --xwenv; no worker of this version shares folders";
+    "worker.toml: [[datasets]], each with name, path and digest; a job asks for them by xwsubmit --xwpackage";
 
 /// Keys, and what does it now or why nothing does.
 pub(super) const KEYS: &[(&str, &str)] = &[
@@ -22,10 +22,10 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("SHAREDDATASPATH", DATA),
     (
         "ACCEPTBIN",
-        "worker.toml: fetch_images under [docker]; without it only shared images run, and nothing is fetched",
+        "worker.toml: fetch_images under [docker] and [qemu]; without it only what is shared runs, and nothing is fetched",
     ),
     ("INCOMINGCONNECTIONS", "jobs take no connections"),
-    ("PROJECT", "worker.toml: apps under [policy]"),
+    ("PROJECT", "worker.toml: requesters and apps under [policy]"),
     ("SANDBOXENABLED", "every job is confined, and nothing turns that off (docs/jobs.md)"),
     ("SANDBOXPATH", "every job is confined by its container, and nothing turns that off (docs/jobs.md)"),
     ("SANDBOXSTARTARGS", "every job is confined by its container, and nothing turns that off (docs/jobs.md)"),
@@ -33,8 +33,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("MAXRAMSPACE", "worker.toml: memory under [capacity]"),
     ("WORKPOOLSIZE", "worker.toml: slots under [capacity]"),
     ("CPULOAD", "worker.toml: cpu_millis under [capacity]"),
-    ("COMPUTINGJOBS", "a worker runs until it is stopped: SIGTERM, and it drains"),
-    ("NOOPTIMEOUT", "a worker runs until it is stopped: SIGTERM, and it drains"),
+    ("COMPUTINGJOBS", "a worker runs until it is stopped: berth worker drain"),
+    ("NOOPTIMEOUT", "a worker runs until it is stopped: berth worker drain"),
     ("TIMEOUT", PUSHED),
     ("TMPDIR", "worker.toml: folder"),
     ("ACTIVATORCLASS", HOOKS),

@@ -128,10 +128,7 @@ pub(super) const NAMES: &[(&str, Answer)] = &[
     ("xwusers", Answer::Now("berth wallet list")),
     ("xwsendusergroup", Answer::Gone(PEOPLE)),
     ("xwusergroups", Answer::Gone(PEOPLE)),
-    (
-        "xwactivate",
-        Answer::Gone("a machine works for whoever its owner lets: `berth worker run` starts it, SIGTERM stops it"),
-    ),
+    ("xwactivate", Answer::Now("berth worker pause|resume|drain, on the worker's machine")),
     (
         "xwchmod",
         Answer::Gone("rights are the rules of signed orders, and an app's owner is the holder of its token on chain"),

@@ -64,7 +64,15 @@ pub(super) const OPTIONS: &[(&str, Kind)] = &[
         "--xwexpectedhost",
         Kind::Gone("whoever chooses the worker chooses the answer: name a pool (--xwpool), not a machine"),
     ),
-    ("--xwpackage", Kind::Gone("an image brings its packages; no worker of this version shares any by name")),
+    (
+        "--xwpackage",
+        Kind::Value("data that workers share: their name, or `NAME=sha256:…`; the job runs where they are"),
+    ),
+    (
+        "--xwneeds",
+        Kind::Value("new: software that the worker has to have: NEEDEDPACKAGES of old; commas between names"),
+    ),
+    ("--xwdataset", Kind::Value("new: a dataset that is on offer: its id or name; it is paid for with the job")),
     ("--xwexpectedwork", Kind::Gone("data start no jobs: submit the job when its data are there")),
     ("--xwlistenport", Kind::Gone(SERVERS)),
     ("--xwforwardport", Kind::Gone(SERVERS)),

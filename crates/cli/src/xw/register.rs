@@ -132,6 +132,8 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), Failure> {
         args: Vec::new(),
         env: env.clone(),
         inputs: Vec::new(),
+        datasets: Vec::new(),
+        packages: Vec::new(),
         stdin: None,
         limits: Limits::default(),
         outputs: Vec::new(),

@@ -5,12 +5,20 @@ use crate::{
     args::{self, ExitFrom},
     book::Book,
     chain::Chain,
-    command::run::{self, Submitted},
+    command::{
+        owner::{self, Staff},
+        run::{self, Submitted},
+    },
     hint::Failure,
-    intent::{ImageName, InputFile, RunIntent, Subject},
+    intent::{ImageName, InputFile, RunIntent, Subject, digest_of},
     render::{Progress, Report},
 };
-use berth_wire::{descriptor::Descriptor, job::Input, units::Sha256};
+use berth_wire::{
+    descriptor::Descriptor,
+    job::{Dataset, Input},
+    name,
+    units::Sha256,
+};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -34,6 +42,7 @@ pub(super) async fn submit(call: &Call) -> Result<Report, Failure> {
     };
     let mut intent = RunIntent::new(typed(call, words, &env)?)?;
     give(call, &mut intent).await?;
+    intent.job.datasets = datasets(call).await?;
     intent.subject = subject(call, uri::uid(app), image.as_deref()).await?;
     let progress = Progress::new();
     let submitted = run::submit(&call.settings, &intent, &progress).await?;
@@ -72,6 +81,9 @@ fn typed(call: &Call, words: &[String], env: &BTreeMap<String, String>) -> Resul
         subject: "app".to_owned(),
         args: words.to_vec(),
         input: Vec::new(),
+        data: Vec::new(),
+        dataset: typed.one(&["--xwdataset"])?.map(str::to_owned),
+        package: typed.all("--xwneeds").flat_map(|names| names.split(',')).map(str::to_owned).collect(),
         stdin: None,
         env: env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         each: typed.one(&["--xweach"])?.map(str::to_owned),
@@ -127,6 +139,49 @@ async fn subject(call: &Call, app: &str, image: Option<&str>) -> Result<Subject,
             let kind = apps::type_name(runtime);
             Err(Failure::usage("image", format!("`{app}` is shared {kind}, and the job names no image"))
                 .hint(format!("write xwsubmit {app} --xwimage IMAGE -- COMMAND LINE")))
+        }
+    }
+}
+
+/// Data that workers share: by `NAME=DIGEST`, or by the name that their owners give them.
+async fn datasets(call: &Call) -> Result<Vec<Dataset>, Failure> {
+    let mut datasets = Vec::new();
+    let mut shared = None;
+    for text in call.typed.all("--xwpackage") {
+        if let Some((name, digest)) = text.split_once('=') {
+            let sha256 = digest_of(digest).ok_or_else(|| {
+                Failure::usage("data", format!("--xwpackage: `{digest}` is no digest")).hint("write NAME=sha256:…")
+            })?;
+            datasets.push(Dataset { name: name.to_owned(), sha256 });
+            continue;
+        }
+        let shared = match &shared {
+            Some(shared) => shared,
+            None => shared.insert(owner::staff(&Book::of(&call.settings)?, call.typed.one(&["--xwpool"])?).await?.0),
+        };
+        datasets.push(Dataset { name: text.to_owned(), sha256: named(shared, text)? });
+    }
+    datasets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(datasets)
+}
+
+/// The only data that workers share under a name. Neither case nor blanks matter.
+fn named(pools: &[Staff], text: &str) -> Result<Sha256, Failure> {
+    let workers = pools.iter().flat_map(|pool| &pool.workers).filter_map(|worker| worker.announced.as_ref());
+    let shared = workers.flat_map(|announced| &announced.said.shares.datasets);
+    let mut digests: Vec<Sha256> =
+        shared.filter(|shared| name::folded(&shared.name) == name::folded(text)).map(|shared| shared.sha256).collect();
+    digests.sort();
+    digests.dedup();
+    match &*digests {
+        [digest] => Ok(*digest),
+        [] => Err(Failure::not_found("data-unshared", format!("no worker shares data of the name `{text}`"))
+            .hint("`xwworkers --xwformat text` shows what workers share; software is asked for by --xwneeds")),
+        several => {
+            let failure = Failure::usage("data-ambiguous", format!("workers share different data as `{text}`"));
+            Err(several.iter().fold(failure, |failure, digest| {
+                failure.hint(format!("say which: --xwpackage {text}=sha256:{digest}"))
+            }))
         }
     }
 }

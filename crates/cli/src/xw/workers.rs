@@ -1,7 +1,13 @@
 //! `xwworkers`: who works for a pool, and what each shares.
 
 use super::{Call, apps::type_name, format::Objects};
-use crate::{book::Book, chain::Chain, hint::Failure, render::Report, scheduler};
+use crate::{
+    book::Book,
+    chain::Chain,
+    command::owner::{self, Staff, image_name},
+    hint::Failure,
+    render::Report,
+};
 use alloy::primitives::Address;
 use berth_wire::scheduler::WorkerView;
 
@@ -13,6 +19,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "OWNERUID",
     "SHAREDAPPS",
     "SHAREDIMAGES",
+    "SHAREDPACKAGES",
+    "SHAREDDATAS",
     "ACCEPTBIN",
     "NETWORK",
     "POOLWORKSIZE",
@@ -27,36 +35,16 @@ pub(super) const SHORT: &[&str] = &["UID", "NAME", "STATUS", "SHAREDAPPS"];
 
 pub(super) async fn list(call: &Call) -> Result<Report, Failure> {
     let book = Book::of(&call.settings)?;
-    let pool = call.typed.one(&["--xwpool"])?;
-    let only = match pool {
-        Some(pool) => Some(book.pool(Some(pool)).await?),
-        None => None,
-    };
-    let (chain, offers) = tokio::join!(Chain::open(&call.settings), book.pools(only));
-    let (chain, mut offers) = (chain?, offers?);
-    offers.sort_by_key(|offer| offer.order.pool);
-    offers.dedup_by_key(|offer| offer.order.pool);
+    let (chain, staff) = tokio::join!(Chain::open(&call.settings), owner::staff(&book, call.typed.one(&["--xwpool"])?));
+    let (chain, (staff, notes)) = (chain?, staff?);
     let wanted = call.uids();
+    let is = |worker: &&WorkerView| {
+        wanted.is_empty()
+            || wanted.iter().any(|uid| uid.parse::<Address>().is_ok_and(|address| worker.worker == address))
+    };
     let mut rows = Vec::new();
-    let mut notes = String::new();
-    for offer in &offers {
-        let pool = berth_protocol::AssetId::new(offer.order.pool)
-            .ok_or_else(|| Failure::not_found("pool-unknown", "the order book offers a pool that is none"))?;
-        // One pool that is down does not hide the others.
-        let workers = match scheduler::of_pool(&book, pool).await {
-            Ok(client) => client.workers().await.map_err(Failure::from),
-            Err(failure) => Err(failure),
-        };
-        match workers {
-            Ok(workers) => {
-                let is = |worker: &&WorkerView| {
-                    wanted.is_empty()
-                        || wanted.iter().any(|uid| uid.parse::<Address>().is_ok_and(|address| worker.worker == address))
-                };
-                rows.extend(workers.iter().filter(is).map(|worker| row(&chain, &pool.to_string(), worker)));
-            }
-            Err(failure) => notes.push_str(&format!("pool {pool}: {}\n", failure.message)),
-        }
+    for Staff { pool, workers } in &staff {
+        rows.extend(workers.iter().filter(is).map(|worker| row(&chain, &pool.to_string(), worker)));
     }
     if rows.is_empty() && !wanted.is_empty() {
         return Err(Failure::not_found("worker-unknown", format!("no worker is {}", wanted.join(", ")))
@@ -68,24 +56,35 @@ pub(super) async fn list(call: &Call) -> Result<Report, Failure> {
 }
 
 fn row(chain: &Chain, pool: &str, worker: &WorkerView) -> Vec<Option<String>> {
-    let shares = worker.shares.as_ref();
+    let said = worker.announced.as_ref().map(|announced| &announced.said);
+    let shares = said.map(|said| &said.shares);
     let engines = shares.map(|shares| shares.engines.iter().map(|engine| type_name(*engine)).collect::<Vec<_>>());
-    let images = shares.map(|shares| {
-        let digest = |image: &berth_wire::job::Image| {
-            let digest = image.manifest.or(image.config).map(|digest| digest.to_string()).unwrap_or_default();
-            format!("{}@{digest}", image.reference)
-        };
-        shares.images.iter().map(digest).collect::<Vec<_>>().join(",")
+    let images = shares.map(|shares| shares.images.iter().map(image_name).collect::<Vec<_>>().join(","));
+    let datasets = shares.map(|shares| {
+        let named = shares.datasets.iter().map(|dataset| format!("{}@sha256:{}", dataset.name, dataset.sha256));
+        named.collect::<Vec<_>>().join(",")
     });
-    let capacity = worker.capacity.as_ref();
+    let capacity = said.map(|said| &said.capacity);
+    let is_open = said.is_some_and(|said| said.terms.closed.is_none());
     vec![
         Some(worker.worker.to_string()),
         Some(format!("worker-{:.8}", hex::encode(worker.worker))),
-        Some(if worker.connected { "AVAILABLE" } else { "LOST" }.to_owned()),
+        Some(
+            if !worker.connected {
+                "LOST"
+            } else if is_open {
+                "AVAILABLE"
+            } else {
+                "UNAVAILABLE"
+            }
+            .to_owned(),
+        ),
         Some(pool.to_owned()),
         Some(worker.owner.to_string()),
         engines.map(|engines| engines.join(",")),
         images,
+        shares.map(|shares| shares.packages.join(",")),
+        datasets,
         capacity.map(|capacity| capacity.fetches_images.to_string()),
         capacity.map(|capacity| capacity.network.to_string()),
         capacity.map(|capacity| capacity.slots.to_string()),

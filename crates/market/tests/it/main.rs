@@ -204,6 +204,8 @@ async fn a_job_is_kept_under_its_hash_and_a_malformed_one_is_turned_away() -> ey
         args: vec!["true".into()],
         env: std::collections::BTreeMap::new(),
         inputs: Vec::new(),
+        datasets: Vec::new(),
+        packages: Vec::new(),
         stdin: None,
         limits: Limits::default(),
         outputs: Vec::new(),

@@ -24,6 +24,7 @@ use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
     market::{Publication, Query},
     order::{AnyOrder, SignedOrder},
+    units::Sha256,
 };
 use core::{net::SocketAddr, time::Duration};
 use eyre::{ContextCompat as _, bail, ensure};
@@ -308,7 +309,10 @@ fn descriptor(kind: AssetKind, name: &str) -> Descriptor {
             env: std::collections::BTreeMap::new(),
             minimum: Minimum::default(),
         },
-        AssetKind::Pool | AssetKind::Dataset => Descriptor::Pool { version: 1, name: name.to_owned() },
+        AssetKind::Dataset => {
+            Descriptor::Dataset { version: 1, name: name.to_owned(), sha256: Sha256::of(b"data"), size: 4 }
+        }
+        AssetKind::Pool => Descriptor::Pool { version: 1, name: name.to_owned() },
     }
 }
 

@@ -12,7 +12,8 @@ mod round;
 mod tests;
 
 use crate::{
-    mailbox, observe,
+    mailbox::{self, Documents},
+    observe,
     plan::Action,
     presence::Presence,
     signals::Signals,
@@ -192,20 +193,20 @@ impl Actor {
         self.before(Phase::Assigned);
         let mut tx = self.db.write().await?;
         let mut told = Vec::new();
-        let mut about: Option<(Deal, String, String)> = None;
+        let mut about: Option<Documents> = None;
         for action in actions {
             let Action::Assign { task, worker } = action else { continue };
             let Some(row) = store::task::get(&mut tx, *task).await? else { continue };
-            if about.as_ref().is_none_or(|(deal, _, _)| deal.id != row.deal) {
+            if about.as_ref().is_none_or(|about| about.deal.id != row.deal) {
                 about = documents(&mut tx, row.deal).await?;
             }
-            let Some((deal, job, descriptor)) = &about else { continue };
-            if !takes(&mut tx, deal, &row, *worker, tip).await? {
+            let Some(about) = &about else { continue };
+            if !takes(&mut tx, &about.deal, &row, *worker, tip).await? {
                 continue;
             }
             let statement = Assignment { task: task.get(), worker: worker.get() };
             let signature = self.signer.sign(&self.domain, &statement);
-            let letter = mailbox::assignment(deal, row.index, job.clone(), descriptor.clone(), signature);
+            let letter = mailbox::assignment(about, row.index, signature);
             mailbox::assign(&mut tx, &row, *worker, letter, tip.timestamp).await?;
             store::deal::touch(&mut tx, row.deal).await?;
             told.push((*task, *worker));
@@ -397,11 +398,15 @@ async fn takes(
 }
 
 /// A deal, and the documents that go to its workers, if all are there.
-async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<(Deal, String, String)>, StoreError> {
+async fn documents(conn: &mut SqliteConnection, id: DealId) -> Result<Option<Documents>, StoreError> {
     let Some(deal) = store::deal::get(conn, id).await? else { return Ok(None) };
     let job = store::job::document(conn, deal.job_hash).await?.and_then(|bytes| String::from_utf8(bytes).ok());
-    let descriptor = store::app::descriptor(conn, deal.app).await?;
-    Ok(job.zip(descriptor).map(|(job, descriptor)| (deal, job, descriptor)))
+    let app = store::app::descriptor(conn, deal.app).await?;
+    let dataset = store::app::descriptor(conn, deal.dataset).await?;
+    if dataset.is_none() && !deal.dataset.is_zero() {
+        return Ok(None);
+    }
+    Ok(job.zip(app).map(|(job, app)| Documents { deal, job, app, dataset }))
 }
 
 /// How many entries of a list answer a task that is another worker's.

@@ -78,7 +78,8 @@ impl Desk {
         furnish(&db, &deal, &keys).await;
         for key in &keys {
             let worker = WorkerAddr::new(key.address());
-            presence.arrive(worker, samples::capacity(size), samples::shares(), Default::default());
+            let announced = samples::announced(samples::capacity(size), samples::shares(), Default::default());
+            presence.arrive(worker, announced, Default::default());
         }
         let viewer = Viewer { db: db.clone(), presence: presence.clone(), library: Arc::new(Library::default()) };
         let signals = Arc::new(Signals::new());

@@ -20,6 +20,7 @@ use berth_protocol::{
     task::{Answer, Replicated, Task},
 };
 use berth_wire::{
+    descriptor::Descriptor,
     job::Job,
     manifest::Content,
     scheduler::{UPLOAD_LENGTH, UPLOAD_OFFSET},
@@ -173,7 +174,8 @@ pub(super) async fn of_task(
         Caller::Worker(worker) => runs(&mut tx, &row, WorkerAddr::new(worker)).await?,
         Caller::Person(_) => false,
     };
-    if is_input && (is_its_worker || is_for(&deal, caller.account())) {
+    let is_given = is_its_worker && is_disk(&mut tx, &deal, name).await?;
+    if is_given || is_input && (is_its_worker || is_for(&deal, caller.account())) {
         tx.commit().await?;
         return send(&api, name, &headers).await;
     }
@@ -221,6 +223,19 @@ async fn is_input(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Res
     };
     let content = Content { sha256: input.sha256, size: input.size };
     Ok(store::holding::has(conn, deal.requester, content).await?)
+}
+
+/// Whether these bytes are the disk of the deal's app, and the app's owner has put them: a descriptor that names somebody
+/// else's bytes opens nothing.
+async fn is_disk(conn: &mut SqliteConnection, deal: &Deal, name: Sha256) -> Result<bool, No> {
+    let app = store::app::descriptor(conn, deal.app).await?;
+    match app.and_then(|text| Descriptor::from_bytes(text.as_bytes()).ok()) {
+        Some(Descriptor::App { disk: Some(disk), .. }) if disk.sha256 == name => {
+            let content = Content { sha256: disk.sha256, size: disk.size };
+            Ok(store::holding::has(conn, deal.terms.appOwner, content).await?)
+        }
+        Some(Descriptor::App { .. } | Descriptor::Pool { .. } | Descriptor::Dataset { .. }) | None => Ok(false),
+    }
 }
 
 async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, No> {

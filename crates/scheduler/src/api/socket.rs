@@ -7,7 +7,7 @@ use crate::{
     presence::Line,
     store::{self, bond::Bond, session::Caller},
 };
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use axum::{
     extract::{
         State, WebSocketUpgrade,
@@ -17,7 +17,7 @@ use axum::{
 };
 use berth_chain::{follow::Health, signer::recover};
 use berth_protocol::{TaskId, WorkerAddr, domain::Session};
-use berth_wire::worker::{Hello, MAX_FRAME_BYTES, ToScheduler, ToWorker, VERSION};
+use berth_wire::worker::{Announced, Hello, MAX_FRAME_BYTES, ToScheduler, ToWorker, VERSION};
 use core::time::Duration;
 use rand::RngCore as _;
 use std::sync::Arc;
@@ -127,8 +127,8 @@ impl Connection {
             return self.close().await;
         }
         let holding = hello.holding.iter().copied().map(TaskId::new).collect();
-        let line = self.api.presence.arrive(worker, hello.capacity, hello.shares.clone(), holding);
-        observe::worker_joined(worker, &hello.software, hello.capacity.slots);
+        let line = self.api.presence.arrive(worker, hello.announced.clone(), holding);
+        observe::worker_joined(worker, &hello.software, hello.announced.said.capacity.slots);
         let over = match self.talk(worker, &hello, &line).await {
             Ok(never) => match never {},
             Err(over) => over,
@@ -237,6 +237,15 @@ impl Connection {
         let tip = *api.tip.borrow();
         match message {
             ToScheduler::Hello(_) => return Err(Over::Garbled),
+            ToScheduler::Announce(announced) if is_own(&api, worker.get(), &announced) => {
+                if api.presence.announce(worker, line, *announced) {
+                    api.signals.wake();
+                }
+            }
+            ToScheduler::Announce(_) => {
+                let detail = "the announcement is not signed by the worker; the one before it counts".to_owned();
+                self.say(&ToWorker::Refused { task: None, code: "bad-signature".to_owned(), detail }).await?;
+            }
             ToScheduler::Heartbeat { running } => {
                 api.presence.beat(worker, line, running.into_iter().map(TaskId::new).collect());
             }
@@ -317,6 +326,12 @@ impl Connection {
     }
 }
 
+/// Whether a worker stands for what is said of it.
+fn is_own(api: &Api, worker: Address, announced: &Announced) -> bool {
+    let statement = announced.said.statement(api.pool, announced.at_ms);
+    recover(api.domain.digest(&statement), &announced.signature) == Some(worker)
+}
+
 /// Whether a worker may come in.
 async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
     if hello.version != VERSION {
@@ -326,8 +341,8 @@ async fn admit(api: &Api, hello: &Hello, nonce: B256) -> Result<(), Rejected> {
     let now = clock::now_s();
     let session = Session { pool: api.pool, operator: api.operator.get(), nonce, expiry: hello.expiry };
     let signer = recover(api.domain.digest(&session), &hello.signature);
-    if signer != Some(hello.worker) || hello.expiry <= now {
-        let detail = format!("the sign-in is not {}'s, or is over", hello.worker);
+    if signer != Some(hello.worker) || hello.expiry <= now || !is_own(api, hello.worker, &hello.announced) {
+        let detail = format!("the sign-in, or what is announced with it, is not {}'s, or is over", hello.worker);
         let hint = "check the worker's key, its clock, and that pool, chain and contract are the right ones";
         return Err(Rejected { code: "bad-signature", detail, hint });
     }

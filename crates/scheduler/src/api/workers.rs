@@ -30,8 +30,7 @@ pub(super) async fn all(State(api): State<Arc<Api>>) -> Result<Json<Vec<WorkerVi
             bonded: bond.bonded.into(),
             score: bond.score,
             connected: here.is_some(),
-            capacity: here.as_ref().map(|here| here.capacity),
-            shares: here.map(|here| (*here.shares).clone()),
+            announced: here.map(|here| (*here.announced).clone()),
             running: running.get(&bond.worker).copied().unwrap_or_default(),
         }
     };

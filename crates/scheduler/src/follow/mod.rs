@@ -82,7 +82,9 @@ impl Sink<Event> for Ledger {
 impl Ledger {
     async fn take(&self, conn: &mut SqliteConnection, event: &Seen<Event>, at: At) -> Result<(), StoreError> {
         match &event.body {
-            Event::AssetRegistered { asset, descriptor, .. } if asset.kind() == AssetKind::App => {
+            Event::AssetRegistered { asset, descriptor, .. }
+                if matches!(asset.kind(), AssetKind::App | AssetKind::Dataset) =>
+            {
                 store::app::insert(conn, *asset, descriptor, at.block.number).await
             }
             Event::DealMatched { deal, requester, terms, subject } if self.is_ours(terms) => {

@@ -165,7 +165,7 @@ pub(super) fn plan(view: &View, policy: &Policy, plan: &mut Plan) {
                 let held = entries.get(address).copied().unwrap_or_default();
                 let load = loads.get(address).copied().unwrap_or_default();
                 let here = able(deal, need, task, worker, &load, held).ok()?;
-                let fetches = need.image.as_ref().is_some_and(|image| !here.shares.has(image));
+                let fetches = need.image.as_ref().is_some_and(|image| !here.shares().has(image));
                 Some((fetches, load.tasks, load.cpu_millis, *address))
             });
             let Some((_, _, _, worker)) = able.min() else {
@@ -208,22 +208,38 @@ pub(super) fn able<'a>(
     if let Some(reason) = tried(task, worker.bond.worker) {
         return Err(reason);
     }
-    if !here.shares.engines.contains(&need.runtime) {
+    if let Some(reason) = refuses(deal, here) {
+        return Err(reason);
+    }
+    if !here.shares().engines.contains(&need.runtime) {
         return Err(format!("it has no engine for {:?}", need.runtime).to_lowercase());
     }
     if let Some(image) = &need.image
-        && !here.shares.has(image)
-        && !here.capacity.fetches_images
+        && !here.shares().has(image)
+        && !here.shares().fetches(need.runtime, here.capacity())
     {
         return Err(format!("it does not have the image {}, and fetches none", image.reference));
     }
-    if need.network && !here.capacity.network {
+    let lacking = here.shares().lacking(need.packages.iter().map(String::as_str));
+    if !lacking.is_empty() {
+        return Err(format!("it does not have the packages that are needed: {} missing", lacking.join(", ")));
+    }
+    if let Some(absent) = need.datasets.iter().find(|dataset| !here.shares().has_data(dataset.sha256)) {
+        return Err(format!("it does not have the dataset {} ({})", absent.name, absent.sha256));
+    }
+    if need.network && !here.capacity().network {
         return Err("it lets no job use the network".to_owned());
     }
     if entries >= MAX_ENTRIES {
         return Err(format!("it stands for {MAX_ENTRIES} results of this deal that are not settled yet"));
     }
-    load.lacks(need, &here.capacity).map_or(Ok(here), Err)
+    load.lacks(need, here.capacity()).map_or(Ok(here), Err)
+}
+
+/// Why a worker's owner would have it decline.
+fn refuses(deal: &Deal, here: &Here) -> Option<String> {
+    let closed = here.terms().closed.as_ref().map(|why| format!("it takes no tasks now: {why}"));
+    closed.or_else(|| here.terms().refuse(deal.app, deal.requester, deal.terms.poolPrice))
 }
 
 /// Whether a worker's bond covers a deal.

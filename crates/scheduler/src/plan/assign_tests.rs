@@ -2,20 +2,25 @@
 
 use super::{
     Action, plan,
-    samples::{actions, assigned, here, need, reported, set, view},
+    samples::{actions, assigned, here, need, on_terms, reported, set, view},
     why,
 };
 use crate::{
     presence::{Here, Seen},
-    samples::{DURATION, POLICY, START, capacity, shares, worker},
+    samples::{DURATION, POLICY, START, announced, capacity, shares, worker},
     store::{
         attempt::Outcome,
         sending::{Kind, Sent},
     },
     view::{Fate, Need, Sending, Try, View, Work},
 };
+use alloy::primitives::{Address, B256};
 use berth_protocol::{Amount, Timestamp, task::Task};
-use berth_wire::worker::{Capacity, Shares};
+use berth_wire::{
+    job::Dataset,
+    units::{Decimal, Sha256},
+    worker::{Capacity, SharedDataset, Shares, Terms},
+};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 fn reason(view: &View) -> String {
@@ -51,10 +56,29 @@ fn a_worker_that_has_the_image_comes_before_one_that_would_fetch_it() {
     assert_eq!(reason(&view), "it does not have the image render:latest, and fetches none");
 }
 
+fn under(view: &mut View, change: &dyn Fn(&mut Terms)) {
+    let mut terms = Terms::default();
+    change(&mut terms);
+    set(view, 1, |worker| worker.seen = on_terms(capacity(1), shares(), terms.clone()));
+}
+
+#[test]
+fn data_and_packages_are_found_where_they_are() {
+    let mut view = view(&[Task::Open], &[1, 2]);
+    let datasets = vec![Dataset { name: "genome".to_owned(), sha256: Sha256([7; 32]) }];
+    view.deals[0].work = Work::Ready(Arc::new(Need { datasets, packages: vec!["root".to_owned()], ..need() }));
+    assert_eq!(assigned(&view), []);
+    let genome = SharedDataset { name: "my genome".to_owned(), sha256: Sha256([7; 32]), size: 9 };
+    let packages = vec!["geant4".to_owned(), "root".to_owned()];
+    let both = Shares { datasets: vec![genome], packages, ..shares() };
+    set(&mut view, 2, |worker| worker.seen = here(capacity(1), both.clone()));
+    assert_eq!(assigned(&view), [(0, worker(2))]);
+}
+
 #[test]
 fn every_condition_that_fails_is_told_worker_by_worker() {
     type Change = fn(&mut View);
-    let cases: [(Change, &str); 10] = [
+    let cases: [(Change, &str); 16] = [
         (|view| view.workers.clear(), "no worker is bonded in this pool"),
         (|view| set(view, 1, |w| w.seen = Seen::Left(Duration::ZERO)), "it is not connected"),
         (
@@ -70,6 +94,35 @@ fn every_condition_that_fails_is_told_worker_by_worker() {
         (
             |view| view.deals[0].work = Work::Ready(Arc::new(Need { network: true, ..need() })),
             "it lets no job use the network",
+        ),
+        (
+            |view| {
+                let packages = vec!["geant4".to_owned(), "root".to_owned()];
+                view.deals[0].work = Work::Ready(Arc::new(Need { packages, ..need() }));
+                let shares = Shares { packages: vec!["root".to_owned()], ..shares() };
+                set(view, 1, |w| w.seen = here(capacity(1), shares.clone()));
+            },
+            "it does not have the packages that are needed: geant4 missing",
+        ),
+        (
+            |view| {
+                let datasets = vec![Dataset { name: "genome".to_owned(), sha256: Sha256([7; 32]) }];
+                view.deals[0].work = Work::Ready(Arc::new(Need { datasets, ..need() }));
+            },
+            "it does not have the dataset genome (0707070707070707070707070707070707070707070707070707070707070707)",
+        ),
+        (|view| under(view, &|terms| terms.closed = Some("paused".to_owned())), "it takes no tasks now: paused"),
+        (
+            |view| under(view, &|terms| terms.refused_requesters = vec![Address::repeat_byte(0xa6)]),
+            "its owner takes no jobs of requester 0xA6a6A6a6A6A6A6a6a6a6a6a6a6a6A6A6A6a6a6A6",
+        ),
+        (
+            |view| under(view, &|terms| terms.apps = vec![B256::ZERO]),
+            "its owner takes no jobs of app 0x0000000000000000000000000000000000000000000000000000000000000001",
+        ),
+        (
+            |view| under(view, &|terms| terms.min_price = Decimal(1_001)),
+            "its owner takes nothing below 1001 a task, and the pool gets 1000",
         ),
         (|view| view.deals[0].work = Work::Missing("the input `a`".to_owned()), "it waits for the input `a`"),
         (
@@ -151,7 +204,8 @@ fn a_task_comes_back_when_its_worker_is_gone_for_too_long() {
 fn a_task_comes_back_from_a_worker_that_does_not_hold_it_or_takes_too_long() {
     let mut view = view(&[Task::Assigned(worker(1))], &[1]);
     let held = |tasks: HashSet<_>| {
-        Seen::Here(Here { capacity: capacity(1), shares: Arc::new(shares()), holding: Some(Arc::new(tasks)) })
+        let announced = Arc::new(announced(capacity(1), shares(), Terms::default()));
+        Seen::Here(Here { announced, holding: Some(Arc::new(tasks)) })
     };
     let id = view.deals[0].tasks[0].id;
     let attempt =

@@ -84,7 +84,7 @@ proptest! {
                     let chosen = &view.workers[&worker];
                     prop_assert!(chosen.bond.bonded.units() >= deal.terms.workerStake);
                     let Seen::Here(here) = &chosen.seen else { panic!("only connected workers get tasks") };
-                    prop_assert!(here.shares.has(&samples::image()));
+                    prop_assert!(here.shares().has(&samples::image()));
                     prop_assert!(view.now.plus(u64::from(DURATION)) <= super::report_by(&deal.terms));
                 }
                 Action::Release { task, worker, .. } => {
@@ -133,7 +133,7 @@ proptest! {
             if let Seen::Here(here) = &worker.seen
                 && assigned_to(&view, *address) > 0
             {
-                prop_assert!(running(*address) <= here.capacity.slots as usize);
+                prop_assert!(running(*address) <= here.capacity().slots as usize);
             }
         }
     }

@@ -92,7 +92,7 @@ fn candidates<'a>(
         if exposure.is_some_and(|exposure| overexposed(worker, deal, exposure).is_some()) {
             continue;
         }
-        let fetches = need.image.as_ref().is_some_and(|image| !here.shares.has(image));
+        let fetches = need.image.as_ref().is_some_and(|image| !here.shares().has(image));
         let new = (fetches, load, *address, weight(worker.bond.score));
         let better = |old: &(bool, Load, WorkerAddr, u32)| rank(&new) < rank(old);
         if best.get(&worker.bond.owner).is_none_or(better) {

@@ -7,11 +7,12 @@ use crate::{
     store::bond::Bond,
     view::{CleanList, Deal, Need, Replicas, TaskState, View, Work, Worker},
 };
+use alloy::primitives::{Address, B256};
 use berth_protocol::{
     AccountAddr, Amount, DealTerms, Timestamp, WorkerAddr,
     task::{Answer, Task},
 };
-use berth_wire::{descriptor::Runtime, worker::Capacity, worker::Shares};
+use berth_wire::{descriptor::Runtime, worker::Capacity, worker::Shares, worker::Terms};
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn need() -> Need {
@@ -22,12 +23,18 @@ pub(super) fn need() -> Need {
         memory_bytes: 256 << 20,
         disk_bytes: 64 << 20,
         network: false,
+        packages: Vec::new(),
+        datasets: Vec::new(),
         elements: None,
     }
 }
 
 pub(super) fn here(capacity: Capacity, shares: Shares) -> Seen {
-    Seen::Here(Here { capacity, shares: Arc::new(shares), holding: None })
+    on_terms(capacity, shares, Terms::default())
+}
+
+pub(super) fn on_terms(capacity: Capacity, shares: Shares, terms: Terms) -> Seen {
+    Seen::Here(Here { announced: Arc::new(samples::announced(capacity, shares, terms)), holding: None })
 }
 
 pub(super) fn bonded(address: WorkerAddr, seen: Seen) -> (WorkerAddr, Worker) {
@@ -65,6 +72,8 @@ pub(super) fn view_of(terms: DealTerms, tasks: &[Task], workers: BTreeMap<Worker
         id: deal,
         seq: 1,
         terms: Arc::new(terms),
+        app: B256::with_last_byte(1),
+        requester: Address::repeat_byte(0xa6),
         opened: true,
         work: Work::Ready(Arc::new(need())),
         tasks: (0..).zip(tasks).map(state).collect(),

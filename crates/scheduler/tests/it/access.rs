@@ -1,6 +1,8 @@
 //! Who may ask for what, and how the interface says no.
 
-use crate::support::{Introduction, Market, PATIENCE, ScriptedWorker, Service, WORKER_STAKE, job, with_input};
+use crate::support::{
+    Introduction, Market, PATIENCE, ScriptedWorker, Service, WORKER_STAKE, announced, job, with_input,
+};
 use alloy::primitives::{Address, B256};
 use berth_chain::signer::Signer;
 use berth_wire::{
@@ -10,7 +12,7 @@ use berth_wire::{
     worker::{ToScheduler, ToWorker},
 };
 use core::time::Duration;
-use eyre::{WrapErr as _, bail, ensure};
+use eyre::{ContextCompat as _, WrapErr as _, bail, ensure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -362,4 +364,34 @@ pub(crate) async fn refused(worker: &mut ScriptedWorker, wanted: &str) -> eyre::
     let is_wanted = matches!(&heard, ToWorker::Refused { code, .. } if code == wanted);
     ensure!(is_wanted, "{heard:?} instead of a refusal");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_shares_is_its_own_signed_word() -> eyre::Result<()> {
+    let market = Market::open().await?;
+    let key = market.bonded(0).await?;
+    let service = Service::start(&market).await?;
+    let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
+    let (domain, pool) = (market.deployment.domain(), market.pool().get());
+    let say =
+        |signer: &Signer, slots, at_ms| ToScheduler::Announce(Box::new(announced(signer, &domain, pool, slots, at_ms)));
+    let slots = async || -> eyre::Result<u32> {
+        let workers = service.client().workers().await?;
+        let said = workers[0].announced.clone().wrap_err("it is connected")?;
+        let statement = said.said.statement(pool, said.at_ms);
+        ensure!(berth_chain::signer::recover(domain.digest(&statement), &said.signature) == Some(key.address()));
+        Ok(said.said.capacity.slots)
+    };
+    ensure!(slots().await? == 1);
+    // Another's word changes nothing, and neither does one that is older.
+    worker.say(&say(&Signer::random(), 9, 5)).await?;
+    let ToWorker::Refused { code, .. } = worker.hear().await? else { bail!("a forged announcement was taken") };
+    ensure!(code == "bad-signature" && slots().await? == 1);
+    worker.say(&say(&key, 7, 5)).await?;
+    worker.say(&say(&key, 8, 4)).await?;
+    // What was said before this was heard before its answer.
+    worker.say(&say(&Signer::random(), 9, 6)).await?;
+    worker.hear().await?;
+    ensure!(slots().await? == 7);
+    service.stop().await
 }

@@ -17,7 +17,7 @@ use berth_chain::{
 };
 use berth_protocol::{
     AccountAddr, Amount, AssetId, AssetKind, DealId, DealTerms, ResultDigest, TaskId, WorkerAddr,
-    domain::{Enlistment, Session},
+    domain::{Domain, Enlistment, Session},
     ledger::{Bounds, Orders},
     order::{AppOrder, DatasetOrder, Order as _, PoolOrder, RequestOrder, UNLIMITED},
     single::SingleList,
@@ -30,7 +30,9 @@ use berth_wire::{
     manifest::{Content, Manifest},
     scheduler::DealView,
     units::{OciDigest, Sha256},
-    worker::{Assign, Capacity, Hello, Mail, Report, Shares, ToScheduler, ToWorker, VERSION},
+    worker::{
+        Announced, Announcement, Assign, Capacity, Hello, Mail, Report, Shares, Terms, ToScheduler, ToWorker, VERSION,
+    },
 };
 use core::{net::SocketAddr, num::NonZeroU64, time::Duration};
 use eyre::{ContextCompat as _, bail, ensure, eyre};
@@ -340,6 +342,22 @@ impl Market {
     }
 }
 
+/// What a scripted worker says of itself.
+pub(crate) fn announced(signer: &Signer, domain: &Domain, pool: B256, slots: u32, at_ms: u64) -> Announced {
+    let capacity = Capacity {
+        slots,
+        cpu_millis: 64_000,
+        memory_bytes: 64 << 30,
+        disk_bytes: 64 << 30,
+        network: false,
+        fetches_images: false,
+    };
+    let shares = Shares { engines: vec![Runtime::Docker], images: vec![image()], ..Shares::default() };
+    let said = Announcement { capacity, shares, terms: Terms::default() };
+    let signature = signer.sign(domain, &said.statement(pool, at_ms));
+    Announced { said, at_ms, signature }
+}
+
 /// A job whose image the scripted workers have.
 pub(crate) fn job(name: &str) -> Job {
     Job {
@@ -348,6 +366,8 @@ pub(crate) fn job(name: &str) -> Job {
         args: vec![name.to_owned()],
         env: BTreeMap::new(),
         inputs: Vec::new(),
+        datasets: Vec::new(),
+        packages: Vec::new(),
         stdin: None,
         limits: Limits::default(),
         outputs: Vec::new(),
@@ -515,15 +535,7 @@ impl ScriptedWorker {
             signature: signer.sign(&worker.market, &Session { pool, operator, nonce, expiry }),
             last_seq: with.last_seq,
             holding: with.holding,
-            capacity: Capacity {
-                slots: with.slots.unwrap_or(1),
-                cpu_millis: 64_000,
-                memory_bytes: 64 << 30,
-                disk_bytes: 64 << 30,
-                network: false,
-                fetches_images: false,
-            },
-            shares: Shares { engines: vec![Runtime::Docker], images: vec![image()] },
+            announced: announced(&signer, &worker.market, pool, with.slots.unwrap_or(1), 1),
             software: "scripted".into(),
         };
         worker.say(&ToScheduler::Hello(Box::new(hello))).await?;

@@ -99,6 +99,10 @@ impl Http {
         &self.base
     }
 
+    pub(super) fn token(&self) -> Option<String> {
+        self.token.clone()
+    }
+
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -243,6 +243,11 @@ impl SchedulerClient {
         self.0.fetch_file(&format!("/v1/tasks/{task}/blobs/{name}"), name, into).await
     }
 
+    /// Where a task's blob is, and the token that opens it: for those who fetch it in parts.
+    pub fn place_of(&self, task: B256, name: Sha256) -> (String, Option<String>) {
+        (format!("{}/v1/tasks/{task}/blobs/{name}", self.0.base()), self.0.token())
+    }
+
     /// A task's blob in memory, its hash checked: for what a job printed.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub mod docker;
 mod ext4;
 pub mod qemu;
 
+use crate::{config::MachineFile, dataset::Dataset, status::Absent};
 use berth_chain::Class;
 use berth_protocol::TaskId;
 pub use berth_wire::descriptor::Runtime as RuntimeKind;
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
@@ -37,6 +39,11 @@ pub trait Runtime: fmt::Debug + Send + Sync {
 
     /// The images that are shared and there, now.
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>>;
+
+    /// Images that are declared and were not there when [`Runtime::images`] last looked, and why.
+    fn absent(&self) -> Vec<Absent> {
+        Vec::new()
+    }
 
     /// Removes everything of this worker's that belongs to none of `held`.
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>>;
@@ -65,6 +72,8 @@ pub struct Capabilities {
     pub network: bool,
     /// Going on with a run after the worker's own crash. Without it the run is repeated.
     pub resumes: bool,
+    /// The most data of the machine's own that a job can be given, in bytes.
+    pub most_data_bytes: u64,
     /// The least memory that a job can be given.
     pub least_memory_bytes: u64,
     /// Here: giving a part of a core. Without it whole cores can be given, and no more than asked for.
@@ -119,12 +128,25 @@ pub struct Request {
     pub environment: BTreeMap<String, String>,
     /// Name of the input that becomes standard input.
     pub stdin: Option<String>,
+    /// Data that stay where they are, and are read-only beside the inputs.
+    pub data: Vec<Data>,
+    /// The image as a file, if it was fetched.
+    pub file: Option<MachineFile>,
     /// What it may use.
     pub limits: Limits,
     /// How long it may run.
     pub wall: Duration,
     /// Where its files are.
     pub folder: TaskFolder,
+}
+
+/// Data of the machine's own, for a job.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// Its name in the input folder, where something of that name is already, to be covered.
+    pub name: String,
+    /// What it is.
+    pub dataset: Arc<Dataset>,
 }
 
 /// A task's own folder on the worker.

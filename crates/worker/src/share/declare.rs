@@ -1,7 +1,7 @@
 //! From the owner's file to what the scheduler is told.
 
 use crate::config::{Config, SharedImages};
-use berth_wire::{job::Image, worker::Capacity};
+use berth_wire::{descriptor::Runtime, job::Image, worker::Capacity};
 
 /// What the worker gives in all.
 pub(crate) fn capacity(config: &Config) -> Capacity {
@@ -25,4 +25,15 @@ pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
     };
     let machines = config.qemu.iter().flat_map(|qemu| &qemu.images).map(|machine| machine.image());
     Some(containers.into_iter().chain(machines).collect())
+}
+
+/// The engines that are shared.
+pub(crate) fn engines(config: &Config) -> Vec<Runtime> {
+    let docker = config.docker.as_ref().map(|_| Runtime::Docker);
+    docker.into_iter().chain(config.qemu.as_ref().map(|_| Runtime::Qemu)).collect()
+}
+
+/// Whether an app's disk that is absent is fetched.
+pub(crate) fn fetches_disks(config: &Config) -> bool {
+    config.qemu.as_ref().is_some_and(|qemu| qemu.fetch_images)
 }

@@ -1,7 +1,7 @@
-//! What is local to a worker: declared by its owner, probed before it is announced.
+//! What is local to a worker: declared by its owner, probed before it is announced, and looked at again and again.
 
 mod declare;
 mod probe;
+mod shelf;
 
-pub(crate) use declare::{capacity, only};
-pub(crate) use probe::engines;
+pub(crate) use shelf::{Me, Shelf, Stock};

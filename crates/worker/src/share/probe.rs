@@ -1,53 +1,37 @@
 //! Which engines really work.
 
 use crate::{
-    assignment::chain,
     config::Config,
-    observe,
-    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu},
+    runtime::{Runtime, RuntimeError, RuntimeKind, docker::Docker, qemu::Qemu},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
 
-/// Connects to each engine that the owner shares and has it run a trivial job. What fails is not announced.
-///
-/// # Errors
-/// The first engine's, if none works: a worker that shares nothing gets nothing.
-pub(crate) async fn engines(
-    config: &Config,
-    worker: WorkerAddr,
-    tasks: &Path,
-) -> Result<Vec<Arc<dyn Runtime>>, RuntimeError> {
-    let mut working: Vec<Arc<dyn Runtime>> = Vec::new();
-    let mut first = None;
-    if let Some(share) = &config.docker {
+/// Engines that work, and why others don't.
+pub(crate) type Engines = (Vec<Arc<dyn Runtime>>, Vec<(RuntimeKind, RuntimeError)>);
+
+/// Connects to each engine that the owner shares and that is not among `here`, and has it run a trivial job.
+pub(crate) async fn engines(config: &Config, worker: WorkerAddr, tasks: &Path, here: &[RuntimeKind]) -> Engines {
+    let (mut working, mut failed): Engines = (Vec::new(), Vec::new());
+    if let Some(share) = config.docker.as_ref().filter(|_| !here.contains(&RuntimeKind::Docker)) {
         let probed = async {
             let docker = Docker::connect(share.clone(), worker, tasks.to_owned()).await?;
             docker.probe().await.map(|()| docker)
         };
         match probed.await {
             Ok(docker) => working.push(Arc::new(docker)),
-            Err(error) => {
-                observe::share_failed("engine", "docker", &chain(&error));
-                first = Some(error);
-            }
+            Err(error) => failed.push((RuntimeKind::Docker, error)),
         }
     }
-    if let Some(share) = &config.qemu {
+    if let Some(share) = config.qemu.as_ref().filter(|_| !here.contains(&RuntimeKind::Qemu)) {
         let probed = async {
             let qemu = Qemu::connect(share.clone(), worker, tasks.to_owned()).await?;
             qemu.probe().await.map(|()| qemu)
         };
         match probed.await {
             Ok(qemu) => working.push(Arc::new(qemu)),
-            Err(error) => {
-                observe::share_failed("engine", "qemu", &chain(&error));
-                first.get_or_insert(error);
-            }
+            Err(error) => failed.push((RuntimeKind::Qemu, error)),
         }
     }
-    match first {
-        Some(error) if working.is_empty() => Err(error),
-        Some(_) | None => Ok(working),
-    }
+    (working, failed)
 }

@@ -5,13 +5,12 @@ use alloy::primitives::B256;
 use berth_protocol::Failure;
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime},
-    job::Image,
+    job::{Dataset, Image},
     units::{OciDigest, Sha256},
-    worker::{Assign, Capacity},
+    worker::{Assign, Capacity, SharedDataset, Shares, Terms},
 };
 use berth_worker::{
     assignment::{DeclineCode, Objection, Standing, check},
-    config::Policy,
     runtime::Capabilities,
 };
 use std::time::Duration;
@@ -21,6 +20,7 @@ pub(crate) fn standing() -> Standing {
         pids: true,
         network: true,
         resumes: true,
+        most_data_bytes: 1 << 20,
         least_memory_bytes: 6 << 20,
         parts_of_cores: true,
         network_allowed: false,
@@ -39,7 +39,8 @@ pub(crate) fn standing() -> Standing {
         },
         only: None,
         runtimes: vec![(Runtime::Docker, capabilities)],
-        policy: Policy::default(),
+        shares: Shares::default(),
+        terms: Terms::default(),
     }
 }
 
@@ -102,8 +103,62 @@ fn what_this_machine_can_not_do_is_left_to_another() {
     assert_eq!(code(|job| job.limits.network = true), DeclineCode::Policy);
     let engineless = Standing { runtimes: vec![], ..standing() };
     assert_eq!(declined(&letter(0, |_, _, _| {}), &engineless).0, DeclineCode::Engine);
-    let picky = Standing { policy: Policy { apps: vec![B256::ZERO] }, ..standing() };
+    let picky = Standing { terms: Terms { apps: vec![B256::ZERO], ..Terms::default() }, ..standing() };
     assert_eq!(declined(&letter(0, |_, _, _| {}), &picky).0, DeclineCode::Policy);
+}
+
+#[test]
+fn data_and_packages_have_to_be_here() {
+    let genome = Dataset { name: "genome".into(), sha256: Sha256([4; 32]) };
+    let wants = |datasets: Vec<Dataset>, packages: &[&str]| {
+        let packages = packages.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        letter(0, move |_, job, _| (job.datasets, job.packages) = (datasets, packages))
+    };
+    let having = |size: u64| {
+        let datasets = vec![SharedDataset { name: "mine".into(), sha256: Sha256([4; 32]), size }];
+        let shares = Shares { datasets, packages: vec!["geant4".into(), "root".into()], ..Shares::default() };
+        Standing { shares, ..standing() }
+    };
+    let (code, detail) = declined(&wants(vec![genome.clone()], &[]), &standing());
+    assert!(code == DeclineCode::NoData && detail.contains("genome"), "{detail}");
+    let (code, detail) = declined(&wants(vec![], &["matlab", "root"]), &having(1));
+    assert!(code == DeclineCode::NoPackage && detail.ends_with(": matlab"), "{detail}");
+    let both = wants(vec![genome.clone()], &["geant4", "root"]);
+    assert_eq!(check(&both, &having(1)).expect("both are here").datasets, [genome]);
+    let large = check(&both, &having(2 << 20));
+    assert!(matches!(large, Err(Objection::Failure(Failure::Refused, detail)) if detail.contains("bytes")));
+}
+
+#[test]
+fn a_deals_dataset_has_to_be_here_too_and_may_take_no_other_name() {
+    let of = |name: &str| {
+        let dataset = Descriptor::Dataset { version: 1, name: name.into(), sha256: Sha256([5; 32]), size: 3 };
+        String::from_utf8(dataset.to_bytes()).expect("text")
+    };
+    let own = Dataset { name: "own".into(), sha256: Sha256([4; 32]) };
+    let mut assign = letter(0, |_, job, _| job.datasets = vec![own.clone()]);
+    let shared = |byte| SharedDataset { name: "x".into(), sha256: Sha256([byte; 32]), size: 3 };
+    let datasets = vec![shared(4), shared(5)];
+    let here = Standing { shares: Shares { datasets, ..Shares::default() }, ..standing() };
+    assign.dataset = Some(of("atlas"));
+    let accepted = check(&assign, &here).expect("both are here");
+    assert_eq!(accepted.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), ["own", "atlas"]);
+    assert_eq!(accepted.environment.get("IEXEC_DATASET_FILENAME").map(String::as_str), Some("atlas"));
+    assert_eq!(declined(&assign, &standing()).0, DeclineCode::NoData);
+    for wrong in ["own", "..", "a/b"] {
+        assign.dataset = Some(of(wrong));
+        assert!(matches!(check(&assign, &here), Err(Objection::Failure(Failure::Refused, _))), "{wrong}");
+    }
+}
+
+#[test]
+fn an_owner_refuses_by_requester_and_by_price() {
+    let under = |terms: Terms| declined(&letter(0, |_, _, _| {}), &Standing { terms, ..standing() });
+    let requester = letter(0, |_, _, _| {}).requester;
+    let refused = Terms { refused_requesters: vec![requester], ..Terms::default() };
+    assert!(under(refused).1.contains("requester"));
+    let dear = Terms { min_price: berth_wire::units::Decimal(1_001), ..Terms::default() };
+    assert_eq!(under(dear).0, DeclineCode::Policy);
 }
 
 #[test]
@@ -123,7 +178,7 @@ fn what_can_run_nowhere_is_a_result() {
     fn app(descriptor: &mut Descriptor) -> (&mut Option<Image>, &mut Minimum) {
         match descriptor {
             Descriptor::App { image, minimum, .. } => (image, minimum),
-            Descriptor::Pool { .. } => panic!("an app"),
+            Descriptor::Dataset { .. } | Descriptor::Pool { .. } => panic!("an app"),
         }
     }
     assert!(refused(&letter(0, |_, job, _| job.image = None)).contains("names an image"));

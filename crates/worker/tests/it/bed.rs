@@ -86,6 +86,8 @@ impl Bed {
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::new(),
             stdin: None,
+            data: Vec::new(),
+            file: None,
             limits,
             wall: Duration::from_secs(120),
             folder: TaskFolder::new(&tasks, task),

@@ -3,10 +3,15 @@
 
 use crate::bed::Bed;
 use berth_wire::{job::Limits, units::Sha256};
-use berth_worker::runtime::{Ended, RuntimeError, RuntimeKind, STREAM_BYTES};
+use berth_worker::{
+    dataset::Dataset,
+    fetch::make_places,
+    runtime::{Data, Ended, RuntimeError, RuntimeKind, STREAM_BYTES},
+};
 use std::{
     collections::HashSet,
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,6 +30,7 @@ macro_rules! conform {
 
 conform!(
     inputs_streams_environment_and_exit_code,
+    the_machines_own_data_are_there_and_stay_as_they_are,
     standard_input_is_handed_over_whole,
     a_flood_of_words_is_counted_and_its_head_kept,
     what_a_job_says_is_there_while_it_runs,
@@ -60,6 +66,26 @@ async fn inputs_streams_environment_and_exit_code(kind: RuntimeKind) {
     assert_eq!(fs::read(outcome.output.join("d/e/b")).expect("there"), b"input\n");
     assert_eq!(fs::read(outcome.output.join("empty")).expect("there"), b"");
     assert_eq!(fs::read_dir(&outcome.output).expect("there").count(), 2, "nothing else is in the output");
+    bed.clear().await;
+}
+
+async fn the_machines_own_data_are_there_and_stay_as_they_are(kind: RuntimeKind) {
+    let script = "cat /iexec_in/a.txt /iexec_in/one /iexec_in/many/d/two; ls /iexec_in; \
+                  for f in one many/new many/d/two; do echo x > /iexec_in/$f || echo kept; done 2>/dev/null; exit 0";
+    let mut bed = Bed::new(kind, script).await;
+    bed.input("a.txt", b"input\n");
+    let own = bed.folder.path().join("own");
+    fs::create_dir_all(own.join("many/d")).expect("writable");
+    fs::write(own.join("one"), b"one\n").expect("writable");
+    fs::write(own.join("many/d/two"), b"two\n").expect("writable");
+    let data = |name: &str| {
+        let dataset = Dataset::read(&own.join(name)).expect("readable");
+        Data { name: name.to_owned(), dataset: Arc::new(dataset) }
+    };
+    bed.request.data = vec![data("one"), data("many")];
+    make_places(&bed.request.folder, &bed.request.data).expect("writable");
+    assert_eq!(bed.said().await, "input\none\ntwo\na.txt\nmany\none\nkept\nkept\nkept\n");
+    assert!(bed.request.data.iter().all(|data| data.dataset.is_as_read()), "they were touched");
     bed.clear().await;
 }
 

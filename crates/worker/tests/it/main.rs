@@ -3,6 +3,7 @@
 
 mod assigned;
 mod bed;
+mod cached;
 mod confinement;
 mod conformance;
 mod endings;

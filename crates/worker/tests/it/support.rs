@@ -114,6 +114,8 @@ impl Case {
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::new(),
             stdin: None,
+            data: Vec::new(),
+            file: None,
             limits: Limits { memory_bytes: 64 << 20, disk_bytes: 4 << 20, cpu_millis: 2_000, ..Limits::default() },
             wall: Duration::from_secs(60),
             folder: TaskFolder::new(&tasks, task),

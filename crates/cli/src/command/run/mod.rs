@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     args,
-    book::{AppOffer, Book, PoolOffer},
+    book::{AppOffer, Book, DatasetOffer, PoolOffer},
     chain::{Call, Chain, Spent},
     exit::Exit,
     hint::Failure,
@@ -145,6 +145,7 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
     let max_price = intent.max_price.as_deref().map(|text| chain.token.parse("--max-price", text)).transpose()?;
     let wanted = Wanted {
         requester: account,
+        datasets: datasets(&book, intent.dataset.as_deref()).await?,
         volume: intent.volume(),
         trust: intent.trust,
         max_price,
@@ -168,6 +169,19 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
         job.limits.pids = Limits::ALL_PIDS;
     }
     Ok(Plan { chain, book, client, quote, job, total })
+}
+
+/// Offers of the dataset that is wanted.
+async fn datasets(book: &Book, wanted: Option<&str>) -> Result<Vec<DatasetOffer>, Failure> {
+    let Some(text) = wanted else { return Ok(Vec::new()) };
+    let id = book.dataset(text).await?;
+    let offers = book.datasets(Some(id)).await?;
+    if offers.is_empty() {
+        return Err(Failure::not_found("dataset-unoffered", format!("dataset {id} is not on offer"))
+            .hint("its order is over, used up or cancelled: ask its owner for a new one")
+            .hint("`berth dataset list` shows the data that are on offer"));
+    }
+    Ok(offers)
 }
 
 /// That somebody is there whom Berth would call.
@@ -363,6 +377,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         ("app", format!("{} {}", name(&app.listed.name), app.order.app)),
         ("pool", format!("{} {}", name(&pool.listed.name), pool.order.pool)),
         ("image", job.image.as_ref().map_or_else(|| "the app's".to_owned(), |image| image.reference.clone())),
+        ("dataset", quote.dataset.as_ref().map_or_else(|| "none".to_owned(), |it| it.order.dataset.to_string())),
         ("job", job.hash().to_string()),
         ("tasks", volume.to_string()),
         ("price", format!("{} a task, {} in all", chain.token.show(quote.price), chain.token.show(*total))),
@@ -377,6 +392,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         "price": quote.price.to_string(), "total": total.to_string(), "token": chain.token.json(),
         "duration": quote.duration,
         "callback": intent.callback,
+        "dataset": quote.dataset.as_ref().map(|dataset| dataset.order.dataset),
     });
     let mut report = Report::new(text, json);
     report.note = "Nothing was signed or sent.".to_owned();

@@ -1,6 +1,6 @@
 //! Which offers a request fits, and why it does not fit the others. Pure.
 
-use crate::book::{AppOffer, PoolOffer};
+use crate::book::{AppOffer, DatasetOffer, PoolOffer};
 use alloy::primitives::{Address, B256};
 use berth_protocol::{Amount, AssetId, Timestamp, rule::Rule};
 
@@ -13,9 +13,11 @@ const USUAL_DURATION_S: u32 = 600;
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) requester: Address,
+    /// Offers of the dataset that is wanted, cheapest first; none: there is no dataset.
+    pub(crate) datasets: Vec<DatasetOffer>,
     pub(crate) volume: u32,
     pub(crate) trust: u32,
-    /// Per task, app and pool together.
+    /// Per task, app, dataset and pool together.
     pub(crate) max_price: Option<Amount>,
     /// Seconds.
     pub(crate) timeout: Option<u32>,
@@ -24,11 +26,12 @@ pub(crate) struct Wanted {
     pub(crate) max_span: u64,
 }
 
-/// Two offers that fit.
+/// Offers that fit.
 #[derive(Debug, Clone)]
 pub(crate) struct Quote {
     pub(crate) app: AppOffer,
     pub(crate) pool: PoolOffer,
+    pub(crate) dataset: Option<DatasetOffer>,
     /// Per task.
     pub(crate) price: Amount,
     /// Seconds.
@@ -100,11 +103,14 @@ pub(crate) fn choose(wanted: &Wanted, apps: &[AppOffer], pools: &[PoolOffer]) ->
 fn app_fits(wanted: &Wanted, app: &AppOffer) -> Result<(), Why> {
     lasts(wanted, app.order.expiry, app.listed.remaining)?;
     admits(app.order.requester_rule, None, wanted.requester, "its app serves other requesters only")?;
-    no_dataset(app.order.dataset_rule, "its app runs with certain datasets only")
+    about_data(wanted, app.order.dataset_rule, "its app runs with certain datasets only")
 }
 
-/// There is no dataset: whoever wants a certain one, or a certain owner's, is not served.
-fn no_dataset(rule: B256, why: &'static str) -> Result<(), Why> {
+/// Where there is no dataset, whoever wants a certain one, or a certain owner's, is not served.
+fn about_data(wanted: &Wanted, rule: B256, why: &'static str) -> Result<(), Why> {
+    if let Some(dataset) = wanted.datasets.first() {
+        return admits(rule, AssetId::new(dataset.order.dataset), dataset.listed.signer, why);
+    }
     match Rule::decode(rule) {
         Rule::Any | Rule::Contract(_) => Ok(()),
         Rule::Account(_) | Rule::Asset(_) => Err(Why::Rule(why)),
@@ -134,18 +140,47 @@ fn pair(wanted: &Wanted, app: &AppOffer, pool: &PoolOffer) -> Result<Quote, Why>
     }
     let app_id = AssetId::new(app.order.app);
     admits(order.requester_rule, None, wanted.requester, "the pool serves other requesters only")?;
-    no_dataset(order.dataset_rule, "the pool runs with certain datasets only")?;
+    about_data(wanted, order.dataset_rule, "the pool runs with certain datasets only")?;
+    let dataset = data(wanted, app, pool)?;
     admits(order.app_rule, app_id, app.listed.signer, "the pool runs other apps only")?;
     admits(app.order.pool_rule, AssetId::new(order.pool), pool.listed.signer, "the app runs in other pools only")?;
     if pool.listed.url.is_none() {
         return Err(Why::NoUrl);
     }
+    let of_data = Amount::new(dataset.map_or(0, |dataset| dataset.order.price.0));
     let price = Amount::new(app.order.price.0).checked_add(Amount::new(order.price.0));
+    let price = price.and_then(|price| price.checked_add(of_data));
     let price = price.ok_or(Why::Price { price: Amount::new(u128::MAX), max: wanted.max_price.unwrap_or_default() })?;
     match wanted.max_price {
         Some(max) if price > max => Err(Why::Price { price, max }),
-        _ => Ok(Quote { app: app.clone(), pool: pool.clone(), price, duration }),
+        _ => Ok(Quote { app: app.clone(), pool: pool.clone(), dataset: dataset.cloned(), price, duration }),
     }
+}
+
+/// The cheapest offer of the dataset that serves this requester, app and pool.
+fn data<'a>(wanted: &'a Wanted, app: &AppOffer, pool: &PoolOffer) -> Result<Option<&'a DatasetOffer>, Why> {
+    let mut first = None;
+    for dataset in &wanted.datasets {
+        let order = &dataset.order;
+        let fits = lasts(wanted, order.expiry, dataset.listed.remaining)
+            .and_then(|()| {
+                admits(order.requester_rule, None, wanted.requester, "its dataset serves other requesters only")
+            })
+            .and_then(|()| {
+                let id = AssetId::new(app.order.app);
+                admits(order.app_rule, id, app.listed.signer, "its dataset goes with other apps only")
+            })
+            .and_then(|()| {
+                let id = AssetId::new(pool.order.pool);
+                admits(order.pool_rule, id, pool.listed.signer, "its dataset goes into other pools only")
+            })
+            .and_then(|()| if order.tag & !pool.order.tag == B256::ZERO { Ok(()) } else { Err(Why::Tag) });
+        match fits {
+            Ok(()) => return Ok(Some(dataset)),
+            Err(why) => first = first.or(Some(why)),
+        }
+    }
+    first.map_or(Ok(None), Err)
 }
 
 fn lasts(wanted: &Wanted, expiry: u64, remaining: u32) -> Result<(), Why> {
@@ -256,6 +291,7 @@ mod tests {
     fn wanted() -> Wanted {
         Wanted {
             requester: Address::repeat_byte(5),
+            datasets: Vec::new(),
             volume: 4,
             trust: 1,
             max_price: None,

@@ -40,8 +40,8 @@ pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
     order::RequestOrder {
         app: quote.app.order.app,
         appMaxPrice: quote.app.order.price.0,
-        dataset: B256::ZERO,
-        datasetMaxPrice: 0,
+        dataset: quote.dataset.as_ref().map(|dataset| dataset.order.dataset).unwrap_or_default(),
+        datasetMaxPrice: quote.dataset.as_ref().map(|dataset| dataset.order.price.0).unwrap_or_default(),
         poolRule: Rule::Asset(quote.pool.order.pool).encode(),
         poolMaxPrice: quote.pool.order.price.0,
         requester: asked.requester,
@@ -75,12 +75,13 @@ pub(super) fn call(quote: &Quote, request: order::RequestOrder, signer: &Signer,
     };
     let signatures = Signatures {
         app: quote.app.listed.order.signature.clone(),
-        dataset: Bytes::new(),
+        dataset: quote.dataset.as_ref().map(|dataset| dataset.listed.order.signature.clone()).unwrap_or_default(),
         pool: quote.pool.listed.order.signature.clone(),
         request: signer.sign(domain, &request),
     };
     let (app, pool) = (quote.app.order.clone().into(), quote.pool.order.clone().into());
-    call::match_orders(&Orders { app, dataset: none, pool, request }, &signatures)
+    let dataset = quote.dataset.as_ref().map_or(none, |dataset| dataset.order.clone().into());
+    call::match_orders(&Orders { app, dataset, pool, request }, &signatures)
 }
 
 /// The deal that a match made, by its own log.

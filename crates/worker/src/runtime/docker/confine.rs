@@ -105,10 +105,7 @@ impl Docker {
             init: Some(true),
             ipc_mode: Some("none".to_owned()),
             oom_score_adj: Some(FIRST_TO_GO),
-            mounts: Some(vec![
-                bind(request.folder.inputs().display().to_string(), IN, true),
-                bind(request.folder.output().display().to_string(), OUT, false),
-            ]),
+            mounts: Some(mounts(request)),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(HashMap::from([
@@ -119,6 +116,21 @@ impl Docker {
             ..HostConfig::default()
         }
     }
+}
+
+/// The job's folders, and the machine's own data in them.
+fn mounts(request: &Request) -> Vec<Mount> {
+    let mut mounts = vec![
+        bind(request.folder.inputs().display().to_string(), IN, true),
+        bind(request.folder.output().display().to_string(), OUT, false),
+    ];
+    mounts.extend(
+        request
+            .data
+            .iter()
+            .map(|data| bind(data.dataset.path.display().to_string(), &format!("{IN}/{}", data.name), true)),
+    );
+    mounts
 }
 
 /// Who a job is: nobody, or, where the worker is not root and could not read or remove nobody's files, the worker.

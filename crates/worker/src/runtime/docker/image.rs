@@ -1,7 +1,7 @@
 //! Which images an engine has, and which of them a job means: by digest, never by name.
 
 use super::{ApiError, Docker, status};
-use crate::runtime::RuntimeError;
+use crate::{runtime::RuntimeError, status::Absent};
 use berth_wire::{job::Image, units::OciDigest};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
 use futures_util::TryStreamExt as _;
@@ -57,11 +57,11 @@ impl Docker {
 
     /// Those of the declared images that are there, as the owner wrote them.
     pub(super) fn declared(&self, declared: &[Image], there: &[Image]) -> Vec<Image> {
-        let there = berth_wire::worker::Shares { engines: Vec::new(), images: there.to_vec() };
+        let there = berth_wire::worker::Shares { images: there.to_vec(), ..Default::default() };
         let (found, absent): (Vec<_>, Vec<_>) = declared.iter().cloned().partition(|image| there.has(image));
-        for image in absent {
-            crate::observe::share_failed("image", &image.reference, "it is not in the engine");
-        }
+        let hint = "load it into the engine, or take it off `images` in worker.toml";
+        let missing = |image: Image| Absent::new("image", &image.reference, "it is not in the engine", hint);
+        *self.absent.lock().expect("nothing panics under this lock") = absent.into_iter().map(missing).collect();
         found
     }
 

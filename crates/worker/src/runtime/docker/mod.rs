@@ -9,14 +9,17 @@ mod stream;
 mod sweep;
 
 use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
-use crate::config::{DockerShare, SharedImages};
+use crate::{
+    config::{DockerShare, SharedImages},
+    status::Absent,
+};
 use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 use bollard::errors::Error as ApiError;
 use disk::Disks;
 use futures_util::future::BoxFuture;
 use image::Known;
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ENGINE: &str = "Docker";
@@ -42,6 +45,7 @@ pub struct Docker {
     share: DockerShare,
     disks: Disks,
     known: Known,
+    absent: Mutex<Vec<Absent>>,
 }
 
 impl Docker {
@@ -64,7 +68,7 @@ impl Docker {
         };
         let api = api.map_err(unreachable)?.negotiate_version().await.map_err(unreachable)?;
         let disks = Disks::choose(share.quota);
-        Ok(Self { api, address, worker, tasks, share, disks, known: Known::default() })
+        Ok(Self { api, address, worker, tasks, share, disks, known: Known::default(), absent: Mutex::default() })
     }
 
     /// The name of a task's container.
@@ -113,6 +117,7 @@ impl Runtime for Docker {
             pids: !self.share.has_own_kernel(),
             network: true,
             resumes: true,
+            most_data_bytes: u64::MAX,
             least_memory_bytes: if self.share.has_own_kernel() { KERNEL_MEMORY_BYTES } else { LEAST_MEMORY_BYTES },
             parts_of_cores: true,
             network_allowed: self.share.network,
@@ -131,6 +136,10 @@ impl Runtime for Docker {
                 SharedImages::Only(declared) => self.declared(declared, &there),
             })
         })
+    }
+
+    fn absent(&self) -> Vec<Absent> {
+        self.absent.lock().expect("nothing panics under this lock").clone()
     }
 
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {

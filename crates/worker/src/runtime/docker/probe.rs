@@ -142,6 +142,8 @@ impl Docker {
             args: vec!["/probe".to_owned()],
             environment: BTreeMap::new(),
             stdin: None,
+            data: Vec::new(),
+            file: None,
             limits,
             wall: PROBE_TAKES,
             folder: folder.clone(),

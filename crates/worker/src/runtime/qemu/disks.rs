@@ -59,8 +59,9 @@ fn inputs(request: &Request, files: &Path) -> Result<u64, RuntimeError> {
     let into = files.join("in");
     fs::create_dir_all(&into).map_err(part(&into))?;
     let from = request.folder.inputs();
-    let mut bytes = FILES_AT_LEAST * 4_096;
-    for entry in fs::read_dir(&from).map_err(part(&from))?.flatten() {
+    let mut bytes = FILES_AT_LEAST * 4_096 + data(request, &into)?;
+    let is_data = |name: &std::ffi::OsStr| request.data.iter().any(|data| name == data.name.as_str());
+    for entry in fs::read_dir(&from).map_err(part(&from))?.flatten().filter(|entry| !is_data(&entry.file_name())) {
         fs::hard_link(entry.path(), into.join(entry.file_name())).map_err(part(&into))?;
         let size = entry.metadata().map_err(part(&into))?.len();
         bytes += size.next_multiple_of(4_096) + size / 256 + 4_096;
@@ -77,6 +78,23 @@ fn inputs(request: &Request, files: &Path) -> Result<u64, RuntimeError> {
     if let Some(stdin) = &request.stdin {
         let path = files.join("stdin");
         fs::write(&path, stdin).map_err(part(&path))?;
+    }
+    Ok(bytes)
+}
+
+/// Copies the machine's own data, and says how much room they need. They are not linked: that would be a change to them.
+fn data(request: &Request, into: &Path) -> Result<u64, RuntimeError> {
+    let mut bytes = 0;
+    for data in &request.data {
+        for file in data.dataset.files() {
+            // Joining nothing to the path of a file would make a folder of it.
+            let within = |folder: &Path| if file.is_empty() { folder.to_owned() } else { folder.join(file) };
+            let (source, target) = (within(&data.dataset.path), within(&into.join(&data.name)));
+            let folder = target.parent().unwrap_or(into);
+            fs::create_dir_all(folder).map_err(part(folder))?;
+            let size = fs::copy(&source, &target).map_err(part(&target))?;
+            bytes += size.next_multiple_of(4_096) + size / 256 + 2 * 4_096;
+        }
     }
     Ok(bytes)
 }

@@ -4,7 +4,10 @@
 //! format follows from the file's name, the header must agree, and a header that names another file is refused.
 
 use super::{ENGINE, Qemu};
-use crate::runtime::{RuntimeError, folder_error};
+use crate::{
+    config::MachineFile,
+    runtime::{RuntimeError, folder_error},
+};
 use berth_wire::{
     job::{Image, is_component},
     units::{OciDigest, Sha256},
@@ -112,11 +115,16 @@ const DOCUMENT_BYTES: u64 = 64 << 10;
 const CHUNK_BYTES: usize = 1 << 20;
 
 impl Qemu {
-    /// The machine that an image means, if it is shared, there and whole. What was hashed before and looks the same is
-    /// not hashed again.
-    pub(super) async fn machine(&self, wanted: &Image) -> Result<Arc<Machine>, RuntimeError> {
+    /// The machine that an image means, if it is shared or was fetched, there and whole. What was hashed before and looks
+    /// the same is not hashed again.
+    pub(super) async fn machine(
+        &self,
+        wanted: &Image,
+        fetched: Option<&MachineFile>,
+    ) -> Result<Arc<Machine>, RuntimeError> {
         let digests = [wanted.config, wanted.manifest];
-        let declared = self.share.images.iter().find(|declared| digests.contains(&Some(declared.digest)));
+        let mut all = self.share.images.iter().chain(fetched);
+        let declared = all.find(|declared| digests.contains(&Some(declared.digest)));
         let Some(declared) = declared.cloned() else {
             return Err(RuntimeError::NoImage(wanted.reference.clone()));
         };

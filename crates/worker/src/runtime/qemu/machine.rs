@@ -56,7 +56,7 @@ impl Qemu {
     /// Runs a job. A machine of an earlier life of this worker is ended: what it said meanwhile is lost.
     pub(super) async fn run_job(&self, request: &Request, cancel: &CancellationToken) -> Result<Outcome, RuntimeError> {
         self.clear_task(request.task, &request.folder).await?;
-        let machine = self.machine(&request.image).await?;
+        let machine = self.machine(&request.image, request.file.as_ref()).await?;
         self.run_machine(request, &machine, self.accel, cancel).await
     }
 

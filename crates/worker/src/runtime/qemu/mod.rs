@@ -16,7 +16,10 @@ mod stream;
 mod sweep;
 
 use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
-use crate::config::{Accel, QemuShare};
+use crate::{
+    config::{Accel, QemuShare},
+    status::Absent,
+};
 use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 use futures_util::future::BoxFuture;
@@ -31,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const ENGINE: &str = "QEMU";
 /// The program for machines with this machine's own kind of processor. (Others would be run by QEMU's own means, always.)
 const PROGRAM: &str = "qemu-system-x86_64";
+/// Data are copied onto the input disk of each job, which takes a disk its time and its room.
+const MOST_DATA_BYTES: u64 = 1 << 30;
 /// A small Linux needs about half of it for itself.
 const LEAST_MEMORY_BYTES: u64 = 96 << 20;
 
@@ -44,6 +49,7 @@ pub struct Qemu {
     parts_of_cores: bool,
     /// What was hashed, and was what it should be.
     known: Mutex<Vec<Arc<Machine>>>,
+    absent: Mutex<Vec<Absent>>,
 }
 
 impl Qemu {
@@ -56,7 +62,8 @@ impl Qemu {
         super::ext4::program(PROGRAM, tokio::process::Command::new(PROGRAM).arg("--version")).await?;
         let parts_of_cores = cgroup::are_there();
         let accel = Accel::Tcg;
-        let mut qemu = Self { worker, tasks, share, accel, parts_of_cores, known: Mutex::default() };
+        let mut qemu =
+            Self { worker, tasks, share, accel, parts_of_cores, known: Mutex::default(), absent: Mutex::default() };
         qemu.accel = match qemu.share.accel {
             Accel::Auto if qemu.boots_by_kvm().await => Accel::Kvm,
             Accel::Auto => Accel::Tcg,
@@ -90,6 +97,7 @@ impl Runtime for Qemu {
             pids: false,
             network: true,
             resumes: false,
+            most_data_bytes: MOST_DATA_BYTES,
             least_memory_bytes: LEAST_MEMORY_BYTES,
             parts_of_cores: self.parts_of_cores,
             network_allowed: self.share.network,
@@ -102,18 +110,24 @@ impl Runtime for Qemu {
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
         Box::pin(async {
-            let mut there = Vec::new();
+            let (mut there, mut absent) = (Vec::new(), Vec::new());
             for declared in &self.share.images {
-                match self.machine(&declared.image()).await {
+                match self.machine(&declared.image(), None).await {
                     Ok(_) => there.push(declared.image()),
                     Err(error) => {
                         let reason = crate::assignment::chain(&error);
-                        crate::observe::share_failed("image", &declared.reference, &reason);
+                        let hint = "put the right file there; `sha256sum` says what is there now";
+                        absent.push(Absent::new("image", &declared.reference, &reason, hint));
                     }
                 }
             }
+            *self.absent.lock().expect("nothing panics under this lock") = absent;
             Ok(there)
         })
+    }
+
+    fn absent(&self) -> Vec<Absent> {
+        self.absent.lock().expect("nothing panics under this lock").clone()
     }
 
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {

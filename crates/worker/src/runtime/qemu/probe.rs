@@ -84,6 +84,8 @@ impl Qemu {
             args: Vec::new(),
             environment: BTreeMap::new(),
             stdin: None,
+            data: Vec::new(),
+            file: None,
             limits: Limits { memory_bytes: super::LEAST_MEMORY_BYTES, disk_bytes: DISK_BYTES, ..Limits::default() },
             wall: if accel == Accel::Kvm { KVM_TAKES } else { TCG_TAKES },
             folder: folder.clone(),

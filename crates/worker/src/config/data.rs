@@ -1,0 +1,33 @@
+//! `[[datasets]]` and `[cache]`: data that are shared, and what is kept of what was fetched.
+
+use super::ByteSize;
+use berth_wire::units::OciDigest;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Data that are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetFile {
+    /// What people call it.
+    pub name: String,
+    /// A file or a folder.
+    pub path: PathBuf,
+    /// What jobs know it by, as `berth dataset digest` prints it: a file's sha256; of a folder, the sha256 of its manifest.
+    pub digest: OciDigest,
+}
+
+/// What is kept of what was fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// How much, in all. What was used longest ago goes first, and never what is in use.
+    pub size: ByteSize,
+}
+
+impl Default for Cache {
+    /// A dozen images of usual size.
+    fn default() -> Self {
+        Self { size: ByteSize(20 << 30) }
+    }
+}

@@ -1,0 +1,140 @@
+//! What is fetched: whole and right or not at all, gone on with after a break, and within its room.
+
+use berth_wire::units::Sha256;
+use berth_worker::cache::{Cache, CacheError, Source, Wanted};
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinSet,
+};
+
+/// A server that breaks off after so many bytes of each answer, and knows ranges or not.
+struct Server {
+    url: String,
+    /// Where each answer began.
+    asked: Arc<Mutex<Vec<usize>>>,
+    breaks_after: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(bytes: Vec<u8>, knows_ranges: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/disk", listener.local_addr().expect("it listens"));
+        let (asked, breaks_after) = (Arc::<Mutex<Vec<usize>>>::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let mut tasks = JoinSet::new();
+        let (notes, limit) = (asked.clone(), breaks_after.clone());
+        tasks.spawn(async move {
+            loop {
+                let Ok((mut stream, _)) = listener.accept().await else { return };
+                let mut request = vec![0; 4_096];
+                let mut read = 0;
+                while !request[..read].ends_with(b"\r\n\r\n") {
+                    read += stream.read(&mut request[read..]).await.expect("a request");
+                }
+                let text = String::from_utf8_lossy(&request[..read]).to_lowercase();
+                let range = text.split_once("range: bytes=").and_then(|(_, rest)| rest.split_once('-')?.0.parse().ok());
+                let from = range.filter(|_| knows_ranges).unwrap_or(0);
+                notes.lock().expect("no panic").push(from);
+                let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+                let rest = &bytes[from..];
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", rest.len());
+                let end = rest.len().min(limit.load(Ordering::SeqCst));
+                drop(stream.write_all(head.as_bytes()).await);
+                drop(stream.write_all(&rest[..end]).await);
+                drop(stream.shutdown().await);
+            }
+        });
+        Self { url, asked, breaks_after, _tasks: tasks }
+    }
+
+    fn source(&self) -> Source {
+        Source { url: self.url.clone(), token: None }
+    }
+
+    fn asked(&self) -> Vec<usize> {
+        self.asked.lock().expect("no panic").clone()
+    }
+}
+
+fn wanted(bytes: &[u8]) -> Wanted {
+    Wanted { sha256: Sha256::of(bytes), size: bytes.len() as u64, ending: "raw".into() }
+}
+
+#[tokio::test]
+async fn fetching_goes_on_where_it_broke_off_also_in_another_life() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    let server = Server::start(bytes.clone(), true).await;
+    server.breaks_after.store(300_000, Ordering::SeqCst);
+    let cache = Cache::open(folder.path().join("cache")).expect("opens");
+    let first = cache.have(&wanted(&bytes), 2 << 20, &server.source()).await;
+    assert!(matches!(first, Err(CacheError::Later(..))), "{first:?}");
+    drop(cache);
+    let cache = Cache::open(folder.path().join("cache")).expect("opens again");
+    server.breaks_after.store(usize::MAX, Ordering::SeqCst);
+    let held = cache.have(&wanted(&bytes), 2 << 20, &server.source()).await.expect("the rest comes");
+    assert_eq!(fs::read(held.path()).expect("there"), bytes);
+    let again = cache.have(&wanted(&bytes), 2 << 20, &server.source()).await.expect("it is here");
+    assert_eq!(again.path(), held.path());
+    let asked = server.asked();
+    assert!(asked.len() == 2 && asked[0] == 0 && asked[1] > 0, "what came before is not fetched again: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_begins_anew_and_other_bytes_are_thrown_away() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bytes = vec![7; 400_000];
+    let server = Server::start(bytes.clone(), false).await;
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    server.breaks_after.store(100_000, Ordering::SeqCst);
+    assert!(cache.have(&wanted(&bytes), 1 << 20, &server.source()).await.is_err());
+    server.breaks_after.store(usize::MAX, Ordering::SeqCst);
+    cache.have(&wanted(&bytes), 1 << 20, &server.source()).await.expect("all of it comes");
+    assert_eq!(server.asked(), [0, 0]);
+
+    let other = Wanted { sha256: Sha256::of(b"something else"), ..wanted(&bytes) };
+    let corrupt = cache.have(&other, 1 << 20, &server.source()).await;
+    assert!(matches!(corrupt, Err(CacheError::Corrupt(_))), "{corrupt:?}");
+    let longer = Wanted { size: 300_000, ..other };
+    assert!(matches!(cache.have(&longer, 1 << 20, &server.source()).await, Err(CacheError::Corrupt(_))));
+    let names: Vec<_> = fs::read_dir(folder.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!names.iter().any(|name| name == &*format!("{}.raw", other.sha256)), "{names:?}");
+}
+
+#[tokio::test]
+async fn what_was_used_longest_ago_goes_first_and_never_what_is_in_use() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    let most = 250_000;
+    let disks: Vec<Vec<u8>> = (1..=4_u8).map(|byte| vec![byte; 100_000]).collect();
+    let get = async |nth: usize| {
+        let server = Server::start(disks[nth].clone(), true).await;
+        cache.have(&wanted(&disks[nth]), most, &server.source()).await
+    };
+    let path = |nth: usize| folder.path().join(format!("{}.raw", Sha256::of(&disks[nth])));
+    let used_at = |nth: usize, second: u64| {
+        let file = fs::File::options().append(true).open(path(nth)).expect("there");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).expect("a time");
+    };
+    let first = get(0).await.expect("there is room");
+    drop(get(1).await.expect("there is room"));
+    // The first was used before the second, but it is held.
+    used_at(0, 1);
+    used_at(1, 2);
+    let third = get(2).await.expect("there is room");
+    assert!(path(0).exists() && !path(1).exists() && path(2).exists());
+    let none = get(3).await;
+    assert!(matches!(none, Err(CacheError::NoRoom { size: 100_000, room: 50_000 })), "{none:?}");
+    drop(first);
+    drop(get(3).await.expect("the first is not in use any more"));
+    assert!(!path(0).exists() && third.path().exists() && path(3).exists());
+}

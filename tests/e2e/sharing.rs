@@ -1,0 +1,245 @@
+//! What providers share stays where it is, and jobs come to it: data, packages; what fails its probe is not announced; and
+//! the owner's policy, which the worker keeps and the scheduler is told.
+
+use berth_tests::{
+    receipt::{Detached, Receipt},
+    world::{World, until, within},
+};
+use berth_worker::status;
+use eyre::{ContextCompat as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::{fs, io::Write as _, path::PathBuf};
+
+/// A folder of data beside the worker, and its digest.
+async fn library(world: &World) -> eyre::Result<(PathBuf, String)> {
+    let folder = world.folder().join("library");
+    fs::create_dir_all(folder.join("shelf"))?;
+    fs::write(folder.join("index"), b"two books\n")?;
+    fs::write(folder.join("shelf/book"), b"once upon a time\n")?;
+    let digest = world.berth(["dataset", "digest", "library"])?.must().await?.stdout.trim().to_owned();
+    ensure!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
+    Ok((folder, digest))
+}
+
+/// Has the first worker look often, and adds to its file while it runs.
+fn add(world: &World, keys: &str, tables: &str) -> eyre::Result<()> {
+    let keys = format!("confirmations = 1\nlook_every = \"200ms\"\n{keys}");
+    world.configure_worker(1, "confirmations = 1", &keys)?;
+    let path = world.devnet().join(format!("{}.toml", World::worker_name(1)));
+    Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(tables.as_bytes())?)
+}
+
+fn dataset(name: &str, path: &std::path::Path, digest: &str) -> String {
+    format!("\n[[datasets]]\nname = {name:?}\npath = {path:?}\ndigest = {digest:?}\n")
+}
+
+/// Waits until the scheduler has heard that the first worker shares so many data, and takes tasks or not.
+async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Result<()> {
+    let worker = world.address(1)?;
+    until(&format!("it announces {datasets} data, open: {is_open}"), async || {
+        let workers = world.workers().await?;
+        let said = workers.iter().find(|view| view.worker == worker).and_then(|view| view.announced.as_ref());
+        let said = said.map(|announced| &announced.said);
+        let is =
+            said.is_some_and(|said| said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open);
+        Ok(is.then_some(()))
+    })
+    .await
+}
+
+/// Waits until the first worker is known to keep a task off for this reason.
+async fn waits(world: &World, job: &Detached, words: &str) -> eyre::Result<()> {
+    let (task, worker) = (job.tasks[0], world.address(1)?);
+    let mut last = String::new();
+    let found = until(&format!("it waits: {words}"), async || {
+        let why = world.scheduler.task(task).await.map(|view| view.why).unwrap_or_default();
+        last = format!("{why:?}");
+        Ok(why.iter().any(|why| why.worker == Some(worker) && why.reason.contains(words)).then_some(()))
+    })
+    .await;
+    found.map_err(|error| error.wrap_err(last))
+}
+
+/// What a job printed, once it is paid for.
+async fn printed(world: &World, job: &Detached, out: &str) -> eyre::Result<String> {
+    until("it is settled", async || Ok((world.chain.open_tasks(job.deal).await? == Some(0)).then_some(()))).await?;
+    let receipt: Receipt = world.berth(["task", "result", &job.deal.to_string(), "--out", out])?.json().await?;
+    receipt.only()?.stdout.clone().wrap_err("it printed nothing")
+}
+
+async fn own_status(world: &World) -> eyre::Result<Value> {
+    let config = format!(".berth/{}.toml", World::worker_name(1));
+    world.berth(["worker", "status", "--config", &config])?.json().await
+}
+
+async fn hand(world: &World, word: &str) -> eyre::Result<()> {
+    let config = format!(".berth/{}.toml", World::worker_name(1));
+    world.berth(["worker", word, "--config", &config])?.must().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result<()> {
+    within(2, async |world: &mut World| {
+        let (folder, digest) = library(world).await?;
+        let wrong = format!("sha256:{}", "ab".repeat(32));
+        let tables = dataset("Library", &folder, &digest)
+            + &dataset("liar", &folder.join("index"), &wrong)
+            + &dataset("nowhere", &world.folder().join("nowhere"), &wrong);
+        add(world, "packages = [\" Root\", \"GEANT 4\"]", &tables)?;
+        announced(world, 1, true).await?;
+
+        // Requesters see it, in the worker's own words; its owner sees why the others are not there.
+        let listed: Value = world.berth(["worker", "list"])?.json().await?;
+        let worker = world.address(1)?.to_string();
+        let all = listed["workers"].as_array().wrap_err("a list")?;
+        let own = all.iter().find(|view| view["worker"] == *worker.to_lowercase()).wrap_err("it is listed")?;
+        ensure!(own["signed"] == true && own["connected"] == true, "{own}");
+        let shares = &own["announced"]["said"]["shares"];
+        ensure!(shares["packages"] == serde_json::json!(["geant4", "root"]), "{own}");
+        ensure!(shares["datasets"][0]["name"] == "Library" && shares["datasets"][0]["size"] == 27, "{own}");
+        let text = world.berth(["worker", "list"])?.must().await?.stdout;
+        ensure!(text.contains("geant4, root") && text.contains(&format!("Library@{digest}")), "{text}");
+        let status = own_status(world).await?;
+        let absent = status["absent"].as_array().wrap_err("a list")?;
+        ensure!(absent.len() == 2 && absent.iter().all(|it| it["hint"].as_str().is_some_and(|hint| !hint.is_empty())));
+        ensure!(status.to_string().contains("liar") && status.to_string().contains("can't be read"), "{status}");
+        world.berth(["xw", "install", "bin"])?.must().await?;
+        let workers = world.berth(["--xwformat", "json"])?.by(&world.folder().join("bin/xwworkers")).must().await?;
+        ensure!(workers.stdout.contains("geant4,root") && workers.stdout.contains(&format!("Library@{digest}")));
+
+        // It runs where they are, read-only.
+        let before = world.books().await?;
+        let data = format!("my library={digest}");
+        let script =
+            "cat \"/iexec_in/$BERTH_DATASET_1/shelf/book\"; echo x > \"/iexec_in/my library/index\" || echo kept";
+        for _ in 0..2 {
+            let flags = ["--data", &data, "--package", "ROOT", "--package", "geant4"];
+            let receipt: Receipt = world.run(&flags, script)?.json().await?;
+            let task = receipt.only()?;
+            ensure!(task.stdout.as_deref() == Some("once upon a time\nkept\n"), "{receipt:?}");
+            ensure!(task.worker == Some(world.address(1)?), "{receipt:?}");
+        }
+        ensure!(before.total() == world.books().await?.total());
+        let submit = world.berth(["docker", "--xwimage", berth_tests::engine::IMAGE, "--xwpackage", "library"])?;
+        let submit = submit.args(["--xwneeds", "root", "--xwwait", "--xwout", "counted", "--", "wc", "-l"]);
+        submit.args(["/iexec_in/library/index"]).by(&world.folder().join("bin/xwsubmit")).must().await?;
+        ensure!(fs::read_to_string(world.folder().join("counted/stdout.txt"))? == "1 /iexec_in/library/index\n");
+
+        // What nobody has is said, worker by worker.
+        let missing: Detached =
+            world.run(&["--detach", "--package", "root", "--package", "matlab"], "true")?.json().await?;
+        waits(world, &missing, "matlab missing").await?;
+        let elsewhere = format!("x={wrong}");
+        let absent: Detached = world.run(&["--detach", "--data", &elsewhere], "true")?.json().await?;
+        waits(world, &absent, "does not have the dataset x").await?;
+
+        // Data that change are no longer shared, until they are again what their digest says.
+        fs::write(folder.join("index"), b"one book\n")?;
+        announced(world, 0, true).await?;
+        let status = own_status(world).await?;
+        ensure!(status.to_string().contains("has the digest sha256:"), "{status}");
+        let late: Detached =
+            world.run(&["--detach", "--data", &data], "cat '/iexec_in/my library/index'")?.json().await?;
+        waits(world, &late, "does not have the dataset my library").await?;
+        fs::write(folder.join("index"), b"two books\n")?;
+        announced(world, 1, true).await?;
+        ensure!(printed(world, &late, "late").await? == "two books\n");
+        world.all_cleared().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_dataset_on_offer_is_paid_for_and_used_where_it_is() -> eyre::Result<()> {
+    within(2, async |world: &mut World| {
+        let (folder, digest) = library(world).await?;
+        let register =
+            ["dataset", "register", "library", "--path", "library", "--price", "0.25", "--account", "owner-1"];
+        let made: Value = world.berth(register)?.json().await?;
+        ensure!(made["descriptor"]["sha256"] == *digest.trim_start_matches("sha256:"), "{made}");
+        world.berth(register)?.run().await?.require_failure(4, &["before"])?;
+        let listed: Value = world.berth(["dataset", "list"])?.json().await?;
+        ensure!(listed.to_string().contains(made["dataset"].as_str().wrap_err("an id")?), "{listed}");
+        let script = "cat /iexec_in/$IEXEC_DATASET_FILENAME/index";
+
+        // Nobody has it yet: it waits for it.
+        let run = world.run(&["--dataset", "library", "--detach"], script)?;
+        let before = world.books().await?;
+        let early: Detached = run.json().await?;
+        waits(world, &early, "does not have the dataset library").await?;
+        add(world, "", &dataset("library", &folder, &digest))?;
+        ensure!(printed(world, &early, "early").await? == "two books\n");
+
+        let receipt: Receipt = world.run(&["--dataset", "library"], script)?.json().await?;
+        let task = receipt.only()?;
+        ensure!(task.stdout.as_deref() == Some("two books\n"), "{receipt:?}");
+        let owner = task.paid.iter().find(|paid| paid.roles.iter().any(|role| role == "dataset owner"));
+        ensure!(owner.is_some_and(|paid| paid.amount == "250000000000000000"), "{receipt:?}");
+        ensure!(before.total() == world.books().await?.total());
+        world.run(&["--dataset", "no such"], "x")?.run().await?.require_failure(3, &["no such"])?;
+        world.all_cleared().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        let name = World::worker_name(1);
+        let folder = world.devnet().join(format!("data/{name}"));
+        add(world, "", "")?;
+        // Paused: nothing is begun, also not by its next life.
+        hand(world, "pause").await?;
+        announced(world, 0, false).await?;
+        let paused: Detached = world.run(&["--detach"], "echo at last")?.json().await?;
+        waits(world, &paused, "its owner has paused it").await?;
+        world.service(&name)?.kill().await?;
+        world.connected(0).await?;
+        world.restart(&name, &[])?;
+        world.ready().await?;
+        waits(world, &paused, "its owner has paused it").await?;
+        let status = own_status(world).await?;
+        ensure!(status["why_idle"].as_str().is_some_and(|why| why.contains("paused")), "{status}");
+        hand(world, "resume").await?;
+        ensure!(printed(world, &paused, "paused").await? == "at last\n");
+
+        // Whom the owner refuses, and what pays too little, is not taken, and that is told.
+        let config = world.devnet().join(format!("{name}.toml"));
+        let plain = fs::read_to_string(&config)?;
+        let refusing =
+            |policy: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{policy}\n"))?);
+        let requester: Value = world.berth(["wallet", "show"])?.json().await?;
+        let requester = requester["address"].as_str().wrap_err("an address")?;
+        refusing(&format!("refused_requesters = [{requester:?}]"))?;
+        let refused: Detached = world.run(&["--detach"], "echo dear")?.json().await?;
+        waits(world, &refused, "takes no jobs of requester").await?;
+        refusing(&format!("min_price = \"{}\"", u128::MAX))?;
+        waits(world, &refused, "takes nothing below").await?;
+        // A file that makes no sense changes nothing.
+        refusing("schedule = [\"sometimes\"]")?;
+        waits(world, &refused, "takes nothing below").await?;
+        fs::write(&config, &plain)?;
+        ensure!(printed(world, &refused, "refused").await? == "dear\n");
+
+        // Drained: what runs is finished and handed over, then the worker goes; its next life takes tasks.
+        let worker = world.address(1)?;
+        let last: Detached = world.run(&["--detach"], "sleep 3; echo finished")?.json().await?;
+        until("its container runs", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
+            .await?;
+        hand(world, "drain").await?;
+        world.service(&name)?.ended().await?;
+        ensure!(status::read(&folder)?.draining);
+        ensure!(printed(world, &last, "last").await? == "finished\n");
+        let config = format!(".berth/{name}.toml");
+        world.berth(["worker", "drain", "--config", &config])?.run().await?.require_failure(4, &["not running"])?;
+        world.restart(&name, &[])?;
+        world.ready().await?;
+        world.run(&[], "echo open again")?.must().await?;
+        world.service(&name)?.signal(Signal::SIGHUP);
+        world.run(&[], "echo still there")?.must().await?;
+        world.all_cleared().await
+    })
+    .await
+}
