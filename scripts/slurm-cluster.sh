@@ -100,27 +100,28 @@ slurm_stop() {
   rm -f "$1/$2.pid"
 }
 
-# slurm_awaits FOLDER WHAT CONDITION...
+slurm_lives() {
+  local pid='' born=''
+  [ ! -f "$1/$2.pid" ] || read -r pid born <"$1/$2.pid"
+  engine_lives "$pid" "$born"
+}
+
+# slurm_awaits FOLDER DAEMON CONDITION...: fails if it ends before the condition holds.
 slurm_awaits() {
-  local folder=$1 what=$2 waited=0
+  local folder=$1 daemon=$2 until=$((SECONDS + slurm_start_seconds))
   shift 2
   until "$@" >/dev/null 2>&1; do
-    if [ $waited -ge $((slurm_start_seconds * 10)) ]; then
-      tail -n 5 "$folder"/*.log "$folder"/*.out >&2
-      slurm_fail "$what did not come up" "the reason is above"
-      return 1
-    fi
+    if ! slurm_lives "$folder" "$daemon" || [ $SECONDS -ge $until ]; then return 1; fi
     sleep 0.1
-    waited=$((waited + 1))
   done
 }
 
 slurm_is_idle() {
-  [ "$(SLURM_CONF=$1/slurm.conf timeout -s KILL 10 sinfo --noheader --partition=long --format=%T)" = idle ]
+  [ "$(SLURM_CONF=$1/slurm.conf timeout -s KILL 5 sinfo --noheader --partition=long --format=%T)" = idle ]
 }
 
 slurm_up() {
-  local folder
+  local folder tries
   folder=$(realpath "$1")
   [ "$(id -u)" = 0 ] || slurm_fail "only root can start a Slurm cluster" "run this as root" || return 1
   { [ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/slurmd ] && [ -x /usr/sbin/munged ]; } ||
@@ -128,36 +129,52 @@ slurm_up() {
   chmod 755 "$folder" # munge's clients must reach its socket
   mkdir -p "$folder/state" "$folder/spool"
   (umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
-  slurm_configure "$folder"
   slurm_start "$folder" munged
-  slurm_awaits "$folder" munged test -S "$folder/munge.socket" || return 1
-  slurm_start "$folder" slurmctld
-  slurm_start "$folder" slurmd
-  slurm_awaits "$folder" Slurm slurm_is_idle "$folder" || return 1
+  slurm_awaits "$folder" munged test -S "$folder/munge.socket" || slurm_told "$folder" munged || return 1
+  # A port that was free may be taken meanwhile: then others are chosen.
+  for ((tries = 0; tries < 5; tries++)); do
+    slurm_configure "$folder"
+    slurm_start "$folder" slurmctld
+    slurm_start "$folder" slurmd
+    if slurm_awaits "$folder" slurmctld slurm_is_idle "$folder"; then return; fi
+    slurm_stop "$folder" slurmctld
+    slurm_stop "$folder" slurmd
+    grep -q 'Address already in use' "$folder/slurmctld.log" "$folder/slurmd.log" || break
+    rm -f "$folder/slurmctld.log" "$folder/slurmd.log"
+  done
+  slurm_told "$folder" Slurm
 }
 
-# What slurmd has started knows nothing of its end: it is known by this cluster's configuration in its environment.
-slurm_end_steps() {
-  local folder pid environment
+slurm_told() {
+  local log
+  for log in "$1"/*.log "$1"/*.out; do [ ! -f "$log" ] || tail -n 5 "$log" >&2; done
+  slurm_fail "$2 did not come up" "the reason is above"
+}
+
+# Jobs' processes, or Slurm's own beside them, by this cluster's configuration in their environment: slurmd's end is not
+# theirs.
+slurm_steps() {
+  local folder environment
   for folder in /proc/[0-9]*; do
-    pid=${folder#/proc/}
     environment=$(cat "$folder/environ" 2>/dev/null | tr '\0' '\n') || continue
     grep -qxF "SLURM_CONF=$1/slurm.conf" <<<"$environment" || continue
-    if [ "$(cat "$folder/comm" 2>/dev/null)" = slurmstepd ] || grep -q '^SLURM_JOB_ID=' <<<"$environment"; then
-      kill -KILL "$pid" 2>/dev/null || true
+    if [ "$(cat "$folder/comm" 2>/dev/null)" = slurmstepd ]; then
+      [ "$2" != own ] || echo "${folder#/proc/}"
+    elif [ "$2" = jobs ] && grep -q '^SLURM_JOB_ID=' <<<"$environment"; then
+      echo "${folder#/proc/}"
     fi
   done
 }
 
 slurm_down() {
-  local folder
+  local folder pid until=$((SECONDS + 10))
   folder=$(realpath "$1")
-  if [ -f "$folder/slurmctld.pid" ]; then
-    SLURM_CONF=$folder/slurm.conf timeout -s KILL 10 scancel --user=root >/dev/null 2>&1 || true
-  fi
   slurm_stop "$folder" slurmctld
   slurm_stop "$folder" slurmd
-  slurm_end_steps "$folder"
+  # A step that is asked to end clears up after itself.
+  for pid in $(slurm_steps "$folder" jobs); do kill -TERM "$pid" 2>/dev/null || true; done
+  while [ -n "$(slurm_steps "$folder" jobs)" ] && [ $SECONDS -lt $until ]; do sleep 0.2; done
+  for pid in $(slurm_steps "$folder" jobs) $(slurm_steps "$folder" own); do kill -KILL "$pid" 2>/dev/null || true; done
   slurm_stop "$folder" munged
 }
 

@@ -400,9 +400,7 @@ impl Config {
         }
         let nameless = |images: &SharedImages| match images {
             SharedImages::All => false,
-            SharedImages::Only(images) => {
-                images.iter().any(|image| image.config.is_none() && image.manifest.is_none())
-            }
+            SharedImages::Only(images) => images.iter().any(|image| image.config.is_none() && image.manifest.is_none()),
         };
         if self.docker.as_ref().is_some_and(|docker| nameless(&docker.images)) {
             return wrong("docker.images", "each image needs `config` or `manifest`, its digest");
@@ -413,7 +411,10 @@ impl Config {
             }
             let paths = [&slurm.commands, &slurm.scratch].into_iter().chain(&slurm.conf).chain(&slurm.program);
             if paths.into_iter().any(|path| !path.is_absolute()) {
-                return wrong("slurm", "`commands`, `conf`, `program` and `scratch` are whole paths: jobs start elsewhere");
+                return wrong(
+                    "slurm",
+                    "`commands`, `conf`, `program` and `scratch` are whole paths: jobs start elsewhere",
+                );
             }
         }
         Ok(())

@@ -311,7 +311,9 @@ impl RuntimeError {
                 format!("install `{program}` (Debian: qemu-utils, qemu-system-x86)")
             }
             Self::Program { program: program @ ("sbatch" | "squeue" | "scancel"), .. } => {
-                format!("install Slurm's `{program}` (Debian: slurm-client), or say where it is: `commands` under [slurm]")
+                format!(
+                    "install Slurm's `{program}` (Debian: slurm-client), or say where it is: `commands` under [slurm]"
+                )
             }
             Self::Program { program, .. } => format!(
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \

@@ -29,7 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const HELD: &str = "echo start >> /iexec_out/starts; echo begun >&2; \
                     while [ -e /iexec_in/hold ]; do sleep 0.1; done; echo last; exit 7";
 
-#[expect(clippy::disallowed_methods, reason = "where scripts/slurm-cluster.sh and scripts/docker-engine.sh say what runs")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where scripts/slurm-cluster.sh and scripts/docker-engine.sh say what runs"
+)]
 fn told(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -146,6 +149,21 @@ impl Cluster {
     fn set(&self, state: &str) {
         let (node, state) = (format!("nodename={}", self.node()), format!("state={state}"));
         slurm(&self.conf(), "scontrol", &["update", &node, &state, "reason=test"]);
+    }
+
+    /// Takes the node back, which may have come back by itself.
+    async fn resume(&self) {
+        until("the node is back", async || {
+            let node = format!("nodename={}", self.node());
+            let told = Command::new("scontrol")
+                .args(["update", &node, "state=resume"])
+                .env("SLURM_CONF", self.conf())
+                .output()
+                .expect("Slurm is installed");
+            let state = slurm(&self.conf(), "sinfo", &["--noheader", "--partition=long", "--format=%T"]);
+            told.status.success() || state.trim() == "idle"
+        })
+        .await;
     }
 
     async fn bed(&self, script: &str, wait: Duration) -> Bed {
@@ -313,12 +331,13 @@ async fn what_a_killed_step_leaves_on_its_node_is_cleared_there() {
 async fn a_drained_node_is_waited_for_and_a_failed_one_loses_its_jobs() {
     let cluster = Cluster::start();
     cluster.set("drain");
-    let bed = cluster.bed("[ -e /iexec_in/again ] || { echo begun >&2; sleep 600; }; echo done", Duration::from_secs(2));
+    let bed =
+        cluster.bed("[ -e /iexec_in/again ] || { echo begun >&2; sleep 600; }; echo done", Duration::from_secs(2));
     let bed = bed.await;
     let late = bed.run().await;
     assert!(matches!(&late, Err(RuntimeError::Lost(said)) if said.contains("did not start it")), "{late:?}");
     assert!(jobs(&cluster.conf(), bed.worker).iter().all(|(_, state)| is_over(state)), "it no longer waits");
-    cluster.set("resume");
+    cluster.resume().await;
     let fail = async {
         bed.begun().await;
         cluster.set("down");
@@ -326,7 +345,7 @@ async fn a_drained_node_is_waited_for_and_a_failed_one_loses_its_jobs() {
     let (lost, ()) = tokio::join!(bed.run(), fail);
     assert!(matches!(lost, Err(RuntimeError::Lost(_))), "{lost:?}");
     until("no container is left", async || containers(&engine().await, bed.worker).await.is_empty()).await;
-    cluster.set("resume");
+    cluster.resume().await;
     bed.input("again", b"");
     let mut outcome = bed.run().await;
     while matches!(&outcome, Err(RuntimeError::Lost(said)) if said.contains("did not start")) {

@@ -248,7 +248,8 @@ impl Slurm {
             if living.is_empty() {
                 return;
             }
-            let untold: Vec<&str> = living.iter().map(|job| job.id.as_str()).filter(|id| !told.iter().any(|t| t == id)).collect();
+            let untold: Vec<&str> =
+                living.iter().map(|job| job.id.as_str()).filter(|id| !told.iter().any(|t| t == id)).collect();
             if self.cluster.cancel(&untold).await.is_ok() {
                 told.extend(untold.into_iter().map(str::to_owned));
             }
@@ -283,11 +284,5 @@ impl Slurm {
 }
 
 fn outcome(request: &Request, ended: Ended, wall_ms: u64, (stdout_bytes, stderr_bytes): (u64, u64)) -> Outcome {
-    Outcome {
-        ended,
-        wall: Duration::from_millis(wall_ms),
-        output: request.folder.output(),
-        stdout_bytes,
-        stderr_bytes,
-    }
+    Outcome { ended, wall: Duration::from_millis(wall_ms), output: request.folder.output(), stdout_bytes, stderr_bytes }
 }

@@ -70,11 +70,13 @@ impl Node<'_> {
     /// The node's engine, with a folder that is this worker's only.
     async fn docker(&self) -> Result<Docker, RuntimeError> {
         let made = fs::DirBuilder::new().mode(0o700).create(&self.tasks);
-        let found = made.or_else(|_| fs::symlink_metadata(&self.tasks).and_then(|found| {
-            // A folder that all may write to may hold another's of this name.
-            let ours = found.is_dir() && found.uid() == geteuid().as_raw();
-            ours.then_some(()).ok_or_else(|| std::io::Error::other("it is another user's"))
-        }));
+        let found = made.or_else(|_| {
+            fs::symlink_metadata(&self.tasks).and_then(|found| {
+                // A folder that all may write to may hold another's of this name.
+                let ours = found.is_dir() && found.uid() == geteuid().as_raw();
+                ours.then_some(()).ok_or_else(|| std::io::Error::other("it is another user's"))
+            })
+        });
         found.map_err(folder_error("making", &self.tasks))?;
         Docker::connect(self.order.docker.clone(), WorkerAddr::new(self.order.worker), self.tasks.clone()).await
     }

@@ -91,7 +91,9 @@ impl Slurm {
             let reason = match self.errand(What::Clear, Some(&node), CLEANING_TAKES).await {
                 Ok(Said::Cleared) => continue,
                 Ok(Said::Lost(reason) | Said::Unconfined(reason)) => reason,
-                Ok(Said::Ended { .. } | Said::NoImage(_) | Said::Images(_)) => "it answered another question".to_owned(),
+                Ok(Said::Ended { .. } | Said::NoImage(_) | Said::Images(_)) => {
+                    "it answered another question".to_owned()
+                }
                 Err(error) => crate::assignment::chain(&error),
             };
             crate::observe::node_not_cleared(&node, &reason);
