@@ -154,13 +154,12 @@ slurm_told() {
 # Jobs' processes, or Slurm's own beside them, by this cluster's configuration in their environment: slurmd's end is not
 # theirs.
 slurm_steps() {
-  local folder environment
-  for folder in /proc/[0-9]*; do
-    environment=$(cat "$folder/environ" 2>/dev/null | tr '\0' '\n') || continue
-    grep -qxF "SLURM_CONF=$1/slurm.conf" <<<"$environment" || continue
+  local folder
+  for folder in $(grep -lzxF "SLURM_CONF=$1/slurm.conf" /proc/[0-9]*/environ 2>/dev/null); do
+    folder=${folder%/environ}
     if [ "$(cat "$folder/comm" 2>/dev/null)" = slurmstepd ]; then
       [ "$2" != own ] || echo "${folder#/proc/}"
-    elif [ "$2" = jobs ] && grep -q '^SLURM_JOB_ID=' <<<"$environment"; then
+    elif [ "$2" = jobs ] && grep -qz '^SLURM_JOB_ID=' "$folder/environ" 2>/dev/null; then
       echo "${folder#/proc/}"
     fi
   done
