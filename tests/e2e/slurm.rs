@@ -34,9 +34,9 @@ fn submitted(worker: &str) -> eyre::Result<Vec<String>> {
     let mut squeue = Command::new("squeue");
     let listed = squeue.args(["--noheader", "--states=all", "--format=%j"]).env("SLURM_CONF", conf()?).output()?;
     ensure!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
-    let tasks = format!("berth-{worker}-0x");
+    let tasks = format!("berth-{worker}-0x").to_lowercase();
     let listed = String::from_utf8_lossy(&listed.stdout);
-    Ok(listed.lines().filter(|name| name.starts_with(&tasks)).map(str::to_owned).collect())
+    Ok(listed.lines().filter(|name| name.to_lowercase().starts_with(&tasks)).map(str::to_owned).collect())
 }
 
 #[tokio::test]

@@ -42,7 +42,11 @@ pub async fn step(folder: &Path, run: &str, node: &str, stop: CancellationToken)
     let errand = Errand::at(folder);
     let order = errand.order().filter(|order| order.run == run && errand.said(run).is_none());
     let Some(order) = order else { return Ok(()) };
-    let node = Node { name: node, order: &order, tasks: order.scratch.join(format!("berth-{}", order.worker)) };
+    let node = Node {
+        name: node,
+        order: &order,
+        tasks: order.scratch.join(format!("berth-{}", WorkerAddr::new(order.worker))),
+    };
     match &order.what {
         What::Run(work) => node.run(&errand, work, &stop).await,
         What::Probe => errand.report(run, said_of(node.look(true).await)),
@@ -188,12 +192,19 @@ async fn hand_over(outcome: Outcome, from: TaskFolder, to: TaskFolder) -> Result
         for (from, to) in [(from.stdout(), to.stdout()), (from.stderr(), to.stderr())] {
             fs::copy(&from, &to).map(drop).map_err(folder_error("copying", &from))?;
         }
-        tree::copy(&from.output(), &to.output()).map_err(folder_error("copying", &from.output()))
+        match tree::copy(&from.output(), &to.output()) {
+            // A job can nest folders deeper than any path reaches.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidFilename => {
+                Ok(Some("a path in the output folder is too long".to_owned()))
+            }
+            copied => copied.map(|()| None).map_err(folder_error("copying", &from.output())),
+        }
     };
     // A panic in there is one of this program's, and goes on here.
     let copied = tokio::task::spawn_blocking(copy).await;
-    copied.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let unfit = copied.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     let Outcome { ended, wall, stdout_bytes, stderr_bytes, .. } = outcome;
+    let ended = unfit.map_or(ended, Ended::OutputTooLarge);
     let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
     Ok(Said::Ended { ended, wall_ms, stdout_bytes, stderr_bytes })
 }
