@@ -262,7 +262,7 @@ impl Claim {
     }
 }
 
-fn write(path: &Path, document: &impl Serialize) -> Result<(), RuntimeError> {
+pub(super) fn write(path: &Path, document: &impl Serialize) -> Result<(), RuntimeError> {
     let text = serde_json::to_vec(document).expect("texts, numbers and lists are JSON");
     let partial = path.with_extension("partial");
     let done = || {
@@ -274,7 +274,7 @@ fn write(path: &Path, document: &impl Serialize) -> Result<(), RuntimeError> {
     done().map_err(folder_error("writing", path))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

@@ -13,12 +13,16 @@ mod sweep;
 mod tree;
 
 use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
-use crate::config::{DockerShare, SlurmShare};
+use crate::{
+    clock::now_ms,
+    config::{DockerShare, SlurmShare},
+};
 use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 use cluster::Cluster;
 use errand::{Said, What};
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
@@ -32,10 +36,14 @@ pub use step::step;
 pub(crate) const ENGINE: &str = "Slurm";
 /// What a node is found out by has begun and ended within this, or the cluster is too busy to be shared.
 const PROBE_TAKES: Duration = Duration::from_secs(120);
+/// What a probe has shown is believed for this long, also by the next life of a worker: one that was killed is back before
+/// its pool gives its tasks to others.
+const PROBE_KEEPS: Duration = Duration::from_secs(600);
 /// What nodes have is asked again after this.
 const IMAGES_KEEP: Duration = Duration::from_secs(600);
 /// Everything of this runtime's that belongs to no single task, below the folder of tasks.
 const COMMON: &str = "slurm";
+const PROBED: &str = "probed.json";
 
 /// A Slurm cluster, as one of its users has it.
 #[derive(Debug)]
@@ -46,6 +54,14 @@ pub struct Slurm {
     program: PathBuf,
     cluster: Cluster,
     images: Mutex<Option<(Instant, Vec<Image>)>>,
+}
+
+/// What a probe has shown, for the next life.
+#[derive(Debug, Serialize, Deserialize)]
+struct Probed {
+    at_ms: u64,
+    share: SlurmShare,
+    images: Vec<Image>,
 }
 
 impl Slurm {
@@ -90,6 +106,17 @@ impl Slurm {
         }
     }
 
+    /// The images that a probe has found, if it was passed not long ago with the same settings.
+    fn probed(&self) -> Option<Vec<Image>> {
+        let probed: Probed = errand::read(&self.common().join(PROBED))?;
+        let is_fresh = u128::from(now_ms().saturating_sub(probed.at_ms)) < PROBE_KEEPS.as_millis();
+        (is_fresh && probed.share == self.share).then_some(probed.images)
+    }
+
+    fn keep_images(&self, images: Vec<Image>) {
+        *self.images.lock().expect("nothing panics under this lock") = Some((Instant::now(), images));
+    }
+
     /// Has some node say what it has, and, for a probe, whether its engine confines jobs.
     async fn look(&self, what: What) -> Result<Vec<Image>, RuntimeError> {
         let engine_failed = |reason: String| RuntimeError::Engine {
@@ -105,7 +132,7 @@ impl Slurm {
                 return Err(engine_failed("it answered another question".to_owned()));
             }
         };
-        *self.images.lock().expect("nothing panics under this lock") = Some((Instant::now(), images.clone()));
+        self.keep_images(images.clone());
         Ok(images)
     }
 }
@@ -127,7 +154,15 @@ impl Runtime for Slurm {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
-        Box::pin(async { self.look(What::Probe).await.map(drop) })
+        Box::pin(async {
+            if let Some(images) = self.probed() {
+                self.keep_images(images);
+                return Ok(());
+            }
+            let images = self.look(What::Probe).await?;
+            let probed = Probed { at_ms: now_ms(), share: self.share.clone(), images };
+            errand::write(&self.common().join(PROBED), &probed)
+        })
     }
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
