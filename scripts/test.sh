@@ -97,7 +97,7 @@ step lint rust_lint || true
 must build cargo build --locked --workspace --all-targets
 must images scripts/example-images.sh
 must machine scripts/build-vm-image.sh
-step tests cargo nextest run --locked --workspace --no-tests=fail || true
+step tests scripts/slurm-cluster.sh run cargo nextest run --locked --workspace --no-tests=fail || true
 step doc-tests cargo test --locked --workspace --doc -q || true
 step examples examples_test || true
 step demo scripts/demo.sh || true

@@ -12,5 +12,6 @@ mod owning;
 mod paid;
 mod replicated;
 mod sharing;
+mod slurm;
 mod stopping;
 mod xtremweb;

@@ -8,7 +8,7 @@ mod run;
 mod sharing;
 mod xw;
 
-pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
+pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus, WorkerStep};
 pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{

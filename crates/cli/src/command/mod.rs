@@ -65,6 +65,8 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             Worker::Resume(args) => owner::take(&args, Stance::Open).await,
             Worker::Drain(args) => owner::take(&args, Stance::Draining).await,
             Worker::Run(args) => daemon::worker(&settings?, args).await,
+            // A node has nobody's profile.
+            Worker::Step(args) => daemon::step(args).await,
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    runtime::{Runtime, RuntimeError, RuntimeKind, docker::Docker, qemu::Qemu},
+    runtime::{Runtime, RuntimeError, RuntimeKind, docker::Docker, qemu::Qemu, slurm::Slurm},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
@@ -31,6 +31,16 @@ pub(crate) async fn engines(config: &Config, worker: WorkerAddr, tasks: &Path, h
         match probed.await {
             Ok(qemu) => working.push(Arc::new(qemu)),
             Err(error) => failed.push((RuntimeKind::Qemu, error)),
+        }
+    }
+    if let Some(share) = &config.slurm {
+        let probed = async {
+            let slurm = Slurm::connect(share.clone(), worker, tasks.to_owned()).await?;
+            slurm.probe().await.map(|()| slurm)
+        };
+        match probed.await {
+            Ok(slurm) => working.push(Arc::new(slurm)),
+            Err(error) => failed.push((RuntimeKind::Slurm, error)),
         }
     }
     (working, failed)

@@ -17,4 +17,5 @@ mod machines;
 mod outputs;
 mod restart;
 mod rounds;
+mod slurm;
 mod support;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ENGINE: &str = "Docker";
 /// The engine itself refuses containers with less memory.
-const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+pub(super) const LEAST_MEMORY_BYTES: u64 = 6 << 20;
 /// What gVisor needs beside a small job: with less its own kernel is ended.
 const KERNEL_MEMORY_BYTES: u64 = 64 << 20;
 
