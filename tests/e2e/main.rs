@@ -9,4 +9,5 @@ mod moving;
 mod owning;
 mod paid;
 mod replicated;
+mod sponsored;
 mod stopping;

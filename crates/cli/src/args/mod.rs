@@ -13,7 +13,7 @@ pub(crate) use money::{
     Account, App, AppOrder, AppRegister, Bond, Deposit, Enlist, OneOrder, Pool, PoolCreate, PoolOrder, PoolShow, Show,
     SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
-pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow};
+pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskMatch, TaskResult, TaskShow};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ mod deploy;
 mod devnet;
 mod pool;
 mod run;
+mod sponsored;
 mod stance;
 mod task;
 mod wallet;
@@ -69,6 +70,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Task::Logs(args) => task::logs(&settings?, &args).await,
             args::Task::Result(args) => task::fetch(&settings?, args).await,
             args::Task::Deliver(args) => task::deliver(&settings?, &args).await,
+            args::Task::Match(args) => sponsored::task_match(&settings?, &args).await,
         },
         Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
         Command::Market(args) => daemon::market(args).await,

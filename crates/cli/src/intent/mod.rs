@@ -8,6 +8,6 @@ mod task;
 pub(crate) mod units;
 
 pub(crate) use inputs::InputFile;
-pub(crate) use run::{RunIntent, bad_job};
+pub(crate) use run::{RunIntent, Sponsor, bad_job};
 pub(crate) use subject::{ImageName, Subject};
 pub(crate) use task::TaskName;
