@@ -2,6 +2,7 @@
 # Measures, and prints one JSON object a line on stdout; all else goes to stderr.
 #
 #   scripts/bench.sh gas         what each operation costs on chain
+#   scripts/bench.sh classes     where that goes, by classes of opcodes, for what costs most
 #   scripts/bench.sh latency     what a paid job takes beyond the same `docker run`
 #   scripts/bench.sh footprint   what an idle worker holds in memory
 #   scripts/bench.sh runtimes    what a worker's container takes beyond `docker run`, its machine beyond bare QEMU
@@ -18,7 +19,7 @@ cd "$root"
 . scripts/docker-engine.sh
 
 case ${1:-} in
-  gas) profile=() folder=debug ;;
+  gas | classes) profile=() folder=debug ;;
   latency | footprint | runtimes) profile=(--release) folder=release ;;
   *)
     sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//' >&2
@@ -48,7 +49,7 @@ trap 'exit 143' TERM
     attend scripts/setup.sh
   fi
   attend cargo build -q --locked --workspace --bins "${profile[@]}"
-  if [ "$1" != gas ]; then
+  if [ "$folder" = release ]; then
     engine_acquire
     attend scripts/example-images.sh
   fi

@@ -13,5 +13,6 @@ mod paid;
 mod replicated;
 mod sharing;
 mod slurm;
+mod sponsored;
 mod stopping;
 mod xtremweb;

@@ -2,14 +2,13 @@
 pragma solidity 0.8.37;
 
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IBerth, IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {DealTerms} from "../../src/types/Deals.sol";
+import {Hooked} from "../support/Hooked.sol";
 import {HookToken, Somebody} from "../support/Tokens.sol";
-import {World} from "../support/World.sol";
 
 /// @notice Attacks on accounts and on the token. In each of them the attacker gets nothing.
-contract AttacksOnMoney is World {
+contract AttacksOnMoney is Hooked {
     function test_AStrayAllowanceIsNotDepositedByAnother() public {
         // Whoever leaves an allowance open finds its money where it was: only the sender's own is ever pulled.
         token.mint(sponsor.addr, 100);
@@ -55,30 +54,18 @@ contract AttacksOnMoney is World {
         // In the middle of a deposit of 100 the attacker deposits 50: the outer one would count 150.
         hooks.arm(address(thief), abi.encodeCall(Somebody.act, (address(other), abi.encodeCall(other.deposit, (50)))));
         thief.act(address(other), abi.encodeCall(other.deposit, (100)));
-        assertFalse(hooks.succeeded());
-        _expectAnswer(hooks, ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        _expectLocked(hooks);
         (uint256 free,) = other.account(address(thief));
         assertEq(free, 100);
         assertEq(hooks.balanceOf(address(other)), 100);
     }
 
     function test_AWithdrawalReenteredFromTheTokenPaysOnce() public {
-        (HookToken hooks, IBerth other, Somebody thief) = _hooked();
-        thief.act(address(other), abi.encodeCall(other.deposit, (100)));
-        // Somebody else's money is there, too.
-        hooks.mint(stranger, 900);
-        vm.startPrank(stranger);
-        hooks.approve(address(other), 900);
-        other.deposit(900);
-        vm.stopPrank();
-
+        (HookToken hooks, IBerth other, Somebody thief) = _hookedWithMoney();
         bytes memory withdrawal = abi.encodeCall(other.withdraw, (address(thief), 100));
         hooks.arm(address(thief), abi.encodeCall(Somebody.act, (address(other), withdrawal)));
-        uint256 before = hooks.balanceOf(address(thief));
         thief.act(address(other), withdrawal);
-        assertFalse(hooks.succeeded());
-        assertEq(hooks.balanceOf(address(thief)) - before, 100);
-        assertEq(hooks.balanceOf(address(other)), 900);
+        _expectPaidOnce(hooks, other, thief);
     }
 
     function test_AWithdrawalInADepositCountsNothingTwice() public {
@@ -87,7 +74,7 @@ contract AttacksOnMoney is World {
         bytes memory withdrawal = abi.encodeCall(other.withdraw, (address(thief), 100));
         hooks.arm(address(thief), abi.encodeCall(Somebody.act, (address(other), withdrawal)));
         thief.act(address(other), abi.encodeCall(other.deposit, (10)));
-        assertFalse(hooks.succeeded());
+        _expectLocked(hooks);
         (uint256 free,) = other.account(address(thief));
         assertEq(free, 110);
         assertEq(hooks.balanceOf(address(other)), 110);
@@ -142,20 +129,5 @@ contract AttacksOnMoney is World {
         assertEq(_free(stranger), 10);
         vm.expectRevert(abi.encodeWithSelector(IBerthBase.Berth_FreeTooSmall.selector, stranger, 10, 11));
         berth.withdraw(stranger, 11);
-    }
-
-    /// @dev A deployment whose token calls back, and somebody with 1,000 of it and an allowance.
-    function _hooked() private returns (HookToken hooks, IBerth other, Somebody thief) {
-        hooks = new HookToken();
-        (, other) = _deploy(hooks, assets);
-        thief = new Somebody();
-        hooks.mint(address(thief), 1000);
-        thief.act(address(hooks), abi.encodeCall(hooks.approve, (address(other), type(uint256).max)));
-    }
-
-    /// @dev Somebody hands on as a string what the call that it made reverted with.
-    function _expectAnswer(HookToken hooks, bytes4 reason) private view {
-        bytes memory answer = hooks.answer();
-        assertEq(answer, abi.encodeWithSignature("Error(string)", string(abi.encodeWithSelector(reason))));
     }
 }

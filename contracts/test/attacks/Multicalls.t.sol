@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IBerth, IBerthBase} from "../../src/interfaces/IBerth.sol";
+import {Hooked} from "../support/Hooked.sol";
 import {HookToken, Somebody} from "../support/Tokens.sol";
-import {World} from "../support/World.sol";
 
 /// @notice Attacks with several calls in one. Nothing comes of it that its calls alone would not give.
-contract AttacksWithMulticalls is World {
+contract AttacksWithMulticalls is Hooked {
     function test_NestedCallsAreStillTheSendersOwn() public {
         // Ever deeper, and in the end a withdrawal of somebody else's money.
         bytes[] memory calls = new bytes[](1);
@@ -58,7 +57,6 @@ contract AttacksWithMulticalls is World {
         hooks.arm(address(thief), abi.encodeCall(Somebody.act, (address(other), call_)));
         inner[0] = abi.encodeCall(other.deposit, (100));
         thief.act(address(other), abi.encodeCall(other.multicall, (inner)));
-        assertFalse(hooks.succeeded());
         _expectLocked(hooks);
         (uint256 free,) = other.account(address(thief));
         assertEq(free, 100);
@@ -66,23 +64,13 @@ contract AttacksWithMulticalls is World {
     }
 
     function test_AWithdrawalReenteredThroughSeveralCallsPaysOnce() public {
-        (HookToken hooks, IBerth other, Somebody thief) = _hooked();
-        thief.act(address(other), abi.encodeCall(other.deposit, (100)));
-        hooks.mint(stranger, 900);
-        vm.startPrank(stranger);
-        hooks.approve(address(other), 900);
-        other.deposit(900);
-        vm.stopPrank();
-
+        (HookToken hooks, IBerth other, Somebody thief) = _hookedWithMoney();
         bytes[] memory inner = new bytes[](1);
         inner[0] = abi.encodeCall(other.withdraw, (address(thief), 100));
         bytes memory call_ = abi.encodeCall(other.multicall, (inner));
         hooks.arm(address(thief), abi.encodeCall(Somebody.act, (address(other), call_)));
         thief.act(address(other), call_);
-        assertFalse(hooks.succeeded());
-        _expectLocked(hooks);
-        assertEq(hooks.balanceOf(address(thief)), 1000);
-        assertEq(hooks.balanceOf(address(other)), 900);
+        _expectPaidOnce(hooks, other, thief);
     }
 
     function test_TheLockIsOpenAgainForTheNextOfSeveralCalls() public {
@@ -113,19 +101,5 @@ contract AttacksWithMulticalls is World {
         direct.multicall(calls);
         vm.stopPrank();
         assertEq(token.balanceOf(sponsor.addr), 100);
-    }
-
-    /// @dev A deployment whose token calls back, and somebody with 1,000 of it and an allowance.
-    function _hooked() private returns (HookToken hooks, IBerth other, Somebody thief) {
-        hooks = new HookToken();
-        (, other) = _deploy(hooks, assets);
-        thief = new Somebody();
-        hooks.mint(address(thief), 1000);
-        thief.act(address(hooks), abi.encodeCall(hooks.approve, (address(other), type(uint256).max)));
-    }
-
-    function _expectLocked(HookToken hooks) private view {
-        bytes memory reason = abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
-        assertEq(hooks.answer(), abi.encodeWithSignature("Error(string)", string(reason)));
     }
 }

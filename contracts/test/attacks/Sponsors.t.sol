@@ -84,12 +84,7 @@ contract AttacksOnSponsors is Sponsored {
         (orders.app.price, orders.dataset.price, orders.pool.price) = (0, 0, 0);
         consent.signature = new bytes(65);
         _expectRefusal(orders, consent, _bad(orders, consent));
-        consent.signature = "";
-        _expectRefusal(
-            orders,
-            consent,
-            abi.encodeWithSelector(IBerthBase.Berth_NotApproved.selector, _sponsorship(orders, consent), address(0))
-        );
+        _expectUnapproved(orders, consent);
     }
 
     function test_AConsentDoesNotStandInForTheRequestersSignature() public {
@@ -106,12 +101,7 @@ contract AttacksOnSponsors is Sponsored {
         berth.approveOrder(_digest(orders.request));
         berth.approveOrder(_digest(orders.pool));
         vm.stopPrank();
-        consent.signature = "";
-        _expectRefusal(
-            orders,
-            consent,
-            abi.encodeWithSelector(IBerthBase.Berth_NotApproved.selector, _sponsorship(orders, consent), sponsor.addr)
-        );
+        _expectUnapproved(orders, consent);
     }
 
     function test_AConsentIsForOneContract() public {

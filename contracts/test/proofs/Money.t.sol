@@ -55,6 +55,11 @@ contract ProofsOfMoney is Test {
     address private constant DATASET_OWNER = address(0x1003);
     address private constant POOL_OWNER = address(0x1004);
 
+    /// @dev Above any price or stake here.
+    uint128 private constant MOST = 1 << 100;
+    /// @dev What payer and pool owner have locked.
+    uint128 private constant LOCKED = 1 << 120;
+
     Opened private _opened;
 
     function setUp() public {
@@ -98,22 +103,94 @@ contract ProofsOfMoney is Test {
         assert(!second);
     }
 
-    /// @dev A settlement's last step pays out what it takes from the locks, less the workers' parts: `poolPart` is the
-    /// pool's price less these, as both settlements compute it. Batches are sums of this, which fuzzed tests go through.
-    function check_AResultsPaymentConserves(DealTerms calldata terms, uint96 parts) public {
+    /// @dev A settlement's last step, account by account: the payer's lock falls by the price, owners get theirs, and the
+    /// pool's owner its stake and `poolPart`, which is the pool's price less the workers' parts in both settlements.
+    /// Batches are sums of this, which fuzzed tests go through.
+    function check_AResultMovesItsPriceFromThePayersLock(DealTerms calldata terms, uint128 poolPart) public {
         _assumePrices(terms);
-        vm.assume(parts <= terms.poolPrice);
-        _opened.pay(terms, 1, 0, terms.poolPrice - parts);
-        assert(_sum() + parts == 2 << 120);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 1, 0, poolPart);
+        assert(_opened.lockedOf(PAYER) == LOCKED - terms.price());
+        assert(_opened.freeOf(PAYER) == 0);
     }
 
-    /// @dev The same for a failure, which pays a fee and gives the rest back.
-    function check_AFailuresPaymentConserves(DealTerms calldata terms, uint96 parts) public {
+    function check_AResultPaysAssetsTheirPrices(DealTerms calldata terms, uint128 poolPart) public {
         _assumePrices(terms);
-        uint256 fee = terms.failureFee();
-        vm.assume(parts <= fee && fee <= terms.poolPrice);
-        _opened.pay(terms, 0, 1, fee - parts);
-        assert(_sum() + parts == 2 << 120);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 1, 0, poolPart);
+        assert(_opened.freeOf(APP_OWNER) == terms.appPrice && _opened.lockedOf(APP_OWNER) == 0);
+        assert(_opened.freeOf(DATASET_OWNER) == terms.datasetPrice && _opened.lockedOf(DATASET_OWNER) == 0);
+    }
+
+    function check_AResultReturnsTheStakeWithThePoolsPart(DealTerms calldata terms, uint128 poolPart) public {
+        _assumePrices(terms);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 1, 0, poolPart);
+        assert(_opened.lockedOf(POOL_OWNER) == LOCKED - terms.poolStake);
+        assert(_opened.freeOf(POOL_OWNER) == uint256(terms.poolStake) + poolPart);
+    }
+
+    /// @dev The same for a failure: all but the fee goes back to the payer, assets get nothing, and the pool its part.
+    function check_AFailureGivesBackAllButTheFee(DealTerms calldata terms, uint128 poolPart) public {
+        _assumePrices(terms);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 0, 1, poolPart);
+        assert(_opened.lockedOf(PAYER) == LOCKED - terms.price());
+        assert(_opened.freeOf(PAYER) == terms.price() - terms.failureFee());
+    }
+
+    function check_AFailurePaysAssetsNothing(DealTerms calldata terms, uint128 poolPart) public {
+        _assumePrices(terms);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 0, 1, poolPart);
+        assert(_sumOf(APP_OWNER) == 0 && _sumOf(DATASET_OWNER) == 0);
+    }
+
+    function check_AFailureReturnsTheStakeWithThePoolsPart(DealTerms calldata terms, uint128 poolPart) public {
+        _assumePrices(terms);
+        vm.assume(poolPart <= terms.poolPrice);
+        _opened.pay(terms, 0, 1, poolPart);
+        assert(_opened.lockedOf(POOL_OWNER) == LOCKED - terms.poolStake);
+        assert(_opened.freeOf(POOL_OWNER) == uint256(terms.poolStake) + poolPart);
+    }
+
+    /// @dev What the statements above say of each account adds up: with the workers' parts, what left the locks is what
+    /// arrived. Sums of five numbers, where the prices are what `check_APriceIsExact` says.
+    function check_ThesePaymentsAddUp(
+        uint120 app,
+        uint120 dataset,
+        uint120 pool,
+        uint120 stake,
+        uint120 parts,
+        uint120 fee
+    ) public pure {
+        uint256 price = uint256(app) + dataset + pool;
+        vm.assume(parts <= fee && fee <= pool);
+        uint256 left = price + stake;
+        // A result: the pool's part is its price less the workers' parts.
+        assert(uint256(app) + dataset + (stake + (uint256(pool) - parts)) + parts == left);
+        // A failure: it is the fee less the workers' parts.
+        assert((price - fee) + (stake + (uint256(fee) - parts)) + parts == left);
+    }
+
+    /// @dev As a whole, with random numbers: what the proofs above show in parts.
+    function testFuzz_APaymentConserves(DealTerms calldata terms, uint128 parts, bool failed) public {
+        DealTerms memory drawn = terms;
+        (drawn.payer, drawn.poolOwner, drawn.appOwner, drawn.datasetOwner) =
+        (PAYER, POOL_OWNER, APP_OWNER, DATASET_OWNER);
+        (drawn.appPrice, drawn.datasetPrice) = (drawn.appPrice % MOST, drawn.datasetPrice % MOST);
+        (drawn.poolPrice, drawn.poolStake) = (drawn.poolPrice % MOST, drawn.poolStake % MOST);
+        this.payAndAddUp(drawn, parts, failed);
+    }
+
+    function payAndAddUp(DealTerms calldata terms, uint256 parts, bool failed) external {
+        uint256 paid = failed ? terms.failureFee() : terms.poolPrice;
+        parts = bound(parts, 0, paid);
+        _opened.putAccount(PAYER, 0, LOCKED);
+        _opened.putAccount(POOL_OWNER, 0, LOCKED);
+        _opened.pay(terms, failed ? 0 : 1, failed ? 1 : 0, paid - parts);
+        uint256 sum = _sumOf(PAYER) + _sumOf(APP_OWNER) + _sumOf(DATASET_OWNER) + _sumOf(POOL_OWNER);
+        assertEq(sum + parts, 2 * uint256(LOCKED));
     }
 
     /// @dev Whatever has ended before, a task ends at most once: the second time says no, and the counter fell by one.
@@ -139,14 +216,10 @@ contract ProofsOfMoney is Test {
     /// @dev Prices that no token has more of, and the money for them.
     function _assumePrices(DealTerms calldata terms) private {
         _assume(terms);
-        vm.assume(terms.appPrice < 1 << 100 && terms.datasetPrice < 1 << 100);
-        vm.assume(terms.poolPrice < 1 << 100 && terms.poolStake < 1 << 100);
-        _opened.putAccount(PAYER, 0, 1 << 120);
-        _opened.putAccount(POOL_OWNER, 0, 1 << 120);
-    }
-
-    function _sum() private view returns (uint256) {
-        return _sumOf(PAYER) + _sumOf(APP_OWNER) + _sumOf(DATASET_OWNER) + _sumOf(POOL_OWNER);
+        vm.assume(terms.appPrice < MOST && terms.datasetPrice < MOST);
+        vm.assume(terms.poolPrice < MOST && terms.poolStake < MOST);
+        _opened.putAccount(PAYER, 0, LOCKED);
+        _opened.putAccount(POOL_OWNER, 0, LOCKED);
     }
 
     function _sumOf(address holder) private view returns (uint256) {

@@ -27,26 +27,31 @@ contract ProofsOfWeights is Test {
         assert(weight >> share == 1);
     }
 
-    /// @dev By induction, a product of any number of weights is at most 2^160, and multiplied it does not overflow.
-    function check_AProductStopsAt2To160(uint256 product, uint32 score) public pure {
-        vm.assume(product > 0 && product <= HEAVIEST);
-        uint256 weight = Weighing.weightOf(score);
-        // Checked: an overflow would be a counterexample.
-        uint256 exact = product * weight;
+    /// @dev By induction, a product of any number of weights is at most 2^160. Multiplied once more it is below 2^192, by
+    /// the widths of both numbers, so nothing overflows. The weight is any that `check_AWeightIsFrom2ToBelow2To31` allows.
+    function check_AProductStopsAt2To160(uint256 product, uint256 weight) public pure {
+        uint256 exact = _onceMore(product, weight);
         (Scales memory scales, Seat memory seat) = (_scales(product, 0), _seat(weight));
         Weighing.add(scales, seat, true);
         assert(scales.group == (exact < HEAVIEST ? exact : HEAVIEST));
         assert(scales.opened == 1 && scales.dissent == 0);
     }
 
-    function check_DissentStopsAt2To160(uint256 product, uint32 score) public pure {
-        vm.assume(product > 0 && product <= HEAVIEST);
-        uint256 weight = Weighing.weightOf(score);
-        uint256 exact = product * weight;
+    function check_DissentStopsAt2To160(uint256 product, uint256 weight) public pure {
+        uint256 exact = _onceMore(product, weight);
         (Scales memory scales, Seat memory seat) = (_scales(0, product), _seat(weight));
         Weighing.add(scales, seat, false);
         assert(scales.dissent == (exact < HEAVIEST ? exact : HEAVIEST));
         assert(scales.group == 0 && scales.opened == 0);
+    }
+
+    /// @dev The first weight is taken as it is.
+    function check_TheFirstWeightIsTaken(uint256 weight, bool opened) public pure {
+        vm.assume(weight >= 2 && weight < 1 << 31);
+        (Scales memory scales, Seat memory seat) = (_scales(0, 0), _seat(weight));
+        Weighing.add(scales, seat, opened);
+        assert(scales.group == (opened ? weight : 0) && scales.dissent == (opened ? 0 : weight));
+        assert(scales.opened == (opened ? 1 : 0) && scales.total == 1);
     }
 
     /// @dev The comparison is of exact numbers: written with checked arithmetic it is the same, and never reverts.
@@ -83,6 +88,13 @@ contract ProofsOfWeights is Test {
             assertEq(scales.group, exact);
         }
         assertEq(scales.opened, 64);
+    }
+
+    function _onceMore(uint256 product, uint256 weight) private pure returns (uint256) {
+        vm.assume(product > 0 && product <= HEAVIEST && weight >= 2 && weight < 1 << 31);
+        unchecked {
+            return product * weight;
+        }
     }
 
     function _scales(uint256 group, uint256 dissent) private pure returns (Scales memory scales) {

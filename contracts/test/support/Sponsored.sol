@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBerthBase} from "../../src/interfaces/IBerth.sol";
 import {Consent, Orders, Signatures} from "../../src/types/Orders.sol";
 import {World} from "./World.sol";
 
@@ -41,5 +42,17 @@ abstract contract Sponsored is World {
         Signatures memory signatures = _sign(orders);
         vm.expectRevert(refusal);
         berth.matchSponsored(orders, signatures, consent);
+    }
+
+    /// @notice Without a signature the payer has not agreed, unless it approved this very consent.
+    function _expectUnapproved(Orders memory orders, Consent memory consent) internal {
+        consent.signature = "";
+        _expectRefusal(
+            orders,
+            consent,
+            abi.encodeWithSelector(
+                IBerthBase.Berth_NotApproved.selector, _sponsorship(orders, consent), orders.request.payer
+            )
+        );
     }
 }

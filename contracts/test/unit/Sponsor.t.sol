@@ -105,13 +105,7 @@ contract Sponsor is Sponsored {
 
     function test_RevertGiven_TheSponsorNeitherSignedNorApproved() public {
         Orders memory orders = _sponsored(1);
-        Consent memory consent = _consent(orders, 1);
-        consent.signature = "";
-        _expectRefusal(
-            orders,
-            consent,
-            abi.encodeWithSelector(IBerthBase.Berth_NotApproved.selector, _sponsorship(orders, consent), sponsor.addr)
-        );
+        _expectUnapproved(orders, _consent(orders, 1));
     }
 
     function test_RevertGiven_TheSponsorCannotPay() public {

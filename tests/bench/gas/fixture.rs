@@ -14,7 +14,7 @@ use alloy::{
 use berth_chain::{
     bindings::{
         assets::Assets,
-        berth::IBerth::{self, Orders, Signatures, WorkerResults},
+        berth::IBerth::{self, Consent, Orders, Signatures, WorkerResults},
         token::PermitToken,
     },
     call,
@@ -23,7 +23,7 @@ use berth_chain::{
 use berth_protocol::{
     Amount, AssetId, AssetKind, DealTerms, ResultDigest, Timestamp,
     domain::{Domain, Enlistment},
-    order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, UNLIMITED},
+    order::{AppOrder, DatasetOrder, PoolOrder, RequestOrder, Sponsorship, UNLIMITED},
     single::SingleList,
 };
 use berth_tests::{
@@ -87,6 +87,7 @@ pub(crate) struct Fixture {
     pool_owner: PrivateKeySigner,
     pub(crate) operator: PrivateKeySigner,
     pub(crate) requester: PrivateKeySigner,
+    sponsor: PrivateKeySigner,
     pub(crate) stranger: PrivateKeySigner,
     pub(crate) workers: Vec<PrivateKeySigner>,
     pub(crate) owners: Vec<PrivateKeySigner>,
@@ -129,6 +130,7 @@ impl Fixture {
             pool: AssetId::derive(AssetKind::Pool, pool_owner.address(), b"{\"name\":\"pool\"}"),
             operator: key("operator"),
             requester: key("requester"),
+            sponsor: key("sponsor"),
             stranger: key("stranger"),
             workers: names("worker"),
             owners: names("worker owner"),
@@ -145,7 +147,7 @@ impl Fixture {
     }
 
     async fn populate(&self) -> eyre::Result<()> {
-        let rich = [&self.app_owner, &self.dataset_owner, &self.pool_owner, &self.requester];
+        let rich = [&self.app_owner, &self.dataset_owner, &self.pool_owner, &self.requester, &self.sponsor];
         for holder in rich.into_iter().chain(&self.owners) {
             self.fund(holder).await?;
         }
@@ -244,6 +246,20 @@ impl Fixture {
         self.meet(self.app_order(offers, 1_000), dataset, self.pool_order(offers, 1_000), request).await
     }
 
+    /// Fresh limited orders without a dataset, at the cost of a sponsor that has agreed to it; a stranger sends them.
+    pub(crate) async fn sponsored(&self, name: &str, size: u32) -> eyre::Result<Matched> {
+        let (app, pool) = (self.app_order(name, 1_000), self.pool_order(name, 1_000));
+        let payer = self.sponsor.address();
+        let request = RequestOrder { payer, ..self.request_order(name, size, B256::ZERO) };
+        let (domain, expiry) = (self.domain(), u64::MAX);
+        let (request_, pool_) = (domain.digest(&request), domain.digest(&pool));
+        let sponsorship = Sponsorship { request: request_, poolOrder: pool_, volume: size, expiry };
+        let consent = Consent { volume: size, expiry, signature: self.sign(&self.sponsor, &sponsorship)? };
+        let (orders, signatures) = self.signed(&app, &no_dataset(), &pool, &request)?;
+        let call = IBerth::matchSponsoredCall { orders, signatures, consent };
+        made(&self.call(&self.stranger, self.berth, &call).await?, size)
+    }
+
     /// A deal of replicated tasks, with a dataset, of limited orders.
     pub(crate) async fn replicated(&self, name: &str, size: u32) -> eyre::Result<DealTerms> {
         let dataset = self.dataset_order(name, 1_000);
@@ -266,22 +282,27 @@ impl Fixture {
         pool: PoolOrder,
         request: RequestOrder,
     ) -> eyre::Result<Matched> {
-        let size = request.volume;
-        let signatures = Signatures {
-            app: self.sign(&self.app_owner, &app)?,
-            dataset: if dataset.dataset.is_zero() { Bytes::new() } else { self.sign(&self.dataset_owner, &dataset)? },
-            pool: self.sign(&self.pool_owner, &pool)?,
-            request: self.sign(&self.requester, &request)?,
-        };
-        let orders =
-            Orders { app: same(&app)?, dataset: same(&dataset)?, pool: same(&pool)?, request: same(&request)? };
+        let (orders, signatures) = self.signed(&app, &dataset, &pool, &request)?;
         let call = IBerth::matchOrdersCall { orders, signatures };
-        let receipt = self.call(&self.requester, self.berth, &call).await?;
-        let mut logs = receipt.logs().iter();
-        let event = logs.find_map(|log| IBerth::DealMatched::decode_log(&log.inner).ok()).ok_or_eyre("no deal")?;
-        let terms: DealTerms = same(&event.terms)?;
-        ensure!(terms.id().get() == event.deal && terms.size == size, "the deal is not the one that was meant");
-        Ok(Matched { terms, gas: receipt.gas_used })
+        made(&self.call(&self.requester, self.berth, &call).await?, request.volume)
+    }
+
+    /// The orders, signed by those whose they are.
+    fn signed(
+        &self,
+        app: &AppOrder,
+        dataset: &DatasetOrder,
+        pool: &PoolOrder,
+        request: &RequestOrder,
+    ) -> eyre::Result<(Orders, Signatures)> {
+        let signatures = Signatures {
+            app: self.sign(&self.app_owner, app)?,
+            dataset: if dataset.dataset.is_zero() { Bytes::new() } else { self.sign(&self.dataset_owner, dataset)? },
+            pool: self.sign(&self.pool_owner, pool)?,
+            request: self.sign(&self.requester, request)?,
+        };
+        let orders = Orders { app: same(app)?, dataset: same(dataset)?, pool: same(pool)?, request: same(request)? };
+        Ok((orders, signatures))
     }
 
     /// A worker's list of results for these tasks.
@@ -406,6 +427,15 @@ impl Fixture {
             salt: random(&format!("{name}: request order")),
         }
     }
+}
+
+/// The deal of a match's log, and its gas.
+fn made(receipt: &TransactionReceipt, size: u32) -> eyre::Result<Matched> {
+    let mut logs = receipt.logs().iter();
+    let event = logs.find_map(|log| IBerth::DealMatched::decode_log(&log.inner).ok()).ok_or_eyre("no deal")?;
+    let terms: DealTerms = same(&event.terms)?;
+    ensure!(terms.id().get() == event.deal && terms.size == size, "the deal is not the one that was meant");
+    Ok(Matched { terms, gas: receipt.gas_used })
 }
 
 fn no_dataset() -> DatasetOrder {

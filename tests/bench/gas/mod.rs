@@ -1,5 +1,6 @@
 //! Gas, as receipts on anvil (prague) say it. `docs/benchmarks.md` describes the fixture.
 
+mod classes;
 mod delivery;
 mod fixture;
 mod late;
@@ -17,6 +18,7 @@ use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
     job::Image,
 };
+pub(crate) use classes::measure as measure_classes;
 use eyre::ensure;
 use fixture::{Fixture, PARALLEL, Volumes};
 use serde_json::Map;
@@ -99,7 +101,7 @@ async fn matches(fixture: &Fixture) -> eyre::Result<()> {
     {
         print(op, fixture.matched_again(offers, op, BAG, dataset).await?.gas)?;
     }
-    Ok(())
+    print("match_sponsored", fixture.sponsored("match_sponsored", BAG).await?.gas)
 }
 
 async fn settlements(fixture: &Fixture) -> eyre::Result<()> {

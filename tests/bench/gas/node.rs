@@ -1,8 +1,9 @@
 //! A chain that mines what it is given and lets anybody send.
 
+use super::classes::Step;
 use alloy::{
     network::TransactionBuilder as _,
-    primitives::{Address, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256},
     providers::{Provider as _, ext::AnvilApi as _},
     rpc::types::{TransactionReceipt, TransactionRequest},
 };
@@ -13,6 +14,7 @@ use berth_chain::{
 };
 use berth_protocol::Timestamp;
 use eyre::{OptionExt as _, ensure};
+use serde_json::json;
 
 /// The time of the first block, so that figures don't depend on today's bytes.
 const GENESIS: &str = "1700000000";
@@ -27,7 +29,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start() -> eyre::Result<Self> {
-        let arguments = ["--timestamp", GENESIS, "--auto-impersonate"];
+        let arguments = ["--timestamp", GENESIS, "--auto-impersonate", "--steps-tracing"];
         let config = AnvilConfig {
             mining: Mining::OnDemand,
             arguments: arguments.map(str::to_owned).to_vec(),
@@ -61,6 +63,32 @@ impl Node {
         let receipt = self.rpc.provider().get_transaction_receipt(hash).await?.ok_or_eyre("the node mined nothing")?;
         ensure!(receipt.status(), "the transaction {hash} reverted");
         Ok(receipt)
+    }
+
+    /// The last `count` transactions, each alone in its block.
+    pub(super) async fn last(&self, count: u64) -> eyre::Result<Vec<B256>> {
+        let head = self.rpc.provider().get_block_number().await?;
+        let mut transactions = Vec::new();
+        for number in head.saturating_sub(count - 1)..=head {
+            let block = self.rpc.provider().get_block_by_number(number.into()).await?.ok_or_eyre("no such block")?;
+            transactions.extend(block.transactions.hashes());
+        }
+        ensure!(transactions.len() as u64 == count, "a block has not one transaction");
+        Ok(transactions)
+    }
+
+    /// What a transaction cost by its receipt, and its steps.
+    pub(super) async fn trace(&self, transaction: B256) -> eyre::Result<(u64, Vec<Step>)> {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Trace {
+            struct_logs: Vec<Step>,
+        }
+        let provider = self.rpc.provider();
+        let receipt = provider.get_transaction_receipt(transaction).await?.ok_or_eyre("no such transaction")?;
+        let short = json!({ "disableStorage": true, "disableStack": true, "disableMemory": true });
+        let trace: Trace = provider.raw_request("debug_traceTransaction".into(), (transaction, short)).await?;
+        Ok((receipt.gas_used, trace.struct_logs))
     }
 
     pub(crate) async fn deploy(&self, from: Address, code: Bytes) -> eyre::Result<Address> {

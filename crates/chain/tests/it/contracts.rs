@@ -46,7 +46,7 @@ pub(crate) fn key(name: &str) -> String {
     keccak256(name).to_string()
 }
 
-fn signer(name: &str) -> Signer {
+pub(crate) fn signer(name: &str) -> Signer {
     Signer::from_hex(&Secret::new(key(name))).expect("a hash below the curve's order, as nearly all are")
 }
 

@@ -1,5 +1,5 @@
 // Signs typed data as a wallet on ethers does. Takes [{typed, key}] on stdin and the folder of node_modules as its argument;
-// gives [{digest, signature}] on stdout.
+// gives [{digest, signature, short}] on stdout, the last in the 64 bytes of ERC-2098.
 'use strict';
 const { ethers } = require(require.resolve('ethers', { paths: [process.argv[2]] }));
 
@@ -8,9 +8,11 @@ async function sign({ typed, key }) {
   const encoder = ethers.TypedDataEncoder.from(types);
   if (encoder.primaryType !== typed.primaryType) throw new Error(`${encoder.primaryType} is not ${typed.primaryType}`);
   const wallet = new ethers.Wallet(key);
+  const signature = await wallet.signTypedData(typed.domain, types, typed.message);
   return {
     digest: ethers.TypedDataEncoder.hash(typed.domain, types, typed.message),
-    signature: await wallet.signTypedData(typed.domain, types, typed.message),
+    signature,
+    short: ethers.Signature.from(signature).compactSerialized,
   };
 }
 

@@ -1,18 +1,19 @@
 //! Other people's tools: what ethers and cast hash and sign is what the protocol hashes and the contracts take, and what
 //! a wallet shows is readable.
 
-use crate::contracts::{Market, key, listen};
+use crate::contracts::{Market, key, listen, signer};
 use alloy::{
     primitives::{Address, B256, Bytes, hex, keccak256},
     sol_types::SolStruct,
 };
 use berth_chain::{
-    call::{self, Signatures, WorkerResults},
+    Deployment,
+    call::{self, Consent, Signatures, WorkerResults},
     tool::tool_path,
     typed::typed_data,
 };
 use berth_protocol::{
-    DealTerms, ResultDigest,
+    AccountAddr, Amount, DealTerms, ResultDigest, Timestamp,
     domain::{Assignment, Commitment, Domain, Enlistment, Reveal, Session, SingleResults},
     ledger::{Event, Orders},
     order::{DatasetOrder, Sponsorship},
@@ -85,8 +86,15 @@ fn contracts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts")
 }
 
-/// (digest, signature) of each, by ethers.
-fn by_ethers(asked: &[(&Value, &str)]) -> eyre::Result<Vec<(B256, Bytes)>> {
+/// What ethers makes of typed data and a key.
+struct Signed {
+    digest: B256,
+    signature: Bytes,
+    /// The same signature in 64 bytes.
+    short: Bytes,
+}
+
+fn by_ethers(asked: &[(&Value, &str)]) -> eyre::Result<Vec<Signed>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ethers.cjs");
     let mut node = Command::new("node")
         .arg(script)
@@ -101,7 +109,14 @@ fn by_ethers(asked: &[(&Value, &str)]) -> eyre::Result<Vec<(B256, Bytes)>> {
     ensure!(output.status.success(), "ethers: {}", String::from_utf8_lossy(&output.stderr));
     let answers: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let text = |value: &Value| value.as_str().map(str::to_owned).wrap_err("a text");
-    answers.iter().map(|of| Ok((text(&of["digest"])?.parse()?, text(&of["signature"])?.parse()?))).collect()
+    let signed = |of: &Value| {
+        Ok(Signed {
+            digest: text(&of["digest"])?.parse()?,
+            signature: text(&of["signature"])?.parse()?,
+            short: text(&of["short"])?.parse()?,
+        })
+    };
+    answers.iter().map(signed).collect()
 }
 
 /// The signature of cast, which says no digest: equal signatures by one key, drawn without chance, are of equal digests.
@@ -120,7 +135,7 @@ async fn ethers_and_cast_hash_and_sign_as_the_protocol_does() -> eyre::Result<()
     let samples = samples(&market, &orders);
     let own = key("own");
     let asked: Vec<(&Value, &str)> = samples.iter().map(|sample| (&sample.typed, own.as_str())).collect();
-    for (sample, (digest, signature)) in samples.iter().zip(by_ethers(&asked)?) {
+    for (sample, Signed { digest, signature, .. }) in samples.iter().zip(by_ethers(&asked)?) {
         let Sample { name, .. } = sample;
         assert_eq!(digest, sample.digest, "ethers hashes {name} otherwise");
         assert_eq!(signature, sample.signature, "ethers signs {name} otherwise");
@@ -137,14 +152,12 @@ async fn a_deal_is_matched_and_settled_by_signatures_of_ethers_and_cast() -> eyr
     let (own, worker) = (key("own"), key("worker"));
     let (app, pool, request) =
         (typed_data(&domain, &orders.app), typed_data(&domain, &orders.pool), typed_data(&domain, &orders.request));
-    let [(_, of_pool), (_, of_request)] = &by_ethers(&[(&pool, &own), (&request, &own)])?[..] else {
-        eyre::bail!("two answers")
-    };
+    let [of_pool, of_request] = &by_ethers(&[(&pool, &own), (&request, &own)])?[..] else { eyre::bail!("two answers") };
     let signatures = Signatures {
         app: by_cast(&app, &own)?,
         dataset: Bytes::new(),
-        pool: of_pool.clone(),
-        request: of_request.clone(),
+        pool: of_pool.signature.clone(),
+        request: of_request.signature.clone(),
     };
     market.send(vec![(berth, call::match_orders(&orders, &signatures))]).await?;
     let matched = |event| if let Event::DealMatched { terms, .. } = event { Some(*terms) } else { None };
@@ -160,7 +173,7 @@ async fn a_deal_is_matched_and_settled_by_signatures_of_ethers_and_cast() -> eyr
     };
     let (first, second) = (one(0)?, one(1)?);
     let typed = |list: &SingleList| typed_data(&domain, &list.statement(terms.id()));
-    let of_ethers = by_ethers(&[(&typed(&first), &worker)])?.remove(0).1;
+    let of_ethers = by_ethers(&[(&typed(&first), &worker)])?.remove(0).signature;
     let of_cast = by_cast(&typed(&second), &worker)?;
     let lists = [results(&first, of_ethers), results(&second, of_cast)];
     // A reveal is taken as it is, whatever root it names.
@@ -174,6 +187,52 @@ async fn a_deal_is_matched_and_settled_by_signatures_of_ethers_and_cast() -> eyr
         .await?;
     assert_eq!(market.reader.deal(terms.id()).await?.map(|state| state.open), Some(1));
     assert!(listen(&market).await?.iter().any(|event| matches!(event, Event::RevealPublished { .. })));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sponsored_deal_is_matched_by_short_signatures_of_ethers() -> eyre::Result<()> {
+    let market = Market::open().await?;
+    market.furnish().await?;
+    let (domain, Deployment { token, berth, .. }) = (market.deployment.domain(), market.deployment);
+    let sponsor = signer("sponsor").address();
+    market
+        .send(vec![
+            (token, call::approve(berth, Amount::new(33))),
+            (berth, call::deposit_for(AccountAddr::new(sponsor), Amount::new(33))),
+        ])
+        .await?;
+    let mut orders = market.orders();
+    orders.request.payer = sponsor;
+    let expiry = Timestamp::new(u64::MAX);
+    let sponsorship = Sponsorship {
+        request: domain.digest(&orders.request),
+        poolOrder: domain.digest(&orders.pool),
+        volume: orders.request.volume,
+        expiry: expiry.seconds(),
+    };
+    let (own, payer) = (key("own"), key("sponsor"));
+    let asked = [
+        (&typed_data(&domain, &orders.app), own.as_str()),
+        (&typed_data(&domain, &orders.pool), &own),
+        (&typed_data(&domain, &orders.request), &own),
+        (&typed_data(&domain, &sponsorship), &payer),
+    ];
+    let [app, pool, request, consent] = &by_ethers(&asked)?[..] else { eyre::bail!("four answers") };
+    for signed in [app, pool, request, consent] {
+        assert_eq!((signed.signature.len(), signed.short.len()), (65, 64));
+    }
+    let signatures = Signatures {
+        app: app.short.clone(),
+        dataset: Bytes::new(),
+        pool: pool.short.clone(),
+        request: request.short.clone(),
+    };
+    let consent = Consent { volume: sponsorship.volume, expiry, signature: consent.short.clone() };
+    market.send(vec![(berth, call::match_sponsored(&orders, &signatures, &consent))]).await?;
+    let matched = |event| if let Event::DealMatched { terms, .. } = event { Some(*terms) } else { None };
+    let terms: DealTerms = listen(&market).await?.into_iter().find_map(matched).wrap_err("no deal")?;
+    assert_eq!((terms.payer, terms.size), (sponsor, 3));
     Ok(())
 }
 

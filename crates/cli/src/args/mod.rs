@@ -15,7 +15,7 @@ pub(crate) use money::{
     Account, App, AppOrder, AppRegister, AppRuntime, Bond, Deposit, Enlist, OneOrder, Pool, PoolCreate, PoolOrder,
     PoolShow, Show, SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
-pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow};
+pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskMatch, TaskResult, TaskShow};
 
 pub(crate) use sharing::{Dataset, DatasetDigest, DatasetOrder, DatasetRegister, WorkerHand, WorkerList};
 pub(crate) use xw::{Xw, XwInstall};

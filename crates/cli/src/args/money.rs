@@ -68,21 +68,28 @@ pub(crate) struct OneOrder {
 
 /// `berth account sponsor`
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is sent. The request must name this account as its payer.\n\n\
-    Examples:\n  berth account sponsor 0x4f… --pool-order 0x81… --tasks 10 --account alice")]
+#[command(
+    after_help = "Nothing is sent. The request must name this account as its payer. A file says what is asked for \
+    and what it costs; with the bare hash of a request, --pool-order and --tasks say what it is matched with.\n\n\
+    Examples:\n  berth account sponsor request.json --out consent.json --account alice\n  \
+    berth account sponsor 0x4f… --pool-order 0x81… --tasks 10 --account alice"
+)]
 pub(crate) struct SponsorArgs {
-    /// The request's hash
-    #[arg(value_name = "REQUEST")]
+    /// What `berth run --payer` wrote, or the request's hash
+    #[arg(value_name = "FILE|REQUEST")]
     pub(crate) request: String,
     /// The hash of the pool's order that it is matched with
     #[arg(long, value_name = "ORDER")]
-    pub(crate) pool_order: String,
+    pub(crate) pool_order: Option<String>,
     /// For a match of exactly so many tasks
     #[arg(long, value_name = "N")]
-    pub(crate) tasks: u32,
+    pub(crate) tasks: Option<u32>,
     /// How long the word is good
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub(crate) expires: String,
+    /// Write it to a file, for `berth task match --consent`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// `berth account deposit`

@@ -14,7 +14,8 @@ use std::path::PathBuf;
     berth run busybox --data genome=sha256:9f… --package blast -- ls /iexec_in/genome\n  \
     berth run render --each 0..16 --out tiles -- --tile {}\n  \
     berth run busybox --follow -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'\n  \
-    berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60")]
+    berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60\n  \
+    berth run busybox --payer 0x52… --request request.json -- date   (another pays)")]
 pub(crate) struct Run {
     /// What to run
     #[arg(value_name = "IMAGE|APP")]
@@ -53,6 +54,15 @@ pub(crate) struct Run {
     /// The most that a task may cost, in tokens, app and pool together
     #[arg(long, value_name = "TOKENS")]
     pub(crate) max_price: Option<String>,
+    /// Pay in what the account lacks, in the transaction that makes the deal: all of it or nothing happens
+    #[arg(long)]
+    pub(crate) deposit: bool,
+    /// Who pays: sign the request for it and match nothing; `berth task match` does, once the payer has agreed
+    #[arg(long, value_name = "ACCOUNT", requires = "request", conflicts_with_all = ["deposit", "detach", "out"])]
+    pub(crate) payer: Option<String>,
+    /// Where to write the request that another pays for
+    #[arg(long, value_name = "FILE", requires = "payer")]
+    pub(crate) request: Option<PathBuf>,
     /// The longest that one task may run; what the pool allows, up to 10m, if left out
     #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,
@@ -123,6 +133,24 @@ pub(crate) enum Task {
     Result(TaskResult),
     /// Bring a task's result to the contract that its deal names as its callback
     Deliver(TaskDeliver),
+    /// Make the deal of a request that another pays for, which `berth run --payer` has written
+    Match(TaskMatch),
+}
+
+/// `berth task match`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Anybody may: the account pays the gas, and the payer all else. The payer itself needs no consent.\n\n\
+    Examples:\n  berth task match request.json --consent consent.json\n  \
+    berth task match request.json --account payer"
+)]
+pub(crate) struct TaskMatch {
+    /// What `berth run --payer` wrote
+    #[arg(value_name = "REQUEST")]
+    pub(crate) request: PathBuf,
+    /// What `berth account sponsor --out` wrote; needed where somebody else than the payer sends the match
+    #[arg(long, value_name = "FILE")]
+    pub(crate) consent: Option<PathBuf>,
 }
 
 /// `berth task deliver`

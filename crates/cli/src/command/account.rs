@@ -8,7 +8,7 @@ use crate::{
     render::{Progress, Report, fields},
     settings::Settings,
 };
-use alloy::primitives::Address;
+use alloy::primitives::{Address, Bytes};
 use berth_chain::{RpcError, call, outbox::Mined, signer::Signer};
 use berth_protocol::{AccountAddr, Amount};
 use serde_json::json;
@@ -21,60 +21,68 @@ pub(super) async fn deposit(settings: &Settings, args: &Deposit) -> Result<Repor
     let to = args.to.as_deref().map(|to| keys::address(settings, to)).transpose()?.unwrap_or(payer);
     let chain = Chain::open(settings).await?;
     let amount = positive(&chain, &args.amount)?;
-    let (has, allowed) = tokio::join!(chain.read.token_balance(payer), chain.read.allowance(payer));
-    let (has, allowed) = (has?, allowed?);
-    if let Some(missing) = amount.checked_sub(has).filter(|missing| *missing > Amount::ZERO) {
-        let token = &chain.token;
-        let message = format!("{payer} has {}: {} are missing", token.show(has), token.show(missing));
-        return Err(Failure::preflight("tokens-too-small", message)
-            .hint(format!("send {} to {payer}, or deposit less", token.show(missing))));
-    }
+    has_tokens(&chain, payer, amount).await?;
     let signer = keys::unlock(settings)?;
     let progress = Progress::new();
     progress.step(format!("depositing {}", chain.token.show(amount)));
-    let calls = match permit(&chain, &signer, to, amount, allowed).await? {
-        Some(call) => vec![call],
-        None => approved(&chain, payer, to, amount, allowed),
-    };
+    let (approval, deposit) = paying_in(&chain, &signer, to, amount).await?;
+    let calls = approval.into_iter().chain([deposit]).collect();
     let mined = chain.send(&signer, calls).await?;
     drop(progress);
     moved(&chain, to, "deposited", amount, &mined).await
 }
 
-/// A deposit with the account's permit: one transaction in place of two, where the token knows permits.
-async fn permit(
+/// That the account has so many tokens outside the market.
+pub(super) async fn has_tokens(chain: &Chain, payer: Address, amount: Amount) -> Result<(), Failure> {
+    let (has, token) = (chain.read.token_balance(payer).await?, &chain.token);
+    let Some(missing) = amount.checked_sub(has).filter(|missing| *missing > Amount::ZERO) else { return Ok(()) };
+    let message = format!("{payer} has {}: {} are missing", token.show(has), token.show(missing));
+    Err(Failure::preflight("tokens-too-small", message)
+        .hint(format!("send {} to {payer}, or deposit less", token.show(missing))))
+}
+
+/// A deposit, and what comes before it: an approval of exactly this amount, unless there is one, or a permit will do.
+async fn paying_in(
     chain: &Chain,
     signer: &Signer,
     to: Address,
     amount: Amount,
-    allowed: Amount,
-) -> Result<Option<Call>, Failure> {
-    let payer = signer.address();
-    if to != payer || allowed >= amount {
-        return Ok(None);
+) -> Result<(Option<Call>, Call), Failure> {
+    let (payer, berth) = (signer.address(), chain.deployment.berth);
+    let deposit = |calldata| Call { to: berth, calldata, note: "deposit" };
+    let allowed = chain.read.allowance(payer).await?;
+    if to == payer
+        && allowed < amount
+        && let Some(calldata) = permit(chain, signer, amount).await?
+    {
+        return Ok((None, deposit(calldata)));
     }
+    let approve = || Call { to: chain.token.address, calldata: call::approve(berth, amount), note: "approve" };
+    let calldata = if to == payer { call::deposit(amount) } else { call::deposit_for(AccountAddr::new(to), amount) };
+    Ok(((allowed < amount).then(approve), deposit(calldata)))
+}
+
+/// A deposit into the account's own, and another call of the market's contract that needs it: both, or neither.
+pub(super) async fn paying_in_for(
+    chain: &Chain,
+    signer: &Signer,
+    amount: Amount,
+    then: Call,
+) -> Result<Vec<Call>, Failure> {
+    let (approval, deposit) = paying_in(chain, signer, signer.address(), amount).await?;
+    let both = Call { calldata: call::several(vec![deposit.calldata, then.calldata]), ..then };
+    Ok(approval.into_iter().chain([both]).collect())
+}
+
+/// A deposit with the account's permit: one transaction in place of two, where the token knows permits.
+async fn permit(chain: &Chain, signer: &Signer, amount: Amount) -> Result<Option<Bytes>, Failure> {
     let deadline = chain.read.chain_time().await?.plus(PERMIT_GOOD_FOR_S);
-    match chain.read.permit_digest(payer, amount, deadline).await {
-        Ok(digest) => {
-            let calldata = call::deposit_with_permit(amount, deadline, &signer.sign_digest(digest));
-            Ok(calldata.map(|calldata| Call { to: chain.deployment.berth, calldata, note: "deposit" }))
-        }
+    match chain.read.permit_digest(signer.address(), amount, deadline).await {
+        Ok(digest) => Ok(call::deposit_with_permit(amount, deadline, &signer.sign_digest(digest))),
         // A token without permits refuses the questions, or answers what is no answer.
         Err(RpcError::Reverted { .. } | RpcError::Malformed { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// An approval of exactly this amount, unless there is one, and the deposit.
-fn approved(chain: &Chain, payer: Address, to: Address, amount: Amount, allowed: Amount) -> Vec<Call> {
-    let berth = chain.deployment.berth;
-    let mut calls = Vec::new();
-    if allowed < amount {
-        calls.push(Call { to: chain.token.address, calldata: call::approve(berth, amount), note: "approve" });
-    }
-    let calldata = if to == payer { call::deposit(amount) } else { call::deposit_for(AccountAddr::new(to), amount) };
-    calls.push(Call { to: berth, calldata, note: "deposit" });
-    calls
 }
 
 pub(super) async fn withdraw(settings: &Settings, args: &Withdraw) -> Result<Report, Failure> {

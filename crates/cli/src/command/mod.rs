@@ -10,6 +10,7 @@ mod devnet;
 pub(crate) mod owner;
 mod pool;
 pub(crate) mod run;
+mod sponsored;
 mod stance;
 pub(crate) mod task;
 mod wallet;
@@ -87,6 +88,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Task::Logs(args) => task::logs(&settings?, &args, json).await,
             args::Task::Result(args) => task::fetch(&settings?, args).await,
             args::Task::Deliver(args) => task::deliver(&settings?, &args).await,
+            args::Task::Match(args) => sponsored::task_match(&settings?, &args).await,
         },
         Command::Scheduler(args) => daemon::scheduler(&settings?, args).await,
         Command::Market(args) => daemon::market(args).await,

@@ -1,5 +1,6 @@
 //! `berth account cancel-order`, `approve-order` and `sponsor`: what an account says of single orders.
 
+use super::sponsored::{self, ConsentFile, RequestFile};
 use crate::{
     args::{OneOrder, SponsorArgs},
     chain::{Call, Chain, Spent},
@@ -13,6 +14,7 @@ use alloy::primitives::{B256, Bytes};
 use berth_chain::call;
 use berth_protocol::{OrderHash, order::Sponsorship};
 use serde_json::json;
+use std::path::Path;
 
 /// Cancels one order: whatever the account has signed of it is void.
 pub(super) async fn cancel_order(settings: &Settings, args: &OneOrder) -> Result<Report, Failure> {
@@ -46,34 +48,80 @@ async fn say(
     Ok(Report::new(text, json))
 }
 
+/// What a sponsor agrees to.
+struct Agreed {
+    request: OrderHash,
+    pool_order: OrderHash,
+    tasks: u32,
+    /// What the request itself says, where it was shown.
+    shown: Option<RequestFile>,
+}
+
+impl Agreed {
+    fn new(args: &SponsorArgs, chain: &Chain) -> Result<Self, Failure> {
+        if args.request.parse::<B256>().is_err() && Path::new(&args.request).exists() {
+            let file = RequestFile::read(Path::new(&args.request), chain)?;
+            let ((request, pool_order), tasks) = (file.hashes(&chain.domain()), file.tasks());
+            if args.pool_order.is_some() || args.tasks.is_some_and(|given| given != tasks) {
+                return Err(Failure::usage("sponsor", "the file says which pool order and how many tasks it is about")
+                    .hint("leave --pool-order and --tasks out"));
+            }
+            return Ok(Self { request, pool_order, tasks, shown: Some(file) });
+        }
+        let (Some(pool_order), Some(tasks)) = (&args.pool_order, args.tasks) else {
+            hash("FILE|REQUEST", &args.request)?;
+            return Err(Failure::usage("sponsor", "a bare hash does not say what the request is matched with")
+                .hint("give --pool-order and --tasks, or the file that `berth run --payer` wrote"));
+        };
+        let request = hash("FILE|REQUEST", &args.request)?;
+        Ok(Self { request, pool_order: hash("--pool-order", pool_order)?, tasks, shown: None })
+    }
+}
+
 /// Signs a sponsorship; whoever sends the match shows it.
 pub(super) async fn sponsor(settings: &Settings, args: &SponsorArgs) -> Result<Report, Failure> {
-    let (request, pool_order) = (hash("REQUEST", &args.request)?, hash("--pool-order", &args.pool_order)?);
     let good_for = units::duration("--expires", &args.expires)?;
+    let account = keys::account(settings)?;
     let chain = Chain::open(settings).await?;
+    let Agreed { request, pool_order, tasks, shown } = Agreed::new(args, &chain)?;
+    if let Some(file) = shown.as_ref().filter(|file| file.payer() != account) {
+        let message = format!("the request names {} as its payer, not {account}", file.payer());
+        return Err(Failure::preflight("not-payer", message).hint("nobody else can agree to it: --account"));
+    }
     let expiry = chain.read.chain_time().await?.plus(good_for.as_secs());
     let signer = keys::unlock(settings)?;
-    let sponsorship = Sponsorship {
-        request: request.get(),
-        poolOrder: pool_order.get(),
-        volume: args.tasks,
-        expiry: expiry.seconds(),
-    };
+    let sponsorship =
+        Sponsorship { request: request.get(), poolOrder: pool_order.get(), volume: tasks, expiry: expiry.seconds() };
     let domain = chain.deployment.domain();
     let (digest, signature) = (OrderHash::new(domain.digest(&sponsorship)), signer.sign(&domain, &sponsorship));
-    let text = fields(&[
+    let consent = ConsentFile {
+        payer: signer.address(),
+        request: request.get(),
+        pool_order: pool_order.get(),
+        volume: tasks,
+        expiry: expiry.seconds(),
+        sponsorship: digest.get(),
+        signature: signature.clone(),
+    };
+    let mut text = vec![
         ("payer", signer.address().to_string()),
         ("request", request.to_string()),
         ("pool order", pool_order.to_string()),
-        ("tasks", args.tasks.to_string()),
-        ("until", expiry.to_string()),
-        ("sponsorship", digest.to_string()),
-        ("signature", signature.to_string()),
-    ]);
-    let json = json!({ "payer": signer.address(), "request": request.to_string(),
-                       "pool_order": pool_order.to_string(), "volume": args.tasks, "expiry": expiry.seconds(),
-                       "sponsorship": digest.to_string(), "signature": signature });
-    Ok(Report::new(text, json))
+        ("tasks", tasks.to_string()),
+    ];
+    if let Some(file) = shown {
+        text.push(("requester", file.requester().to_string()));
+        text.push(("price", chain.token.show(file.total())));
+    }
+    text.push(("until", expiry.to_string()));
+    text.push(("sponsorship", digest.to_string()));
+    if let Some(path) = &args.out {
+        sponsored::save(path, &consent)?;
+        text.push(("file", path.display().to_string()));
+    }
+    text.push(("signature", signature.to_string()));
+    let json = serde_json::to_value(&consent).expect("texts and numbers are JSON");
+    Ok(Report::new(fields(&text), json))
 }
 
 fn hash(flag: &str, text: &str) -> Result<OrderHash, Failure> {

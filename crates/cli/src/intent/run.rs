@@ -35,6 +35,10 @@ pub(crate) struct RunIntent {
     pub(crate) pool: Option<String>,
     /// Whom the result is brought to.
     pub(crate) callback: Option<Address>,
+    /// Pay in what is missing.
+    pub(crate) deposit: bool,
+    /// Who else pays.
+    pub(crate) sponsor: Option<Sponsor>,
     /// Where the result goes.
     pub(crate) out: Option<PathBuf>,
     /// Don't wait for it.
@@ -45,6 +49,15 @@ pub(crate) struct RunIntent {
     pub(crate) dry_run: bool,
     /// The exit code is the job's.
     pub(crate) job_exit: bool,
+}
+
+/// Another who is to pay.
+#[derive(Debug)]
+pub(crate) struct Sponsor {
+    /// A name in the keystore, or an address.
+    pub(crate) payer: String,
+    /// Where the request goes.
+    pub(crate) request: PathBuf,
 }
 
 impl RunIntent {
@@ -79,6 +92,8 @@ impl RunIntent {
             timeout,
             pool: args.pool,
             callback: args.callback.as_deref().map(callback).transpose()?,
+            deposit: args.deposit,
+            sponsor: args.payer.zip(args.request).map(|(payer, request)| Sponsor { payer, request }),
             out: args.out,
             detach: args.detach,
             follow: args.follow,

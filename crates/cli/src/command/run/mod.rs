@@ -20,21 +20,26 @@ use self::{
     receipt::{Match, Receipt},
     request::{Asked, Matched},
 };
+use super::{account, sponsored};
 use crate::{
     args,
     book::{AppOffer, Book, DatasetOffer, PoolOffer},
     chain::{Call, Chain, Spent},
     exit::Exit,
     hint::Failure,
-    intent::RunIntent,
+    intent::{RunIntent, Sponsor},
     keys,
     render::{Progress, Report},
     scheduler,
     settings::Settings,
 };
 use alloy::primitives::Address;
-use berth_chain::{Deployment, signer::Signer};
-use berth_protocol::{AccountAddr, Amount, AssetId, DealId};
+use berth_chain::{
+    Deployment,
+    call::{self, Signatures},
+    signer::Signer,
+};
+use berth_protocol::{AccountAddr, Amount, AssetId, DealId, ledger::Orders};
 use berth_wire::{
     client::SchedulerClient,
     descriptor::Runtime,
@@ -51,6 +56,8 @@ struct Plan {
     quote: Quote,
     job: Job,
     total: Amount,
+    /// What the account lacks, and has outside the market.
+    deposit: Amount,
 }
 
 pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Result<Report, Failure> {
@@ -71,10 +78,15 @@ pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Res
     // Opening the key takes a while on purpose; the network does not wait for it.
     let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, &intent, account, &progress));
     let (signer, plan) = (unlocked?, plan?);
+    if let Some(sponsor) = &intent.sponsor {
+        let payer = payer(settings, account, sponsor)?;
+        let (orders, signatures) = request(&plan, &intent, &signer, payer, &progress).await?;
+        return sponsored::write(&plan.chain, &sponsor.request, &orders, &signatures);
+    }
     let matched = match_offers(&plan, &intent, &signer, &progress).await?;
     let deal = matched.0.deal;
     if intent.detach {
-        return Ok(detached(&matched));
+        return Ok(detached(&matched.0, &matched.1));
     }
     tokio::select! {
         report = finish(&plan, &intent, &signer, matched, &progress) => {
@@ -139,6 +151,9 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
         tokio::join!(chain.read.bounds(), chain.read.chain_time(), book.apps(Some(resolved.app)), book.check(&chain));
     let (bounds, now, apps) = (bounds?, now?, apps?);
     same_market?;
+    if let Some(sponsor) = &intent.sponsor {
+        payer(settings, account, sponsor)?;
+    }
     if let Some(callback) = intent.callback {
         check_callback(&chain, callback).await?;
     }
@@ -159,16 +174,48 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
         progress.say("no worker of this pool is connected now: the job will wait for one");
     }
     let total = quote.price.checked_mul(wanted.volume).ok_or_else(|| too_dear(&chain, quote.price))?;
-    let balance = chain.balance(account).await?;
-    if let Some(missing) = total.checked_sub(balance.free).filter(|missing| *missing > Amount::ZERO) {
-        return Err(short(settings, &chain, total, balance.free, missing));
-    }
+    let deposit =
+        if intent.sponsor.is_some() { Amount::ZERO } else { lacking(settings, &chain, intent, account, total).await? };
     let mut job = stage::job(intent, resolved.image).await?;
     let is_machine = apps.iter().any(|app| app.listed.runtime.is_some_and(Runtime::is_machine));
     if is_machine && !intent.counts_pids {
         job.limits.pids = Limits::ALL_PIDS;
     }
-    Ok(Plan { chain, book, client, quote, job, total })
+    Ok(Plan { chain, book, client, quote, job, total, deposit })
+}
+
+/// What the account lacks of this, and is to pay in.
+async fn lacking(
+    settings: &Settings,
+    chain: &Chain,
+    intent: &RunIntent,
+    account: Address,
+    total: Amount,
+) -> Result<Amount, Failure> {
+    let free = chain.balance(account).await?.free;
+    let missing = total.checked_sub(free).unwrap_or_default();
+    if missing > Amount::ZERO && !intent.deposit {
+        return Err(short(settings, chain, total, free, missing));
+    }
+    account::has_tokens(chain, account, missing).await?;
+    Ok(missing)
+}
+
+/// The other who pays.
+fn payer(settings: &Settings, account: Address, sponsor: &Sponsor) -> Result<Address, Failure> {
+    let payer = keys::address(settings, &sponsor.payer)?;
+    let wrong = |what: &str| Failure::usage("payer", format!("--payer: `{}` {what}", sponsor.payer));
+    if payer.is_zero() {
+        return Err(wrong("is nobody, and nobody pays").hint("name the account that has agreed to pay"));
+    }
+    if payer == account {
+        return Err(wrong("is the account itself, which pays anyway").hint("leave --payer and --request out"));
+    }
+    if sponsor.request.exists() {
+        return Err(Failure::usage("request", format!("{} is there already", sponsor.request.display()))
+            .hint("give --request another file: nothing is overwritten"));
+    }
+    Ok(payer)
 }
 
 /// Offers of the dataset that is wanted.
@@ -217,6 +264,7 @@ fn short(settings: &Settings, chain: &Chain, total: Amount, free: Amount, missin
     );
     Failure::preflight("balance-too-small", message)
         .hint(format!("`berth account deposit {} --account {account}` pays them in", token.plain(missing)))
+        .hint("or let the match do so, in one transaction: --deposit")
 }
 
 /// The cheapest fitting offer whose scheduler answers and whose owner can stake, with how many workers are connected.
@@ -276,13 +324,14 @@ fn none_fits(chain: &Chain, wanted: &Wanted, misfits: &[Misfit]) -> Failure {
     }
 }
 
-/// Uploads, signs, and makes the deal.
-async fn match_offers(
+/// Uploads the job, and signs the request for it.
+async fn request(
     plan: &Plan,
     intent: &RunIntent,
     signer: &Signer,
+    payer: Address,
     progress: &Progress,
-) -> Result<(Matched, Match), Failure> {
+) -> Result<(Orders, Signatures), Failure> {
     let Plan { chain, book, quote, job, .. } = plan;
     progress.step("uploading the job");
     let signed_in = scheduler::sign_in(plan.client.clone(), chain, signer);
@@ -297,6 +346,7 @@ async fn match_offers(
     uploaded.and(published)?;
     let asked = Asked {
         requester: signer.address(),
+        payer,
         callback: intent.callback.unwrap_or_default(),
         job: job.hash(),
         volume: intent.volume(),
@@ -304,25 +354,44 @@ async fn match_offers(
         epoch,
         now,
     };
-    let request = request::order(&asked, quote);
-    let calldata = request::call(quote, request, signer, &chain.domain());
+    Ok(request::signed(quote, request::order(&asked, quote), signer, &chain.domain()))
+}
+
+/// Uploads, signs, and makes the deal.
+async fn match_offers(
+    plan: &Plan,
+    intent: &RunIntent,
+    signer: &Signer,
+    progress: &Progress,
+) -> Result<(Matched, Match), Failure> {
+    let Plan { chain, total, deposit, .. } = plan;
+    let (orders, signatures) = request(plan, intent, signer, signer.address(), progress).await?;
+    let volume = orders.request.volume;
     progress.step(format!(
-        "matching {} task{} for {}",
-        asked.volume,
-        if asked.volume == 1 { "" } else { "s" },
-        chain.token.show(plan.total)
+        "matching {volume} task{} for {}",
+        if volume == 1 { "" } else { "s" },
+        chain.token.show(*total)
     ));
-    let sent = chain.send(signer, vec![Call { to: chain.deployment.berth, calldata, note: "match" }]).await;
+    let calldata = call::match_orders(&orders, &signatures);
+    let call = Call { to: chain.deployment.berth, calldata, note: "match" };
+    let calls =
+        if *deposit > Amount::ZERO { account::paying_in_for(chain, signer, *deposit, call).await? } else { vec![call] };
+    let (matched, cost) = made(chain, signer, calls).await?;
+    progress.say(&format!("deal {} matched in block {}", matched.deal, matched.block));
+    Ok((matched, cost))
+}
+
+/// Sends calls of which the last makes a deal.
+pub(super) async fn made(chain: &Chain, signer: &Signer, calls: Vec<Call>) -> Result<(Matched, Match), Failure> {
     // Between sending and hearing of it a node may go away: then only the chain can tell.
-    let mined = sent.map_err(|failure| match &*failure.code {
+    let mined = chain.send(signer, calls).await.map_err(|failure| match &*failure.code {
         "node-unreachable" | "node-slow" => failure.hint("`berth task list` shows whether the deal was made"),
         _ => failure,
     })?;
-    let spent = Spent::of(&mined);
-    let transaction = mined.first().map(|mined| mined.tx).unwrap_or_default();
-    let receipt = chain.receipt(transaction).await?;
-    let matched = Matched::of(chain, &receipt)?;
-    progress.say(&format!("deal {} matched in block {}", matched.deal, matched.block));
+    let last = mined.last().map(core::slice::from_ref).unwrap_or_default();
+    let spent = Spent::of(last);
+    let transaction = last.first().map(|mined| mined.tx).unwrap_or_default();
+    let matched = Matched::of(chain, &chain.receipt(transaction).await?)?;
     Ok((matched, Match { gas: spent.gas, wei: spent.wei }))
 }
 
@@ -353,7 +422,8 @@ async fn finish(
     Ok(report)
 }
 
-fn detached((matched, cost): &(Matched, Match)) -> Report {
+/// A deal that was made and is not waited for.
+pub(super) fn detached(matched: &Matched, cost: &Match) -> Report {
     let deal = matched.deal;
     let tasks: Vec<String> = matched.terms.indexes().map(|index| deal.task(index).to_string()).collect();
     let json = json!({
@@ -369,7 +439,7 @@ fn detached((matched, cost): &(Matched, Match)) -> Report {
 }
 
 fn dry(plan: &Plan, intent: &RunIntent) -> Report {
-    let Plan { chain, quote, job, total, .. } = plan;
+    let Plan { chain, quote, job, total, deposit, .. } = plan;
     let (app, pool) = (&quote.app, &quote.pool);
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "(no name)".to_owned());
     let volume = intent.volume();
@@ -381,6 +451,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         ("job", job.hash().to_string()),
         ("tasks", volume.to_string()),
         ("price", format!("{} a task, {} in all", chain.token.show(quote.price), chain.token.show(*total))),
+        ("deposit", format!("{} with the match", chain.token.show(*deposit))),
         ("time", format!("{} s a task at the most", quote.duration)),
         ("callback", intent.callback.map_or_else(|| "none".to_owned(), |callback| callback.to_string())),
     ]);
@@ -389,7 +460,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         "pool": pool.order.pool, "pool_order": pool.listed.hash,
         "job_hash": job.hash().to_string(), "job": job,
         "tasks": volume,
-        "price": quote.price.to_string(), "total": total.to_string(), "token": chain.token.json(),
+        "price": quote.price.to_string(), "total": total.to_string(), "deposit": deposit.to_string(), "token": chain.token.json(),
         "duration": quote.duration,
         "callback": intent.callback,
         "dataset": quote.dataset.as_ref().map(|dataset| dataset.order.dataset),

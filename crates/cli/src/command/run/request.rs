@@ -3,14 +3,10 @@
 use super::offer::Quote;
 use crate::{chain::Chain, exit::Exit, hint::Failure};
 use alloy::{
-    primitives::{Address, B256, Bytes},
+    primitives::{Address, B256},
     rpc::types::TransactionReceipt,
 };
-use berth_chain::{
-    call::{self, Signatures},
-    convert,
-    signer::Signer,
-};
+use berth_chain::{call::Signatures, convert, signer::Signer};
 use berth_protocol::{
     AssetId, DealId, DealTerms, JobHash, Timestamp,
     domain::Domain,
@@ -21,11 +17,14 @@ use berth_protocol::{
 
 /// How long a signed request may still be matched: enough for a few blocks of a slow chain.
 const GOOD_FOR_S: u64 = 600;
+/// The same where another has to agree first: a day, for people to read what they pay for.
+const SPONSORED_GOOD_FOR_S: u64 = 86_400;
 
 /// What a request adds to its quote.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) requester: Address,
+    pub(super) payer: Address,
     /// Zero: none.
     pub(super) callback: Address,
     pub(super) job: JobHash,
@@ -37,6 +36,7 @@ pub(super) struct Asked {
 
 /// The request that takes exactly these offers, at exactly their prices.
 pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
+    let good_for_s = if asked.payer == asked.requester { GOOD_FOR_S } else { SPONSORED_GOOD_FOR_S };
     order::RequestOrder {
         app: quote.app.order.app,
         appMaxPrice: quote.app.order.price.0,
@@ -45,7 +45,7 @@ pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
         poolRule: Rule::Asset(quote.pool.order.pool).encode(),
         poolMaxPrice: quote.pool.order.price.0,
         requester: asked.requester,
-        payer: asked.requester,
+        payer: asked.payer,
         beneficiary: asked.requester,
         callback: asked.callback,
         jobHash: asked.job.get(),
@@ -53,15 +53,33 @@ pub(super) fn order(asked: &Asked, quote: &Quote) -> order::RequestOrder {
         tag: B256::ZERO,
         duration: quote.duration,
         trust: asked.trust,
-        expiry: asked.now.plus(GOOD_FOR_S).seconds(),
+        expiry: asked.now.plus(good_for_s).seconds(),
         epoch: asked.epoch,
         salt: B256::new(rand::random()),
     }
 }
 
-/// The call that matches it.
-pub(super) fn call(quote: &Quote, request: order::RequestOrder, signer: &Signer, domain: &Domain) -> Bytes {
-    let none = order::DatasetOrder {
+/// It, with the offers that it takes, all of them signed.
+pub(super) fn signed(
+    quote: &Quote,
+    request: order::RequestOrder,
+    signer: &Signer,
+    domain: &Domain,
+) -> (Orders, Signatures) {
+    let signatures = Signatures {
+        app: quote.app.listed.order.signature.clone(),
+        dataset: quote.dataset.as_ref().map(|dataset| dataset.listed.order.signature.clone()).unwrap_or_default(),
+        pool: quote.pool.listed.order.signature.clone(),
+        request: signer.sign(domain, &request),
+    };
+    let (app, pool) = (quote.app.order.clone().into(), quote.pool.order.clone().into());
+    let dataset = quote.dataset.as_ref().map_or_else(no_dataset, |dataset| dataset.order.clone().into());
+    (Orders { app, dataset, pool, request }, signatures)
+}
+
+/// What stands in the place of a dataset's order where there is none.
+pub(crate) const fn no_dataset() -> order::DatasetOrder {
+    order::DatasetOrder {
         dataset: B256::ZERO,
         price: 0,
         volume: 0,
@@ -72,16 +90,7 @@ pub(super) fn call(quote: &Quote, request: order::RequestOrder, signer: &Signer,
         expiry: 0,
         epoch: 0,
         salt: B256::ZERO,
-    };
-    let signatures = Signatures {
-        app: quote.app.listed.order.signature.clone(),
-        dataset: quote.dataset.as_ref().map(|dataset| dataset.listed.order.signature.clone()).unwrap_or_default(),
-        pool: quote.pool.listed.order.signature.clone(),
-        request: signer.sign(domain, &request),
-    };
-    let (app, pool) = (quote.app.order.clone().into(), quote.pool.order.clone().into());
-    let dataset = quote.dataset.as_ref().map_or(none, |dataset| dataset.order.clone().into());
-    call::match_orders(&Orders { app, dataset, pool, request }, &signatures)
+    }
 }
 
 /// The deal that a match made, by its own log.
@@ -115,7 +124,7 @@ impl Matched {
     }
 
     /// The deal that this transaction made.
-    pub(super) fn of(chain: &Chain, receipt: &TransactionReceipt) -> Result<Self, Failure> {
+    pub(crate) fn of(chain: &Chain, receipt: &TransactionReceipt) -> Result<Self, Failure> {
         let berth = chain.deployment.berth;
         let mut logs = receipt.logs().iter().filter(|log| log.address() == berth);
         logs.find_map(Self::read).ok_or_else(|| {
