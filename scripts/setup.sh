@@ -74,6 +74,9 @@ system_packages() {
     [ -x /usr/sbin/mke2fs ] || missing+=(e2fsprogs)
     have syslinux || missing+=(syslinux)
     have mcopy || missing+=(mtools)
+    # A cluster of one machine: scripts/slurm-cluster.sh.
+    { [ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/slurmd ]; } || missing+=(slurm-wlm)
+    [ -x /usr/sbin/munged ] || missing+=(munge)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   fi
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
@@ -153,7 +156,7 @@ versions() {
     solc "$(contracts/bin/solc --version | awk 'NR==2 {print $2}')"
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \
     docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux \
-    qemu-system-x86 qemu-utils seabios e2fsprogs syslinux mtools 2>/dev/null || true
+    qemu-system-x86 qemu-utils seabios e2fsprogs syslinux mtools slurm-wlm munge 2>/dev/null || true
   # Unpacked, not installed: scripts/build-vm-image.sh.
   printf '%-16s %s\n' kernel "$(find .tools/vm -path '*/boot/vmlinuz-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n1)"
 }

@@ -5,7 +5,7 @@
 #
 # A step that fails does not keep the others from running, but for those that all else needs. The last line counts tests,
 # and a step that fails without one as a failed test. For the inner loop: `cargo nextest run -p berth-protocol`,
-# `scripts/docker-engine.sh run cargo nextest run`, `FOUNDRY_PROFILE=lite forge test` in contracts/.
+# `scripts/docker-engine.sh run scripts/slurm-cluster.sh run cargo nextest run`, `FOUNDRY_PROFILE=lite forge test` in contracts/.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -97,7 +97,7 @@ step lint rust_lint || true
 must build cargo build --locked --workspace --all-targets
 must images scripts/example-images.sh
 must machine scripts/build-vm-image.sh
-step tests cargo nextest run --locked --workspace --no-tests=fail || true
+step tests scripts/slurm-cluster.sh run cargo nextest run --locked --workspace --no-tests=fail || true
 step doc-tests cargo test --locked --workspace --doc -q || true
 step examples examples_test || true
 step demo scripts/demo.sh || true
