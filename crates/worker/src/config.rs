@@ -42,6 +42,9 @@ pub struct Config {
     /// QEMU, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qemu: Option<QemuShare>,
+    /// A Slurm cluster, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<SlurmShare>,
     /// Whose jobs to take.
     #[serde(default)]
     pub policy: Policy,
@@ -80,6 +83,64 @@ pub struct DockerShare {
     /// How output folders are kept within their limit.
     #[serde(default)]
     pub quota: Quota,
+}
+
+/// What is shared of a cluster that Slurm manages, and how its jobs are submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlurmShare {
+    /// Where Slurm's commands are.
+    pub commands: PathBuf,
+    /// The cluster's `slurm.conf`; without it, where Slurm itself looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conf: Option<PathBuf>,
+    /// The partition; without it, the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The account that jobs are charged to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The quality of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// How long a job may wait for its turn.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
+    /// `berth` on the nodes; without it, at the path where this one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
+    /// A folder on each node's own disk.
+    pub scratch: PathBuf,
+    /// The nodes' Docker engine.
+    pub host: String,
+    /// Which of the nodes' images.
+    pub images: SharedImages,
+    /// Whether a job's image that a node lacks is fetched there, by digest.
+    pub fetch_images: bool,
+    /// Whether jobs that ask for it get the network of the node's engine.
+    pub network: bool,
+    /// How output folders are kept within their limit, on the nodes.
+    pub quota: Quota,
+}
+
+impl Default for SlurmShare {
+    fn default() -> Self {
+        Self {
+            commands: "/usr/bin".into(),
+            conf: None,
+            partition: None,
+            account: None,
+            qos: None,
+            wait: Duration::from_secs(3_600),
+            program: None,
+            scratch: "/var/tmp".into(),
+            host: "unix:///var/run/docker.sock".to_owned(),
+            images: SharedImages::All,
+            fetch_images: false,
+            network: false,
+            quota: Quota::Auto,
+        }
+    }
 }
 
 /// What is shared of QEMU.
@@ -331,18 +392,30 @@ impl Config {
         if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
             return wrong("capacity", "memory and disk must be more than nothing");
         }
-        if self.docker.is_none() && self.qemu.is_none() {
+        if self.docker.is_none() && self.qemu.is_none() && self.slurm.is_none() {
             return wrong(
                 "docker",
-                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU",
+                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU, [slurm] a cluster",
             );
         }
-        let images = self.docker.iter().filter_map(|docker| match &docker.images {
-            SharedImages::All => None,
-            SharedImages::Only(images) => Some(images),
-        });
-        if images.flatten().any(|image| image.config.is_none() && image.manifest.is_none()) {
+        let nameless = |images: &SharedImages| match images {
+            SharedImages::All => false,
+            SharedImages::Only(images) => images.iter().any(|image| image.config.is_none() && image.manifest.is_none()),
+        };
+        if self.docker.as_ref().is_some_and(|docker| nameless(&docker.images)) {
             return wrong("docker.images", "each image needs `config` or `manifest`, its digest");
+        }
+        if let Some(slurm) = &self.slurm {
+            if nameless(&slurm.images) {
+                return wrong("slurm.images", "each image needs `config` or `manifest`, its digest");
+            }
+            let paths = [&slurm.commands, &slurm.scratch].into_iter().chain(&slurm.conf).chain(&slurm.program);
+            if paths.into_iter().any(|path| !path.is_absolute()) {
+                return wrong(
+                    "slurm",
+                    "`commands`, `conf`, `program` and `scratch` are whole paths: jobs start elsewhere",
+                );
+            }
         }
         Ok(())
     }
@@ -400,7 +473,8 @@ mod tests {
         assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
         assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
         assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
-        assert_eq!(key(&|c| (c.docker, c.qemu) = (None, None)), "docker");
+        assert_eq!(key(&|c| (c.docker, c.qemu, c.slurm) = (None, None, None)), "docker");
+        assert_eq!(key(&|c| c.slurm.iter_mut().for_each(|slurm| slurm.scratch = "tmp".into())), "slurm");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
         let bare = Image { reference: "x".into(), config: None, manifest: None };
         let share = DockerShare { images: SharedImages::Only(vec![bare]), ..DockerShare::default() };

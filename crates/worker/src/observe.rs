@@ -10,6 +10,10 @@ pub(crate) fn share_failed(kind: &str, name: &str, reason: &str) {
     warn!(kind, name, reason, "a share failed its probe and is not announced");
 }
 
+pub(crate) fn node_not_cleared(node: &str, reason: &str) {
+    warn!(node, reason, "what a dead job left on a node of the cluster is still there; it is cleared later");
+}
+
 pub(crate) fn shares_announced(engines: usize, images: usize) {
     info!(engines, images, "shares passed their probe");
 }

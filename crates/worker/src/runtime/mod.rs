@@ -6,6 +6,7 @@
 pub mod docker;
 mod ext4;
 pub mod qemu;
+pub mod slurm;
 
 use berth_chain::Class;
 use berth_protocol::TaskId;
@@ -13,6 +14,7 @@ pub use berth_wire::descriptor::Runtime as RuntimeKind;
 use berth_wire::job::{Image, Limits};
 use core::fmt;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
@@ -184,7 +186,8 @@ impl TaskFolder {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ended {
     /// By itself, with this code.
     Exited(i32),
@@ -289,6 +292,10 @@ impl RuntimeError {
     /// What the owner can do.
     pub fn hint(&self) -> String {
         match self {
+            Self::Unreachable { engine: slurm::ENGINE, .. } | Self::Engine { engine: slurm::ENGINE, .. } => {
+                "see that this user may use the cluster (`sinfo`, `squeue --me`), and read the reason: docs/slurm.md"
+                    .to_owned()
+            }
             Self::Unreachable { engine, address, .. } => format!(
                 "start the {engine} engine, or give its address (`host` in worker.toml, or DOCKER_HOST), and see that \
                  this user may use it: `docker -H {address} info`"
@@ -302,6 +309,11 @@ impl RuntimeError {
             Self::Folder { .. } => "check that the worker's folder is writable and its disk not full".to_owned(),
             Self::Program { program: program @ ("qemu-img" | "qemu-system-x86_64"), .. } => {
                 format!("install `{program}` (Debian: qemu-utils, qemu-system-x86)")
+            }
+            Self::Program { program: program @ ("sbatch" | "squeue" | "scancel"), .. } => {
+                format!(
+                    "install Slurm's `{program}` (Debian: slurm-client), or say where it is: `commands` under [slurm]"
+                )
             }
             Self::Program { program, .. } => format!(
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \

@@ -11,18 +11,24 @@ pub(crate) fn capacity(config: &Config) -> Capacity {
         cpu_millis: config.capacity.cpu_millis.get(),
         memory_bytes: config.capacity.memory.0,
         disk_bytes: config.capacity.disk.0,
-        network: docker.is_some_and(|docker| docker.network) || config.qemu.as_ref().is_some_and(|qemu| qemu.network),
-        fetches_images: docker.is_some_and(|docker| docker.fetch_images),
+        network: docker.is_some_and(|docker| docker.network)
+            || config.qemu.as_ref().is_some_and(|qemu| qemu.network)
+            || config.slurm.as_ref().is_some_and(|slurm| slurm.network),
+        fetches_images: docker.is_some_and(|docker| docker.fetch_images)
+            || config.slurm.as_ref().is_some_and(|slurm| slurm.fetch_images),
     }
 }
 
 /// The only images that are shared, if the owner named some. (Of virtual machines there are no others.)
 pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
-    let containers = match config.docker.as_ref().map(|docker| &docker.images) {
-        Some(SharedImages::All) => return None,
-        Some(SharedImages::Only(images)) => images.clone(),
-        None => Vec::new(),
-    };
+    let shared = config.docker.iter().map(|docker| &docker.images);
+    let mut containers = Vec::new();
+    for images in shared.chain(config.slurm.iter().map(|slurm| &slurm.images)) {
+        match images {
+            SharedImages::All => return None,
+            SharedImages::Only(images) => containers.extend(images.iter().cloned()),
+        }
+    }
     let machines = config.qemu.iter().flat_map(|qemu| &qemu.images).map(|machine| machine.image());
     Some(containers.into_iter().chain(machines).collect())
 }

@@ -4,7 +4,7 @@ use crate::{
     assignment::chain,
     config::Config,
     observe,
-    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu},
+    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu, slurm::Slurm},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
@@ -42,6 +42,19 @@ pub(crate) async fn engines(
             Ok(qemu) => working.push(Arc::new(qemu)),
             Err(error) => {
                 observe::share_failed("engine", "qemu", &chain(&error));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(share) = &config.slurm {
+        let probed = async {
+            let slurm = Slurm::connect(share.clone(), worker, tasks.to_owned()).await?;
+            slurm.probe().await.map(|()| slurm)
+        };
+        match probed.await {
+            Ok(slurm) => working.push(Arc::new(slurm)),
+            Err(error) => {
+                observe::share_failed("engine", "slurm", &chain(&error));
                 first.get_or_insert(error);
             }
         }

@@ -1,5 +1,6 @@
 //! A worker's engine with one task, whichever engine it is.
 
+use crate::slurm;
 use crate::support::{begun, busybox, containers, engine, mounts, read};
 use alloy::primitives::{Address, B256};
 use berth_protocol::{TaskId, WorkerAddr};
@@ -51,13 +52,18 @@ pub(crate) fn emulated(images: Vec<MachineFile>) -> QemuShare {
     QemuShare { accel: Accel::Tcg, images, ..QemuShare::default() }
 }
 
+/// Whether jobs of a runtime are containers, of the engine that tests look into.
+pub(crate) const fn is_container(kind: RuntimeKind) -> bool {
+    matches!(kind, RuntimeKind::Docker | RuntimeKind::Slurm)
+}
+
 impl Bed {
     /// A shell script to run in busybox.
     pub(crate) async fn new(kind: RuntimeKind, script: &str) -> Self {
         let image = match kind {
-            RuntimeKind::Docker => busybox().await,
+            RuntimeKind::Docker | RuntimeKind::Slurm => busybox().await,
             RuntimeKind::Qemu => machine("machine.json").image(),
-            RuntimeKind::Virtualbox | RuntimeKind::Slurm => panic!("there is no such runtime yet"),
+            RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
         };
         Self::with(kind, script, image, false).await
     }
@@ -119,7 +125,7 @@ impl Bed {
 
     /// Waits until the job says `begun` on standard error.
     pub(crate) async fn begun(&self) {
-        if self.kind == RuntimeKind::Docker {
+        if is_container(self.kind) {
             return begun(&engine().await, self.request.task).await;
         }
         let said = async {
@@ -138,7 +144,7 @@ impl Bed {
     /// Ends the job's container or machine as somebody else would.
     pub(crate) async fn kill(&self) {
         match self.kind {
-            RuntimeKind::Docker => {
+            RuntimeKind::Docker | RuntimeKind::Slurm => {
                 let (engine, none) = (engine().await, None::<KillContainerOptions>);
                 let ids = containers(&engine, self.worker).await;
                 engine.kill_container(&ids[0], none).await.expect("kills");
@@ -150,7 +156,7 @@ impl Bed {
                     }
                 }
             }
-            RuntimeKind::Virtualbox | RuntimeKind::Slurm => panic!("there is no such runtime yet"),
+            RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
         }
     }
 
@@ -177,7 +183,7 @@ impl Bed {
             let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
             remains.extend(names.filter(|name| name.contains(&self.worker.to_string())));
         }
-        if self.kind == RuntimeKind::Docker {
+        if is_container(self.kind) {
             remains.extend(containers(&engine().await, self.worker).await);
         }
         remains
@@ -186,11 +192,11 @@ impl Bed {
     /// What must be the same after a run as before it: the image's own files or layers.
     pub(crate) async fn base(&self) -> String {
         match self.kind {
-            RuntimeKind::Docker => {
+            RuntimeKind::Docker | RuntimeKind::Slurm => {
                 let id = self.request.image.config.expect("has one").to_string();
                 format!("{:?}", engine().await.inspect_image(&id).await.expect("there").root_fs)
             }
-            RuntimeKind::Qemu | RuntimeKind::Virtualbox | RuntimeKind::Slurm => {
+            RuntimeKind::Qemu | RuntimeKind::Virtualbox => {
                 let folder = machine("machine.json").file.parent().map(PathBuf::from).expect("in a folder");
                 let mut files: Vec<_> =
                     fs::read_dir(folder).expect("there").flatten().map(|file| file.path()).collect();
@@ -205,6 +211,9 @@ impl Bed {
     pub(crate) async fn clear(self) {
         self.runtime.clear(self.request.task, &self.request.folder).await.expect("clears");
         assert_eq!(self.remains().await, Vec::<String>::new());
+        if self.kind == RuntimeKind::Slurm {
+            slurm::nothing_left(&self).await;
+        }
         let folder = &self.request.folder;
         for path in [folder.output(), folder.disk_image(), folder.machine(), folder.stdin_given()] {
             assert!(!path.exists(), "{} is left", path.display());
@@ -223,6 +232,7 @@ async fn runtime(kind: RuntimeKind, worker: WorkerAddr, tasks: PathBuf, network:
             let share = QemuShare { network, ..emulated(vec![machine("machine.json")]) };
             Box::new(Qemu::connect(share, worker, tasks).await.expect("QEMU is installed: scripts/setup.sh"))
         }
-        RuntimeKind::Virtualbox | RuntimeKind::Slurm => panic!("there is no such runtime yet"),
+        RuntimeKind::Slurm => Box::new(slurm::connect(slurm::share(&tasks, network), worker, tasks).await),
+        RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
     }
 }

@@ -1,7 +1,7 @@
 //! What every runtime must do, whatever it is. A case that a runtime can't pass is a row of its table of capabilities, and
 //! a job that needs it is refused: that is checked instead.
 
-use crate::bed::Bed;
+use crate::bed::{Bed, is_container};
 use berth_wire::{job::Limits, units::Sha256};
 use berth_worker::runtime::{Ended, RuntimeError, RuntimeKind, STREAM_BYTES};
 use std::{
@@ -19,6 +19,9 @@ macro_rules! conform {
         }
         mod qemu {
             $(#[tokio::test] async fn $case() { super::$case(super::RuntimeKind::Qemu).await })+
+        }
+        mod slurm {
+            $(#[tokio::test] async fn $case() { super::$case(super::RuntimeKind::Slurm).await })+
         }
     };
 }
@@ -91,7 +94,7 @@ async fn a_job_has_no_rights_and_no_network(kind: RuntimeKind) {
     // Asked for, and not allowed by the owner: the runtime withholds it, whatever else was forgotten.
     asking.request.limits.network = true;
     assert!(asking.runtime.capabilities().withheld(&asking.request.limits).is_some());
-    if kind != RuntimeKind::Docker {
+    if !is_container(kind) {
         assert!(asking.said().await.contains("\nlo\n"));
     }
     asking.clear().await;
@@ -104,13 +107,13 @@ async fn the_network_is_there_for_who_may_have_it(kind: RuntimeKind) {
     assert_eq!((capabilities.missing(&bed.request.limits), capabilities.withheld(&bed.request.limits)), (None, None));
     let said = bed.said().await;
     // What an engine's own network is, is the engine's affair: those of the tests have none.
-    assert!(kind == RuntimeKind::Docker || said == "eth0\nlo\n3\n", "{said}");
+    assert!(is_container(kind) || said == "eth0\nlo\n3\n", "{said}");
     bed.clear().await;
 }
 
 async fn memory_and_cores_are_the_jobs_own(kind: RuntimeKind) {
     let mut bed = Bed::new(kind, "awk '/MemTotal/ {print $2 < 160000}' /proc/meminfo; nproc").await;
-    if kind == RuntimeKind::Docker {
+    if is_container(kind) {
         // A container sees the whole machine: tests/it/confinement.rs reads its limits.
         return bed.clear().await;
     }
@@ -190,7 +193,7 @@ async fn processes_are_limited_or_the_job_refused(kind: RuntimeKind) {
 async fn time_ends_and_words_are_kept(kind: RuntimeKind) {
     let mut bed = Bed::new(kind, "trap '' TERM; echo begun; while true; do sleep 1; done").await;
     // A machine's time begins before it has booted.
-    bed.request.wall = Duration::from_secs(if kind == RuntimeKind::Docker { 1 } else { 45 });
+    bed.request.wall = Duration::from_secs(if is_container(kind) { 1 } else { 45 });
     let started = Instant::now();
     assert_eq!(bed.run().await.expect("runs").ended, Ended::TimedOut);
     assert!(started.elapsed() < bed.request.wall + Duration::from_secs(10), "a killed job does not linger");

@@ -13,4 +13,5 @@ mod machines;
 mod outputs;
 mod restart;
 mod rounds;
+mod slurm;
 mod support;

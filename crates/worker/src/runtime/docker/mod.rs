@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ENGINE: &str = "Docker";
 /// The engine itself refuses containers with less memory.
-const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+pub(super) const LEAST_MEMORY_BYTES: u64 = 6 << 20;
 
 /// Whose a container is. The name is checked as well: containers inherit their image's labels, and an image may claim
 /// anything.
