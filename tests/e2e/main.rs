@@ -10,5 +10,6 @@ mod moving;
 mod owning;
 mod paid;
 mod replicated;
+mod slurm;
 mod stopping;
 mod xtremweb;

@@ -17,6 +17,9 @@ pub(crate) enum Worker {
     Enlist(Enlist),
     /// Run the worker of this machine
     Run(WorkerRun),
+    /// Do what a worker wants done on this node of its cluster
+    #[command(hide = true)]
+    Step(WorkerStep),
     /// Bond, score and doings of workers
     Status(WorkerStatus),
 }
@@ -30,6 +33,20 @@ pub(crate) struct WorkerRun {
     pub(crate) config: PathBuf,
     #[command(flatten)]
     pub(crate) faulty: Faulty,
+}
+
+/// `berth worker step`: what Slurm starts on a node.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerStep {
+    /// Where the worker's order is
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Which order is meant
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: String,
+    /// What Slurm calls this node
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: String,
 }
 
 /// `berth worker status`

@@ -7,7 +7,7 @@ mod money;
 mod run;
 mod xw;
 
-pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus};
+pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, WorkerStatus, WorkerStep};
 pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{

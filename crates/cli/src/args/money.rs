@@ -207,7 +207,8 @@ pub(crate) enum App {
 #[command(
     after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
     Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker\n  \
-    berth app register small-linux --runtime qemu --disk machine.json"
+    berth app register small-linux --runtime qemu --disk machine.json\n  \
+    berth app register fold --runtime slurm --image fold@sha256:…"
 )]
 pub(crate) struct AppRegister {
     /// What people call it
@@ -240,6 +241,8 @@ pub(crate) enum AppRuntime {
     Docker,
     /// In a virtual machine under QEMU.
     Qemu,
+    /// In a container on a node of a Slurm cluster.
+    Slurm,
 }
 
 /// `berth app order`

@@ -124,9 +124,12 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
     let runtime = match args.runtime {
         AppRuntime::Docker => Runtime::Docker,
         AppRuntime::Qemu => Runtime::Qemu,
+        AppRuntime::Slurm => Runtime::Slurm,
     };
+    // A cluster's nodes run containers too.
+    let contained = matches!(runtime, Runtime::Docker | Runtime::Slurm);
     let image = match args.image.as_deref() {
-        Some(_) if runtime != Runtime::Docker => {
+        Some(_) if !contained => {
             return Err(Failure::usage("app-image", "only an app of containers has an image")
                 .hint("a virtual machine has a disk: --disk FILE"));
         }
@@ -134,7 +137,7 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
         None => None,
     };
     let disk = match args.disk.clone() {
-        Some(_) if runtime == Runtime::Docker => {
+        Some(_) if contained => {
             return Err(Failure::usage("app-disk", "only an app that is a virtual machine has a disk")
                 .hint("say what runs it: --runtime qemu; containers have an image: --image IMAGE"));
         }

@@ -1,7 +1,7 @@
 //! The services: each is a library, run here with its configuration and its key until it is told to stop.
 
 use crate::{
-    args::{Faulty, MarketRun, SchedulerRun, Serve, WorkerRun},
+    args::{Faulty, MarketRun, SchedulerRun, Serve, WorkerRun, WorkerStep},
     exit::Exit,
     failures::told,
     hint::Failure,
@@ -100,6 +100,14 @@ pub(super) async fn worker(settings: &Settings, args: WorkerRun) -> Result<Repor
     let stop = stop_by_signal()?;
     err(&format!("worker {} starts", key.address()));
     Box::pin(berth_worker::run(config, key, deployment, faults(args.faulty), stop)).await?;
+    Ok(Report::default())
+}
+
+/// `berth worker step`
+pub(super) async fn step(args: WorkerStep) -> Result<Report, Failure> {
+    let stop = stop_by_signal()?;
+    let done = berth_worker::runtime::slurm::step(&args.folder, &args.run, &args.node, stop).await;
+    done.map_err(|error| told(exit_of(error.class()), "worker-step", &error, Some(error.hint())))?;
     Ok(Report::default())
 }
 

@@ -56,6 +56,8 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             Worker::Enlist(args) => bond::enlist(&settings?, &args).await,
             Worker::Status(args) => bond::status(&settings?, &args).await,
             Worker::Run(args) => daemon::worker(&settings?, args).await,
+            // A node has nobody's profile.
+            Worker::Step(args) => daemon::step(args).await,
         },
         Command::App(command) => match command {
             args::App::Register(args) => app::register_app(&settings?, args).await,

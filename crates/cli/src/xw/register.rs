@@ -117,8 +117,8 @@ pub(super) async fn send_app(call: &Call) -> Result<Report, Failure> {
 }
 
 async fn pinned(runtime: Runtime, text: &str) -> Result<Image, Failure> {
-    if runtime != Runtime::Docker {
-        return Err(Failure::usage("app-type", "only applications of type DOCKER have container images")
+    if !matches!(runtime, Runtime::Docker | Runtime::Slurm) {
+        return Err(Failure::usage("app-type", "only applications of type DOCKER or SLURM have container images")
             .hint("a virtual machine has a disk: xwaddvbapp.sh --name NAME --hda FILE"));
     }
     image::pinned(text).await
