@@ -387,6 +387,23 @@ async fn slurm_is_told_what_a_job_takes_and_whose_it_is_but_nothing_of_a_request
 }
 
 #[tokio::test]
+async fn what_a_probe_has_shown_holds_for_the_next_life_and_for_no_other_settings() {
+    let mut bed = Bed::new(RuntimeKind::Slurm, "true").await;
+    bed.runtime.probe().await.expect("a sound cluster");
+    let probes = jobs(&shared(), bed.worker).len();
+    bed.reborn().await;
+    bed.runtime.probe().await.expect("as it was");
+    let images = bed.runtime.images().await.expect("known");
+    assert!(images.iter().any(|image| image.config == bed.request.image.config));
+    assert_eq!(jobs(&shared(), bed.worker).len(), probes, "nothing is run for it");
+    let tasks = bed.folder.path().join("tasks");
+    bed.runtime = Box::new(connect(share(&tasks, true), bed.worker, tasks).await);
+    bed.runtime.probe().await.expect("a sound cluster");
+    assert_eq!(jobs(&shared(), bed.worker).len(), probes + 1, "other settings are another cluster");
+    bed.clear().await;
+}
+
+#[tokio::test]
 async fn a_job_that_waits_for_its_turn_is_cancelled_there() {
     let cluster = Cluster::start();
     cluster.set("drain");

@@ -17,8 +17,9 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, Permissions},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -117,7 +118,10 @@ impl Errand {
 
     /// Gives an order, and writes the script that takes it. No word of the script is anybody's but the owner's.
     pub(super) fn give(&self, order: &Order, program: &Path) -> Result<(), RuntimeError> {
-        fs::create_dir_all(&self.0).map_err(folder_error("making", &self.0))?;
+        // A job's environment is nobody's affair on a file system that many see.
+        let made =
+            fs::create_dir_all(&self.0).and_then(|()| fs::set_permissions(&self.0, Permissions::from_mode(0o700)));
+        made.map_err(folder_error("making", &self.0))?;
         let (program, folder) = (quoted(program), quoted(&self.0));
         let script = format!(
             "#!/bin/sh\nexec {program} worker step --folder {folder} --run {} --node \"$SLURMD_NODENAME\"\n",
