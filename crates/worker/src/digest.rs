@@ -83,18 +83,7 @@ pub fn collect(
     folder: &TaskFolder,
 ) -> Result<Collected, DigestError> {
     let into = folder.result();
-    fs::create_dir_all(&into).map_err(at(&into))?;
-    let mut found = walk(&outcome.output, &wanted.outputs)?;
-    found.sort();
-    let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
-    if bytes > limit_bytes {
-        return Err(DigestError::Unfit(format!("the output files hold {bytes} bytes; their limit is {limit_bytes}")));
-    }
-    let mut files = Vec::with_capacity(found.len());
-    for (path, _) in found {
-        let content = keep(&outcome.output.join(&path), &into)?;
-        files.push(File { path, sha256: content.sha256, size: content.size });
-    }
+    let files = keep_files(outcome, wanted, limit_bytes, &into)?;
     let stdout = keep(&folder.stdout(), &into)?;
     let stderr = keep(&folder.stderr(), &into)?;
     if files.is_empty() && outcome.stdout_bytes > STREAM_BYTES {
@@ -114,6 +103,43 @@ pub fn collect(
         (manifest.digest(), manifest)
     };
     Ok(Collected { digest, manifest, stdout, stderr })
+}
+
+/// Copies the output files that count into the result folder.
+fn keep_files(outcome: &Outcome, wanted: &Wanted, limit_bytes: u64, into: &Path) -> Result<Vec<File>, DigestError> {
+    fs::create_dir_all(into).map_err(at(into))?;
+    let mut found = walk(&outcome.output, &wanted.outputs)?;
+    found.sort();
+    let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+    if bytes > limit_bytes {
+        return Err(DigestError::Unfit(format!("the output files hold {bytes} bytes; their limit is {limit_bytes}")));
+    }
+    let mut files = Vec::with_capacity(found.len());
+    for (path, _) in found {
+        let content = keep(&outcome.output.join(&path), into)?;
+        files.push(File { path, sha256: content.sha256, size: content.size });
+    }
+    Ok(files)
+}
+
+/// The exit code of what was killed, as shells have it.
+const KILLED: i32 = 137;
+
+/// What a run had written that was stopped before its end, by the same rules and within the same limits as a result; `None`
+/// if that is nothing. Blocks.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_partial(
+    outcome: &Outcome,
+    wanted: &Wanted,
+    limit_bytes: u64,
+    folder: &TaskFolder,
+) -> Result<Option<Manifest>, DigestError> {
+    let files = keep_files(outcome, wanted, limit_bytes, &folder.result())?;
+    // What it printed is kept as its logs.
+    let none = Content { sha256: Sha256::of(b""), size: 0 };
+    Ok((!files.is_empty()).then(|| Manifest::new(KILLED, files, none)))
 }
 
 /// What a job left for the callback: `callback-data` of its `computed.json`, in hexadecimal digits after `0x`, as iExec

@@ -15,7 +15,7 @@ const PORTS: usize = 8;
 /// How long it may take to start: some seconds, on a busy machine more.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const BUCKET: &str = "harbour";
-const KEY: &str = "berth";
+pub(crate) const KEY: &str = "berth";
 pub(crate) const SECRET: &str = "hush-7f3a";
 
 pub(crate) struct Seaweed {
@@ -89,6 +89,8 @@ impl Seaweed {
             .arg(format!("-filer.port.grpc={filer_calls}"))
             .arg(format!("-s3.port={s3}"))
             .arg(format!("-s3.port.grpc={s3_calls}"))
+            .arg(format!("-filer.localSocket={}", folder.join("filer.sock").display()))
+            .arg(format!("-s3.localSocket={}", folder.join("s3.sock").display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
