@@ -97,21 +97,23 @@ impl Seaweed {
             .spawn()?;
         self.child = Some(child);
         let client = client()?;
+        // It is there for S3 before it knows where its bytes are: so it is asked to keep some.
+        let kept = format!("http://127.0.0.1:{filer}/kept");
         let begun = Instant::now();
-        // It says on no socket of ours when it is there.
-        while !client
-            .get(format!("{}/healthz", self.endpoint()))
-            .send()
-            .await
-            .is_ok_and(|said| said.status().is_success())
-        {
-            if begun.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(folder.join("log"))?;
+        loop {
+            let serves = client.get(format!("{}/healthz", self.endpoint())).send().await;
+            let keeps = client.put(&kept).body("bytes").send().await;
+            if [serves, keeps].into_iter().all(|said| said.is_ok_and(|said| said.status().is_success())) {
+                return Ok(());
+            }
+            let has_ended = self.child.as_mut().map_or(Ok(None), Child::try_wait)?.is_some();
+            if has_ended || begun.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.folder.path().join("log"))?;
                 return Err(io::Error::other(format!("SeaweedFS does not start:\n{log}")));
             }
+            // It says on no socket of ours when it is there.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     }
 
     pub(crate) fn endpoint(&self) -> String {
