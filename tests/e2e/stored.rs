@@ -89,7 +89,7 @@ async fn what_a_stopped_job_had_written_can_be_fetched_and_is_told_from_a_result
         // As a download that was killed leaves it.
         fs::write(world.folder().join("left/.berth-unfinished"), receipt.deal.to_string())?;
         fs::remove_file(world.folder().join("left/deep/half"))?;
-        fs::write(world.folder().join("left/deep/half.part"), "ha")?;
+        fs::write(world.folder().join("left/deep/.half.berth-part"), "ha")?;
         world.berth(fetch)?.must().await?;
         ensure!(fs::read_to_string(world.folder().join("left/deep/half"))? == "half\n");
         ensure!(fs::read_dir(world.folder().join("left/deep"))?.count() == 1);

@@ -111,7 +111,7 @@ impl SchedulerClient {
     }
 
     /// Fetches one's own data into a file, checking its hash. Goes on where a fetch stopped, of this call
-    /// or another, with what it finds as `FILE.part`.
+    /// or another, with what it finds as `.FILE.berth-part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
@@ -227,7 +227,7 @@ impl SchedulerClient {
     }
 
     /// Fetches a task's blob into a file, checking its hash. Goes on where a fetch stopped, of this call
-    /// or another, with what it finds as `FILE.part`.
+    /// or another, with what it finds as `.FILE.berth-part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
