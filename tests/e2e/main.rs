@@ -11,8 +11,15 @@ mod moving;
 mod owning;
 mod paid;
 mod replicated;
+#[path = "../../crates/scheduler/tests/it/seaweed.rs"]
+mod seaweed;
+/// What the S3 server is configured by.
+mod settings {
+    pub(crate) use berth_scheduler::{Results, S3, S3Key, StoreKind};
+}
 mod sharing;
 mod slurm;
 mod sponsored;
 mod stopping;
+mod stored;
 mod xtremweb;

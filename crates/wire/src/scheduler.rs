@@ -19,6 +19,7 @@
 //! | `GET /v1/tasks/{task}` | anyone | [`TaskView`] |
 //! | `GET /v1/tasks/{task}/live?stream=S&from=N&wait_ms=M` | requester, beneficiary, payer | the next [`LivePart`] of what a task of trust 0 or 1 prints (`stdout` or `stderr`); waits while there is none and the task runs |
 //! | `GET /v1/tasks/{task}/result` | requester, beneficiary, payer | the manifest's bytes |
+//! | `GET /v1/tasks/{task}/partial` | the same | the manifest of what a task left that was stopped before its end |
 //! | `DELETE /v1/tasks/{task}/result` | the same | remove a settled task's result and logs; answers [`Removed`] |
 //! | `GET /v1/tasks/{task}/blobs/{sha256}` | the same; inputs: its worker | a file of the result, a log, or an input |
 //! | `GET /v1/workers` | anyone | [`WorkerView`]s |
@@ -148,6 +149,9 @@ pub struct TaskView {
     pub stdout: Option<Content>,
     /// Standard error.
     pub stderr: Option<Content>,
+    /// The manifest of what it left when it was stopped before its end: no result, and nothing that was agreed on.
+    #[serde(default)]
+    pub partial: Option<Content>,
     /// How long the job ran.
     pub wall_ms: Option<u64>,
     /// How it ended on chain.

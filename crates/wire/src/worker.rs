@@ -344,7 +344,8 @@ pub struct Deliver {
     pub index: u32,
     /// The result's digest, as revealed.
     pub digest: B256,
-    /// The manifest's sha256, where the digest is bound to what the job left for a callback (ADR 0004).
+    /// A manifest's sha256, where the digest is none: it is bound to what the job left for a callback (ADR 0004), or is a
+    /// failure, and these files are what the job had written when it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<B256>,
     /// Standard output, in the store.
@@ -401,7 +402,8 @@ pub struct Report {
     pub index: u32,
     /// The result's digest: the manifest's sha256, or a failure.
     pub digest: B256,
-    /// The manifest's sha256, where the digest is bound to what the job left for a callback (ADR 0004).
+    /// A manifest's sha256, where the digest is none: it is bound to what the job left for a callback (ADR 0004), or is a
+    /// failure, and these files are what the job had written when it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<B256>,
     /// The worker's whole list of results of this deal that it was not told are settled (ADR 0001, section 4), packed.

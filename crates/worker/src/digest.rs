@@ -92,22 +92,12 @@ pub fn collect(
     folder: &TaskFolder,
 ) -> Result<Collected, DigestError> {
     let into = folder.result();
-    fs::create_dir_all(&into).map_err(at(&into))?;
     let said = computed(&outcome.output)?;
     let named = if wanted.outputs.is_empty() { said.deterministic_path()? } else { None };
-    let mut found = walk(&outcome.output, named.as_ref().map_or(&*wanted.outputs, std::slice::from_ref))?;
-    if let Some(path) = named.filter(|_| found.is_empty()) {
+    let outputs = named.as_ref().map_or(&*wanted.outputs, std::slice::from_ref);
+    let files = keep_files(outcome, outputs, limit_bytes, &into)?;
+    if let Some(path) = named.filter(|_| files.is_empty()) {
         return unfit(COMPUTED, &format!("says that `{path}` counts, where no file is"));
-    }
-    found.sort();
-    let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
-    if bytes > limit_bytes {
-        return Err(DigestError::Unfit(format!("the output files hold {bytes} bytes; their limit is {limit_bytes}")));
-    }
-    let mut files = Vec::with_capacity(found.len());
-    for (path, _) in found {
-        let content = keep(&outcome.output.join(&path), &into)?;
-        files.push(File { path, sha256: content.sha256, size: content.size });
     }
     let stdout = keep(&folder.stdout(), &into)?;
     let stderr = keep(&folder.stderr(), &into)?;
@@ -128,6 +118,43 @@ pub fn collect(
         (manifest.digest(), manifest)
     };
     Ok(Collected { digest, manifest, stdout, stderr })
+}
+
+/// Copies the output files that count into the result folder.
+fn keep_files(outcome: &Outcome, outputs: &[String], limit_bytes: u64, into: &Path) -> Result<Vec<File>, DigestError> {
+    fs::create_dir_all(into).map_err(at(into))?;
+    let mut found = walk(&outcome.output, outputs)?;
+    found.sort();
+    let bytes = found.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+    if bytes > limit_bytes {
+        return Err(DigestError::Unfit(format!("the output files hold {bytes} bytes; their limit is {limit_bytes}")));
+    }
+    let mut files = Vec::with_capacity(found.len());
+    for (path, _) in found {
+        let content = keep(&outcome.output.join(&path), into)?;
+        files.push(File { path, sha256: content.sha256, size: content.size });
+    }
+    Ok(files)
+}
+
+/// The exit code of what was killed, as shells have it.
+const KILLED: i32 = 137;
+
+/// What a run had written that was stopped before its end, by the same rules and within the same limits as a result; `None`
+/// if that is nothing. Blocks.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_partial(
+    outcome: &Outcome,
+    wanted: &Wanted,
+    limit_bytes: u64,
+    folder: &TaskFolder,
+) -> Result<Option<Manifest>, DigestError> {
+    let files = keep_files(outcome, &wanted.outputs, limit_bytes, &folder.result())?;
+    // What it printed is kept as its logs.
+    let none = Content { sha256: Sha256::of(b""), size: 0 };
+    Ok((!files.is_empty()).then(|| Manifest::new(KILLED, files, none)))
 }
 
 /// What a job says in its `computed.json`.

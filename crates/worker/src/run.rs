@@ -42,8 +42,6 @@ pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Blobs of one result that go up at the same time.
 const UPLOADS_AT_ONCE: usize = 4;
-/// A blob larger than this is asked for before it is sent: it may be there from before a crash.
-const ASK_FIRST_BYTES: u64 = 256 << 10;
 
 /// Everything that running tasks needs.
 #[derive(Debug)]
@@ -426,11 +424,22 @@ async fn collect(outcome: &Outcome, wanted: Wanted, request: &Request) -> Result
             let streams = digest::collect_streams(&folder)?;
             Ok(Step::On(failed(failure, detail, Some(streams), wall_ms)))
         };
+        let stopped = |failure, detail: String| {
+            let streams = digest::collect_streams(&folder)?;
+            // Whoever stopped in the middle of its work may leave what is no output: that is no reason to run it again.
+            let (left, detail) = match digest::collect_partial(&outcome, &wanted, limits.disk_bytes, &folder) {
+                Ok(left) => (left, detail),
+                Err(error) => (None, format!("{detail}; the files that it left are not kept: {}", chain(&error))),
+            };
+            let manifest = left.map(|left| left.to_bytes());
+            Ok(Step::On(Computed { manifest, ..failed(failure, detail, Some(streams), wall_ms) }))
+        };
         match ended {
             Ended::Cancelled => Ok(Step::Over),
-            Ended::TimedOut => fail(Failure::TimedOut, format!("the job ran longer than {wall_s} s")),
+            Ended::TimedOut => stopped(Failure::TimedOut, format!("the job ran longer than {wall_s} s")),
             Ended::OutOfMemory => {
-                fail(Failure::OutOfMemory, format!("the job needs more than {} bytes of memory", limits.memory_bytes))
+                let detail = format!("the job needs more than {} bytes of memory", limits.memory_bytes);
+                stopped(Failure::OutOfMemory, detail)
             }
             Ended::OutputTooLarge(reason) => fail(Failure::OutputTooLarge, reason),
             Ended::Exited(code) => match digest::collect(code, &outcome, &wanted, limits.disk_bytes, &folder) {
@@ -458,8 +467,25 @@ fn result(collected: &Collected, wall_ms: u64) -> Computed {
 }
 
 async fn upload_all(client: &SchedulerClient, computed: &Computed, from: &Path) -> Result<(), ClientError> {
-    let mut blobs: Vec<Content> = computed.stdout.into_iter().chain(computed.stderr).collect();
-    if let Some(bytes) = &computed.manifest {
+    let logs: Vec<Content> = computed.stdout.into_iter().chain(computed.stderr).collect();
+    if !computed.digest.is_failure() {
+        return upload_files(client, logs, computed.manifest.as_deref(), from).await;
+    }
+    upload_files(client, logs, None, from).await?;
+    // A failure is one without what the job left, too: a store that does not want that keeps nobody from being paid.
+    match upload_files(client, Vec::new(), computed.manifest.as_deref(), from).await {
+        Err(ClientError::Refused(problem)) if (400..500).contains(&problem.status) && problem.status != 401 => Ok(()),
+        uploaded => uploaded,
+    }
+}
+
+async fn upload_files(
+    client: &SchedulerClient,
+    mut blobs: Vec<Content>,
+    manifest: Option<&[u8]>,
+    from: &Path,
+) -> Result<(), ClientError> {
+    if let Some(bytes) = manifest {
         let manifest = Manifest::from_bytes(bytes).expect("the journal keeps what this program made");
         blobs.extend(manifest.blobs());
     }
@@ -468,8 +494,8 @@ async fn upload_all(client: &SchedulerClient, computed: &Computed, from: &Path) 
     let uploads: Vec<_> = blobs.into_iter().map(|content| upload_one(client, content, from).boxed()).collect();
     let files = stream::iter(uploads).buffer_unordered(UPLOADS_AT_ONCE).try_collect::<()>();
     let document = async {
-        match &computed.manifest {
-            Some(bytes) => client.put_bytes(bytes.clone()).await.map(drop),
+        match manifest {
+            Some(bytes) => client.put_bytes(bytes.to_vec()).await.map(drop),
             None => Ok(()),
         }
     };
@@ -477,8 +503,5 @@ async fn upload_all(client: &SchedulerClient, computed: &Computed, from: &Path) 
 }
 
 async fn upload_one(client: &SchedulerClient, content: Content, from: &Path) -> Result<(), ClientError> {
-    if content.size > ASK_FIRST_BYTES && client.has_blob(content.sha256).await? {
-        return Ok(());
-    }
     client.put_file(&from.join(content.sha256.to_string()), content.sha256).await
 }

@@ -196,7 +196,9 @@ pub(crate) struct TaskLogs {
 
 /// `berth task result`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  berth task result 0x6f… --out result\n  berth task result 0x1c…:3")]
+#[command(
+    after_help = "Examples:\n  berth task result 0x6f… --out result\n  berth task result 0x1c…:3\n  berth task result 0x1c…:3 --partial --out what-it-left"
+)]
 pub(crate) struct TaskResult {
     /// The task's id, or DEAL:INDEX; a deal's id for all of its tasks
     #[arg(value_name = "TASK|DEAL")]
@@ -207,4 +209,7 @@ pub(crate) struct TaskResult {
     /// What the exit code tells: `berth`'s own codes, or `task`: the job's
     #[arg(long, value_enum, default_value_t = ExitFrom::Berth, value_name = "WHOSE")]
     pub(crate) exit_code: ExitFrom,
+    /// Fetch what a job had written when it was stopped for time or memory: no result, and not part of the agreed digest
+    #[arg(long)]
+    pub(crate) partial: bool,
 }

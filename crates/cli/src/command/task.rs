@@ -2,7 +2,7 @@
 
 use super::run::{
     ending::{Ending, Endings, How},
-    follow, live,
+    follow, live, partial,
     receipt::Receipt,
     request::Matched,
     result,
@@ -279,10 +279,16 @@ async fn text_of(client: &SchedulerClient, task: B256, content: Option<Content>)
 }
 
 pub(super) async fn fetch(settings: &Settings, args: TaskResult) -> Result<Report, Failure> {
-    if let Some(out) = &args.out {
-        super::run::check_empty(out)?;
-    }
     let known = Known::find(settings, &args.task).await?;
+    if let Some(out) = &args.out {
+        super::run::check_free(out, known.matched.deal)?;
+    }
+    if args.partial {
+        let signer = keys::unlock(settings)?;
+        let view = known.view().await?;
+        let client = scheduler::sign_in(known.client.clone(), &known.chain, &signer).await?;
+        return partial::fetch(&client, &known.matched, &view, args.out).await;
+    }
     let progress = Progress::new();
     let Known { chain, matched, client, index } = &known;
     let mut endings = match index {

@@ -105,7 +105,7 @@ impl<'a> Desk<'a> {
                         row.files = Some(manifest.files.len().to_string());
                         row.result = Some(manifest.digest().to_string());
                     }
-                    Outcome::Failed { digest, detail, stderr } => {
+                    Outcome::Failed { digest, detail, stderr, .. } => {
                         let code = digest.failure().map_or("failed", failure_code);
                         row.path = stderr.and_then(|path| Some(path.parent()?.display().to_string()));
                         let why = detail.clone().or_else(|| work.message.clone()).unwrap_or_else(|| code.to_owned());

@@ -25,6 +25,7 @@ pub(super) fn task(phase: &str) -> TaskView {
         detail: None,
         stdout: None,
         stderr: None,
+        partial: None,
         wall_ms: None,
         ending: None,
         close: None,

@@ -156,6 +156,7 @@ impl Actor {
             stderr: checked.stderr,
             wall_ms: checked.wall_ms,
             failure: checked.failure,
+            partial: checked.partial,
         };
         if store::report::get(&mut tx, task, worker).await?.as_ref() == Some(&kept) {
             return Ok(());

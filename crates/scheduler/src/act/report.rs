@@ -163,6 +163,7 @@ async fn take(
         stderr: checked.stderr,
         wall_ms: checked.wall_ms,
         failure: checked.failure.clone(),
+        partial: checked.partial,
     };
     store::report::put(conn, task, &kept).await?;
     let handed_over = report::hand_over(conn, task, worker, &checked.parts).await;

@@ -190,14 +190,17 @@ pub(super) async fn of_task(
     if !store::data::is_part(&mut tx, row.id.get(), name).await? {
         return Err(unknown());
     }
-    let kept = match worker {
-        Some(worker) => store::report::get(&mut tx, row.id, worker).await?,
-        None => store::report::saying(&mut tx, row.id, digest).await?,
-    };
+    let kept = answer(&mut tx, &row, (worker, digest)).await?;
     tx.commit().await?;
+    let left = kept.as_ref().and_then(|report| report.partial);
+    let is_left = match left {
+        Some(left) if left.sha256 == name => true,
+        Some(left) => names(&api, left.sha256, name).await?,
+        None => false,
+    };
     let logs = kept.into_iter().flat_map(|report| [report.stdout, report.stderr]).flatten();
     let is_log = logs.into_iter().any(|log| log.sha256 == name);
-    if is_log || is_part(&api, digest, name).await? {
+    if is_log || is_left || is_part(&api, digest, name).await? {
         return send(&api, name, &headers).await;
     }
     Err(unknown())
@@ -242,7 +245,51 @@ async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, 
     if digest.is_failure() {
         return Ok(false);
     }
-    match report::manifest(&api.blobs, digest).await {
+    let manifest = api.blobs.manifest_of(digest).await?;
+    names(api, manifest, name).await
+}
+
+/// The report that a settled task was settled by.
+async fn answer(
+    conn: &mut SqliteConnection,
+    row: &Row,
+    (worker, digest): (Option<WorkerAddr>, ResultDigest),
+) -> Result<Option<store::report::Report>, No> {
+    Ok(match worker {
+        Some(worker) => store::report::get(conn, row.id, worker).await?,
+        None => store::report::saying(conn, row.id, digest).await?,
+    })
+}
+
+/// The manifest of what a settled task left that was stopped before its end.
+pub(super) async fn partial(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, No> {
+    let mut tx = api.db.read().await?;
+    let (deal, row) = find(&mut tx, &task).await?;
+    if !is_for(&deal, caller.account()) {
+        return Err(No::not_yours("what a task left"));
+    }
+    let settled = settled(&row)?;
+    let left = answer(&mut tx, &row, settled).await?.and_then(|report| report.partial);
+    let none = || {
+        No::new(StatusCode::NOT_FOUND, "no-partial", "the task left nothing that was kept")
+            .hint("files are kept of jobs that ran out of time or memory, where they had written some")
+    };
+    let left = left.ok_or_else(none)?;
+    if !store::data::is_part(&mut tx, row.id.get(), left.sha256).await? {
+        return Err(none());
+    }
+    tx.commit().await?;
+    send(&api, left.sha256, &headers).await
+}
+
+/// Whether a manifest of this store names these bytes.
+async fn names(api: &Api, manifest: Sha256, name: Sha256) -> Result<bool, No> {
+    match report::read_manifest(&api.blobs, manifest).await {
         Ok(manifest) => Ok(manifest.blobs().any(|part| part.sha256 == name)),
         Err(ReportError::Blob(error @ BlobError::Store(_))) => Err(error.into()),
         // A result that others settled may not be here, or be none: then nothing is a part of it.

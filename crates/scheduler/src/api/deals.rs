@@ -234,6 +234,7 @@ fn task_view(
         detail,
         stdout: report.and_then(|report| report.stdout),
         stderr: report.and_then(|report| report.stderr),
+        partial: report.and_then(|report| report.partial),
         wall_ms: report.map(|report| report.wall_ms),
         ending: row.end.map(|end| Ending { transaction: end.tx, block: end.block.get() }),
         close,

@@ -84,6 +84,7 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .route("/v1/tasks/{task}", get(deals::task))
         .route("/v1/tasks/{task}/live", get(live::next))
         .route("/v1/tasks/{task}/result", get(blobs::result).delete(data::remove_result))
+        .route("/v1/tasks/{task}/partial", get(blobs::partial))
         .route("/v1/tasks/{task}/blobs/{sha256}", get(blobs::of_task))
         .route("/v1/data", get(data::list))
         .route("/v1/workers", get(workers::all))

@@ -85,6 +85,8 @@ pub(crate) struct Checked {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// The manifest of what a failure left, if all of that was put.
+    pub(crate) partial: Option<Content>,
     /// All that the worker has to have put of it.
     pub(crate) parts: Vec<Content>,
 }
@@ -114,7 +116,8 @@ pub(crate) async fn check(
     }
     let own = Own { shelf, worker, task: deal.task(report.index) };
     own.bind(terms, digest, report.manifest).await?;
-    let parts = own.parts(digest, report.stdout.into_iter().chain(report.stderr)).await?;
+    let mut parts = own.parts(digest, report.stdout.into_iter().chain(report.stderr)).await?;
+    let partial = own.partial(digest, report.manifest, &mut parts).await?;
     Ok(Checked {
         index: report.index,
         digest,
@@ -124,6 +127,7 @@ pub(crate) async fn check(
         stderr: report.stderr,
         wall_ms: report.wall_ms,
         failure: report.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        partial,
         parts,
     })
 }
@@ -136,6 +140,8 @@ pub(crate) struct Delivered {
     pub(crate) stderr: Option<Content>,
     pub(crate) wall_ms: u64,
     pub(crate) failure: Option<String>,
+    /// The manifest of what a failure left, if all of that was put.
+    pub(crate) partial: Option<Content>,
     /// All that the worker has to have put of it.
     pub(crate) parts: Vec<Content>,
 }
@@ -150,13 +156,15 @@ pub(crate) async fn check_delivery(
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
     let own = Own { shelf, worker, task: DealId::new(deliver.deal).task(deliver.index) };
     own.bind(terms, digest, deliver.manifest).await?;
-    let parts = own.parts(digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    let mut parts = own.parts(digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
+    let partial = own.partial(digest, deliver.manifest, &mut parts).await?;
     Ok(Delivered {
         digest,
         stdout: deliver.stdout,
         stderr: deliver.stderr,
         wall_ms: deliver.wall_ms,
         failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
+        partial,
         parts,
     })
 }
@@ -224,6 +232,36 @@ impl Own<'_> {
     }
 }
 
+impl Own<'_> {
+    /// What a failure left; it is told where all of it was put. That it is not, is no reason to refuse the failure.
+    async fn partial(
+        &self,
+        digest: ResultDigest,
+        named: Option<B256>,
+        parts: &mut Vec<Content>,
+    ) -> Result<Option<Content>, ReportError> {
+        let Some(name) = named.filter(|_| digest.is_failure()) else { return Ok(None) };
+        let (content, manifest) = match self.manifest(Sha256(name.0)).await {
+            Ok(found) => found,
+            Err(ReportError::Missing(_) | ReportError::Manifest(_) | ReportError::Blob(BlobError::TooLarge { .. })) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let left: Vec<Content> = manifest.blobs().chain([content]).collect();
+        let mut tx = self.shelf.db.read().await?;
+        for part in &left {
+            if !store::holding::has(&mut tx, self.worker.get(), *part).await?
+                && !store::data::is_part(&mut tx, self.task.get(), part.sha256).await?
+            {
+                return Ok(None);
+            }
+        }
+        parts.extend(left);
+        Ok(Some(content))
+    }
+}
+
 /// Makes all of a result a part of its task, in the transaction that takes the result: of each, the worker has put it.
 pub(crate) async fn hand_over(
     conn: &mut SqliteConnection,
@@ -239,12 +277,8 @@ pub(crate) async fn hand_over(
     Ok(())
 }
 
-/// The manifest of a result that is no failure.
-pub(crate) async fn manifest(blobs: &Blobs, digest: ResultDigest) -> Result<Manifest, ReportError> {
-    read_manifest(blobs, blobs.manifest_of(digest).await?).await
-}
-
-async fn read_manifest(blobs: &Blobs, name: Sha256) -> Result<Manifest, ReportError> {
+/// A manifest that is here.
+pub(crate) async fn read_manifest(blobs: &Blobs, name: Sha256) -> Result<Manifest, ReportError> {
     let bytes = blobs.read(name, MAX_MANIFEST_BYTES).await?.ok_or(ReportError::Missing(name))?;
     Manifest::from_bytes(&bytes).map_err(ReportError::Manifest)
 }

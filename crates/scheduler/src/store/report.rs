@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) wall_ms: u64,
     /// Why it failed, in words.
     pub(crate) failure: Option<String>,
+    /// The manifest of what it left when it was stopped.
+    pub(crate) partial: Option<Content>,
 }
 
 #[derive(FromRow)]
@@ -31,6 +33,8 @@ struct Row {
     stderr_size: Option<i64>,
     wall_ms: i64,
     failure: Option<String>,
+    partial: Option<Vec<u8>>,
+    partial_size: Option<i64>,
 }
 
 fn content(name: Option<Vec<u8>>, size: Option<i64>) -> Result<Option<Content>, StoreError> {
@@ -49,6 +53,7 @@ impl TryFrom<Row> for Report {
             stderr: content(row.stderr, row.stderr_size)?,
             wall_ms: unsigned(TABLE, row.wall_ms)?,
             failure: row.failure,
+            partial: content(row.partial, row.partial_size)?,
         })
     }
 }
@@ -58,11 +63,13 @@ pub(crate) async fn put(conn: &mut SqliteConnection, task: TaskId, report: &Repo
     let name = |content: &Option<Content>| content.map(|content| content.sha256.0.to_vec());
     let size = |content: &Option<Content>| content.map(|content| signed(content.size));
     sqlx::query(
-        "INSERT INTO report (task, worker, digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "INSERT INTO report (task, worker, digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
+             partial, partial_size)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (task, worker) DO UPDATE SET digest = excluded.digest, stdout = excluded.stdout,
              stdout_size = excluded.stdout_size, stderr = excluded.stderr, stderr_size = excluded.stderr_size,
-             wall_ms = excluded.wall_ms, failure = excluded.failure",
+             wall_ms = excluded.wall_ms, failure = excluded.failure, partial = excluded.partial,
+             partial_size = excluded.partial_size",
     )
     .bind(task.get().to_vec())
     .bind(report.worker.get().to_vec())
@@ -73,6 +80,8 @@ pub(crate) async fn put(conn: &mut SqliteConnection, task: TaskId, report: &Repo
     .bind(size(&report.stderr))
     .bind(signed(report.wall_ms))
     .bind(report.failure.as_deref())
+    .bind(name(&report.partial))
+    .bind(size(&report.partial))
     .execute(conn)
     .await?;
     Ok(())
@@ -84,7 +93,8 @@ pub(crate) async fn get(
     worker: WorkerAddr,
 ) -> Result<Option<Report>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
+             partial, partial_size
          FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.worker = $2",
     )
     .bind(task.get().to_vec())
@@ -101,7 +111,8 @@ pub(crate) async fn saying(
     digest: ResultDigest,
 ) -> Result<Option<Report>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
+             partial, partial_size
          FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.digest = $2
          ORDER BY report.worker LIMIT 1",
     )
@@ -115,7 +126,8 @@ pub(crate) async fn saying(
 /// All answers to a deal's tasks, by index.
 pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<(u32, Report)>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure
+        "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
+             partial, partial_size
          FROM report JOIN task ON task.id = report.task WHERE task.deal = $1 ORDER BY task.idx",
     )
     .bind(deal.get().to_vec())

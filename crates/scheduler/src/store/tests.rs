@@ -221,6 +221,7 @@ async fn a_deal_is_taken_once_and_goes_with_all_that_hangs_on_it() {
         stderr: Some(berth_wire::manifest::Content::of(b"oh")),
         wall_ms: 12,
         failure: Some("because".into()),
+        partial: Some(berth_wire::manifest::Content::of(b"left")),
     };
     report::put(&mut tx, id, &checked).await.expect("works");
     assert_eq!(report::get(&mut tx, id, worker).await.expect("reads"), Some(checked.clone()));

@@ -251,3 +251,47 @@ async fn a_scheduler_that_dies_between_the_bytes_and_their_record_asks_for_them_
     assert!(requester.has_blob(name).await? && file.exists());
     service.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_task_left_is_kept_beside_its_failure_if_its_worker_has_put_it() -> eyre::Result<()> {
+    let market = Market::open().await?;
+    let key = market.bonded(WORKER_STAKE).await?;
+    let service = Service::start(&market).await?;
+    let requester = service.signed_in(&market.own).await?;
+    let victim = service.signed_in(&Signer::random()).await?;
+    let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
+    let secret = Content { sha256: victim.put_bytes(SECRET.to_vec()).await?, size: SECRET.len() as u64 };
+    let half = Content::of(b"half of it");
+    let into = market.folder.path().join("left");
+    for (content, is_kept) in [(half, true), (secret, false), (Content::of(b"nobody's"), false)] {
+        let job = job(&content.sha256.to_string());
+        requester.put_job(job.to_bytes()).await?;
+        let terms = market.matched(&job, 1, market.own.address()).await?;
+        worker.assignment().await?;
+        let left = Manifest::new(
+            137,
+            vec![File { path: "left".to_owned(), sha256: content.sha256, size: content.size }],
+            Content::of(b""),
+        );
+        worker.client.put_bytes(b"half of it".to_vec()).await?;
+        let name = worker.client.put_bytes(left.to_bytes()).await?;
+        let digest = berth_protocol::Failure::TimedOut.digest();
+        let mut report = worker.report(&terms, 0, &[(0, digest)], None)?;
+        report.manifest = Some(name.0.into());
+        worker.say(&ToScheduler::Report(Box::new(report))).await?;
+        let view = service.until_all(terms.id(), "settled").await?;
+        let (task, told) = (terms.id().task(0).get(), &view.tasks[0]);
+        assert_eq!((told.digest, told.partial.is_some()), (Some(digest.get()), is_kept), "{told:?}");
+        is(&problem(requester.manifest(task, digest.get()).await)?, 409, "no-result");
+        is(&problem(victim.partial(task, name).await)?, 403, "not-yours");
+        if is_kept {
+            assert_eq!(requester.partial(task, name).await?, left.to_bytes());
+            assert_eq!(requester.read_blob(task, content.sha256).await?, b"half of it");
+            assert!(requester.remove_result(task).await?.removed > 0);
+        }
+        is(&problem(requester.partial(task, name).await)?, 404, "no-partial");
+        is(&problem(requester.fetch_blob(task, content.sha256, &into).await)?, 404, "blob-unknown");
+        worker.letter(&[]).await?;
+    }
+    service.stop().await
+}

@@ -121,7 +121,7 @@ async fn a_file_goes_over_a_line_that_breaks_without_going_twice() -> eyre::Resu
     assert!(std::fs::read(&back)? == std::fs::read(&path)?);
     let came = line.down.load(Ordering::Relaxed);
     assert!(came < content.size * 3 / 2, "{came} bytes came of {}", content.size);
-    assert!(!market.folder.path().join("back.part").exists());
+    assert!(!market.folder.path().join(".back.berth-part").exists());
     // Once more sends nothing.
     client.put_file(&path, content.sha256).await?;
     assert!(line.up.load(Ordering::Relaxed) < sent + MIB);
@@ -154,7 +154,7 @@ async fn an_upload_survives_its_client_and_its_server() -> eyre::Result<()> {
     assert!(line.up.load(Ordering::Relaxed) < content.size - 4_000_000 + MIB, "only the rest is sent");
     assert!(client.has_blob(content.sha256).await?);
     // A half that is here from another file of that name is no use, and no harm.
-    let (into, part) = (market.folder.path().join("back"), market.folder.path().join("back.part"));
+    let (into, part) = (market.folder.path().join("back"), market.folder.path().join(".back.berth-part"));
     client.put_data(&path, content.sha256, "large").await?;
     std::fs::write(&part, b"of something else")?;
     assert_eq!(client.fetch_data(content.sha256, &into).await?, content.size);

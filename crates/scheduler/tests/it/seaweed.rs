@@ -15,7 +15,7 @@ const PORTS: usize = 8;
 /// How long it may take to start: some seconds, on a busy machine more.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const BUCKET: &str = "harbour";
-const KEY: &str = "berth";
+pub(crate) const KEY: &str = "berth";
 pub(crate) const SECRET: &str = "hush-7f3a";
 
 pub(crate) struct Seaweed {
@@ -89,27 +89,31 @@ impl Seaweed {
             .arg(format!("-filer.port.grpc={filer_calls}"))
             .arg(format!("-s3.port={s3}"))
             .arg(format!("-s3.port.grpc={s3_calls}"))
+            .arg(format!("-filer.localSocket={}", folder.join("filer.sock").display()))
+            .arg(format!("-s3.localSocket={}", folder.join("s3.sock").display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
         self.child = Some(child);
         let client = client()?;
+        // It is there for S3 before it knows where its bytes are: so it is asked to keep some.
+        let kept = format!("http://127.0.0.1:{filer}/kept");
         let begun = Instant::now();
-        // It says on no socket of ours when it is there.
-        while !client
-            .get(format!("{}/healthz", self.endpoint()))
-            .send()
-            .await
-            .is_ok_and(|said| said.status().is_success())
-        {
-            if begun.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(folder.join("log"))?;
+        loop {
+            let serves = client.get(format!("{}/healthz", self.endpoint())).send().await;
+            let keeps = client.put(&kept).body("bytes").send().await;
+            if [serves, keeps].into_iter().all(|said| said.is_ok_and(|said| said.status().is_success())) {
+                return Ok(());
+            }
+            let has_ended = self.child.as_mut().map_or(Ok(None), Child::try_wait)?.is_some();
+            if has_ended || begun.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.folder.path().join("log"))?;
                 return Err(io::Error::other(format!("SeaweedFS does not start:\n{log}")));
             }
+            // It says on no socket of ours when it is there.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     }
 
     pub(crate) fn endpoint(&self) -> String {

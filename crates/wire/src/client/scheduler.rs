@@ -112,7 +112,7 @@ impl SchedulerClient {
     }
 
     /// Fetches one's own data into a file, checking its hash. Goes on where a fetch stopped, of this call
-    /// or another, with what it finds as `FILE.part`.
+    /// or another, with what it finds as `.FILE.berth-part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
@@ -234,8 +234,16 @@ impl SchedulerClient {
         Err(self.corrupt(digest.to_string()))
     }
 
+    /// The manifest of what a task left that was stopped before its end.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `Corrupt` if it has another hash than `name`.
+    pub async fn partial(&self, task: B256, name: Sha256) -> Result<Vec<u8>, ClientError> {
+        self.read(&format!("/v1/tasks/{task}/partial"), name).await
+    }
+
     /// Fetches a task's blob into a file, checking its hash. Goes on where a fetch stopped, of this call
-    /// or another, with what it finds as `FILE.part`.
+    /// or another, with what it finds as `.FILE.berth-part`.
     ///
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others, `File` if they can't be written.
@@ -253,7 +261,11 @@ impl SchedulerClient {
     /// # Errors
     /// [`ClientError`]; `Corrupt` if the bytes are others.
     pub async fn read_blob(&self, task: B256, name: Sha256) -> Result<Vec<u8>, ClientError> {
-        let request = self.0.request(Method::GET, &format!("/v1/tasks/{task}/blobs/{name}"));
+        self.read(&format!("/v1/tasks/{task}/blobs/{name}"), name).await
+    }
+
+    async fn read(&self, from: &str, name: Sha256) -> Result<Vec<u8>, ClientError> {
+        let request = self.0.request(Method::GET, from);
         let bytes = self.0.send(request).await?.bytes().await.map_err(|source| self.0.unreachable(source))?;
         if Sha256::of(&bytes) == name { Ok(bytes.into()) } else { Err(self.corrupt(name.to_string())) }
     }

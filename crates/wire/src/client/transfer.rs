@@ -157,8 +157,8 @@ impl Http {
         Ok(response.status() == StatusCode::NO_CONTENT)
     }
 
-    /// Fetches bytes of that name into a file; gives their number. What has come stays beside it, as `FILE.part`, until
-    /// all is there: the next call goes on with it.
+    /// Fetches bytes of that name into a file; gives their number. What has come stays beside it, as
+    /// `.FILE.berth-part`, until all is there: the next call goes on with it.
     pub(super) async fn fetch_file(&self, from: &str, name: Sha256, into: &Path) -> Result<u64, ClientError> {
         let part = part_of(into);
         let mut got = Got::open(&part).await.map_err(failed(&part))?;
@@ -224,8 +224,10 @@ impl Http {
 
 /// Where what has come of a file is kept.
 fn part_of(into: &Path) -> PathBuf {
-    let mut name = into.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
+    // No name that anybody gives a file of his own: it may be cleared.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(into.file_name().unwrap_or_default());
+    name.push(".berth-part");
     into.with_file_name(name)
 }
 

@@ -33,7 +33,7 @@ pub struct Row {
 pub struct Computed {
     /// Its digest: the manifest's, perhaps bound to bytes for a callback, or a failure.
     pub digest: ResultDigest,
-    /// The manifest's bytes, unless it failed.
+    /// The manifest's bytes; if it failed, of what it had written when it was stopped.
     pub manifest: Option<Vec<u8>>,
     /// What is kept of standard output.
     pub stdout: Option<Content>,
@@ -46,7 +46,7 @@ pub struct Computed {
 }
 
 impl Computed {
-    /// The manifest's sha256, where the digest is bound to bytes for a callback, and so another.
+    /// The manifest's sha256, where the digest is another: bound to bytes for a callback, or a failure.
     pub fn bound_manifest(&self) -> Option<B256> {
         let name = B256::new(Sha256::of(self.manifest.as_deref()?).0);
         (name != self.digest.get()).then_some(name)

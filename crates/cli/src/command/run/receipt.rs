@@ -4,8 +4,9 @@
 mod tests;
 
 use super::{
-    check_empty,
+    claim,
     ending::{By, Ending, Endings, How, Part},
+    finished,
     request::Matched,
     result::{self, Outcome},
     usual_folder,
@@ -76,7 +77,7 @@ impl Receipt<'_> {
             let (client, gas, close_gas) = (signed_in?, gas?, close_gas?);
             let views = views(&client, self.matched).await;
             let folder = out.clone().unwrap_or_else(|| usual_folder(self.matched));
-            check_empty(&folder)?;
+            claim(&folder, self.matched.deal)?;
             for (index, ending) in &self.endings.0 {
                 let task = self.matched.deal.task(*index);
                 let into = if self.matched.terms.size == 1 { folder.clone() } else { folder.join(index.to_string()) };
@@ -84,6 +85,7 @@ impl Receipt<'_> {
                 let (gas, close_gas) = (gas.get(index).copied().unwrap_or(0), close_gas.get(index).copied());
                 tasks.push(Done { index: *index, task, ending, outcome, gas, close_gas });
             }
+            finished(&folder)?;
         } else {
             for (index, ending) in &self.endings.0 {
                 let task = self.matched.deal.task(*index);
@@ -155,7 +157,7 @@ impl Receipt<'_> {
                         None => failure.hint("it wrote nothing to its error output"),
                     }
                 }
-                Outcome::Failed { digest, detail, stderr } => {
+                Outcome::Failed { digest, detail, stderr, has_partial } => {
                     let known = digest.failure();
                     let code = known.map_or("failure", failure_code);
                     let what =
@@ -168,6 +170,13 @@ impl Receipt<'_> {
                     let failure = match stderr {
                         Some(path) => failure.hint(format!("its error output is in {}", path.display())),
                         None => failure,
+                    };
+                    let failure = match has_partial {
+                        true => failure.hint(format!(
+                            "`berth task result {} --partial` fetches the files that it had written by then",
+                            task.task
+                        )),
+                        false => failure,
                     };
                     failure
                         .hint(advice(code))

@@ -1,11 +1,14 @@
 //! A task's result: downloaded, and compared with the chain byte for byte before anybody sees it.
 
-use super::ending::{Ending, How};
+use super::{
+    ending::{Ending, How},
+    stage::hash,
+};
 use crate::{exit::Exit, hint::Failure};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::{ClientError, Proven, SchedulerClient},
-    manifest::{Content, Manifest},
+    manifest::{Content, File, Manifest},
     scheduler::TaskView,
 };
 use std::{
@@ -35,7 +38,7 @@ pub(crate) enum Outcome {
         callback: Option<Vec<u8>>,
     },
     /// A failure that was paid for at a tenth.
-    Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf> },
+    Failed { digest: ResultDigest, detail: Option<String>, stderr: Option<PathBuf>, has_partial: bool },
     /// No result: the price went back.
     GivenBack,
 }
@@ -53,15 +56,15 @@ pub(crate) async fn fetch(
     let stderr = log(client, task, view.and_then(|view| view.stderr), &folder.join(STDERR)).await;
     if digest.is_failure() {
         let detail = view.and_then(|view| view.detail.clone());
-        return Ok(Outcome::Failed { digest: *digest, detail, stderr });
+        let has_partial = view.is_some_and(|view| view.partial.is_some());
+        return Ok(Outcome::Failed { digest: *digest, detail, stderr, has_partial });
     }
     let (manifest, callback) = proven(client, task, *digest).await?;
     for file in &manifest.files {
         let path = file.path.split('/').fold(folder.to_owned(), |path, part| path.join(part));
         let parent = path.parent().unwrap_or(folder);
         tokio::fs::create_dir_all(parent).await.map_err(|error| Failure::file(parent, "made", &error))?;
-        let size = client.fetch_blob(task.get(), file.sha256, &path).await?;
-        sized(&file.path, file.size, size)?;
+        file_of(client, task, file, &path).await?;
     }
     let taken = |name: &str| manifest.files.iter().any(|file| file.path == name);
     let stdout = match manifest.stdout {
@@ -99,6 +102,19 @@ pub(crate) async fn proven(
     }
     let message = format!("the result of task {task} is not the {digest} that the chain says");
     Err(Failure::new(Exit::Error, "verification", message).hint("nothing of it was kept"))
+}
+
+/// Fetches a file of a result, unless it came before the download was stopped.
+pub(super) async fn file_of(client: &SchedulerClient, task: TaskId, file: &File, path: &Path) -> Result<(), Failure> {
+    let there = {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || hash(&path).ok()).await.expect("hashing files does not panic")
+    };
+    if there == Some((file.size, file.sha256)) {
+        return Ok(());
+    }
+    let size = client.fetch_blob(task.get(), file.sha256, path).await?;
+    sized(&file.path, file.size, size)
 }
 
 fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {

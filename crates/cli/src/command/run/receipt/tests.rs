@@ -116,7 +116,12 @@ fn receipts_of_replicated_tasks_are_as_reviewed() {
     let mixed = parts(&[Opened, Opened, LeftOut, Opened, Refused, Opened]);
     let outvoted = shown(&matched(1), vec![(settled(digest, mixed, 1), outcome)]);
     let disagreed = Failure::NoAgreement.digest();
-    let failed = Outcome::Failed { digest: disagreed, detail: Some("three answers".to_owned()), stderr: None };
+    let failed = Outcome::Failed {
+        digest: disagreed,
+        detail: Some("three answers".to_owned()),
+        stderr: None,
+        has_partial: false,
+    };
     let nobody = shown(&matched(1), vec![(settled(disagreed, parts(&[Opened; 3]), 1), failed)]);
     let (first, second) = (verified("one\n"), verified("two\n"));
     let given_back = Ending { how: How::Claimed, at: Place { transaction: B256::repeat_byte(0x14), block: 99 } };
