@@ -140,8 +140,11 @@ async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result
         // Data that change are no longer shared, until they are again what their digest says.
         fs::write(folder.join("index"), b"one book\n")?;
         announced(world, 0, true).await?;
-        let status = own_status(world).await?;
-        ensure!(status.to_string().contains("has the digest sha256:"), "{status}");
+        until("its own status says why", async || {
+            let status = own_status(world).await?.to_string();
+            Ok(status.matches("has the digest sha256:").nth(1).map(drop))
+        })
+        .await?;
         let late: Detached =
             world.run(&["--detach", "--data", &data], "cat '/iexec_in/my library/index'")?.json().await?;
         waits(world, &late, "does not have the dataset my library").await?;

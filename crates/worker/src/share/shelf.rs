@@ -236,7 +236,8 @@ impl Shelf {
         self.forget_changed().await;
         if self.datasets.len() < known {
             // Nobody counts on them while they are read again.
-            self.tell(engines.clone(), images.clone(), absent.clone());
+            let last = self.told.borrow().absent.clone();
+            self.tell(engines.clone(), images.clone(), last);
         }
         self.read_datasets(&mut absent).await;
         self.tell(engines, images, absent);

@@ -155,7 +155,7 @@ async fn fetched_images_go_when_there_are_too_many_and_others_stay() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tasks = folder.path().join("tasks");
     fs::create_dir_all(&tasks).expect("writable");
-    let notes = serde_json::json!({ (old.reference.clone()): 1, "gone@sha256:0": 2 });
+    let notes = serde_json::json!({ (old.reference.clone()): 1, "not a name": 2 });
     fs::write(folder.path().join("fetched-images.json"), notes.to_string()).expect("writable");
     let worker = WorkerAddr::new(Address::from(rand::random::<[u8; 20]>()));
     let there = async |image: &Image| engine.inspect_image(&image.reference).await.is_ok();

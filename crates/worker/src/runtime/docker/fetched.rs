@@ -83,7 +83,8 @@ impl Docker {
                 Ok(found) => {
                     there.push((reference, used_ms, found.size.and_then(|s| u64::try_from(s).ok()).unwrap_or(0)))
                 }
-                Err(error) if status(&error) == Some(404) => note(self.fetched.forget(&reference)),
+                // Gone, or no name at all.
+                Err(error) if matches!(status(&error), Some(400 | 404)) => note(self.fetched.forget(&reference)),
                 Err(error) => return Err(self.failed("inspect an image")(error)),
             }
         }
