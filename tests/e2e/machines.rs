@@ -4,7 +4,7 @@ use berth_protocol::Failure;
 use berth_tests::{
     binary::Call,
     receipt::Receipt,
-    world::{World, within},
+    world::{World, until, within},
 };
 use eyre::{Context as _, ContextCompat as _, ensure};
 use serde_json::Value;
@@ -108,6 +108,42 @@ async fn a_disk_is_registered_listed_submitted_to_followed_and_fetched_from_by_t
         // A job that names an image of its own is told that the app has one, before anything is paid.
         let refused = tool("xwsubmit", &["small-vm", "--xwimage", "sha256:00", "--", "true"])?.run().await?;
         ensure!(refused.code != Some(0) && refused.stderr.contains("image of its own"), "{refused}");
+        world.all_cleared().await
+    })
+    .await
+}
+
+/// A disk that the worker does not have is fetched by its sha256, where its owner lets it; without a word of its owner's the
+/// task waits, and says so.
+#[tokio::test]
+async fn an_apps_disk_is_fetched_from_the_pools_store() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        // Nothing boots from it: only that it comes is looked at.
+        let disk = vec![0x5a; 1 << 20];
+        world.file("blank.raw", &disk)?;
+        world.berth(["xw", "install", "bin"])?.must().await?;
+        // By the app's owner: whoever else has such bytes in the store is no concern of the app's.
+        world.berth(["blank", "blank.raw"])?.by(&world.folder().join("bin/xwsenddata")).must().await?;
+        let register = ["app", "register", "blank", "--runtime", "qemu", "--disk", "blank.raw"];
+        world.berth(register)?.must().await?;
+        let name = World::worker_name(1);
+        let config = world.devnet().join(format!("{name}.toml"));
+        let cached = world.devnet().join(format!("data/{name}/cache/{}.raw", hex::encode(Sha256::digest(&disk))));
+        writeln!(
+            std::fs::OpenOptions::new().append(true).open(config)?,
+            "\n[qemu]\naccel = \"tcg\"\nfetch_images = true"
+        )?;
+        // Seen while it runs.
+        until("it shares QEMU", async || {
+            let workers = world.workers().await?;
+            let said = workers.first().and_then(|worker| worker.announced.as_ref()).map(|announced| &announced.said);
+            Ok(said.is_some_and(|said| said.shares.fetches_disks && said.shares.engines.len() == 2).then_some(()))
+        })
+        .await?;
+        let run = world.berth(["run", "blank", "--timeout", "10s"])?.args(["--", "true"]).before("--json");
+        let receipt: Receipt = run.run().await?.data()?;
+        ensure!(receipt.only()?.digest == Some(Failure::TimedOut.digest().get()), "{receipt:?}");
+        ensure!(std::fs::read(cached)? == disk);
         world.all_cleared().await
     })
     .await

@@ -123,8 +123,10 @@ async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result
         }
         ensure!(before.total() == world.books().await?.total());
         let submit = world.berth(["docker", "--xwimage", berth_tests::engine::IMAGE, "--xwpackage", "library"])?;
-        let submit = submit.args(["--xwneeds", "root", "--xwwait", "--xwout", "counted", "--", "wc", "-l"]);
-        submit.args(["/iexec_in/library/index"]).by(&world.folder().join("bin/xwsubmit")).must().await?;
+        let submit = submit.args(["--xwneeds", "root", "--", "wc", "-l", "/iexec_in/library/index"]);
+        let submitted = submit.by(&world.folder().join("bin/xwsubmit")).must().await?.stdout;
+        let fetch = world.berth([submitted.trim(), "--xwwait", "--xwout", "counted"])?;
+        fetch.by(&world.folder().join("bin/xwresult")).must().await?;
         ensure!(fs::read_to_string(world.folder().join("counted/stdout.txt"))? == "1 /iexec_in/library/index\n");
 
         // What nobody has is said, worker by worker.
@@ -138,8 +140,11 @@ async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result
         // Data that change are no longer shared, until they are again what their digest says.
         fs::write(folder.join("index"), b"one book\n")?;
         announced(world, 0, true).await?;
-        let status = own_status(world).await?;
-        ensure!(status.to_string().contains("has the digest sha256:"), "{status}");
+        until("its own status says why", async || {
+            let status = own_status(world).await?.to_string();
+            Ok(status.matches("has the digest sha256:").nth(1).map(drop))
+        })
+        .await?;
         let late: Detached =
             world.run(&["--detach", "--data", &data], "cat '/iexec_in/my library/index'")?.json().await?;
         waits(world, &late, "does not have the dataset my library").await?;
@@ -200,8 +205,11 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         world.restart(&name, &[])?;
         world.ready().await?;
         waits(world, &paused, "its owner has paused it").await?;
-        let status = own_status(world).await?;
-        ensure!(status["why_idle"].as_str().is_some_and(|why| why.contains("paused")), "{status}");
+        until("its own status says so", async || {
+            let status = own_status(world).await?;
+            Ok(status["why_idle"].as_str().is_some_and(|why| why.contains("paused")).then_some(()))
+        })
+        .await?;
         hand(world, "resume").await?;
         ensure!(printed(world, &paused, "paused").await? == "at last\n");
 

@@ -3,7 +3,7 @@
 mod data;
 mod policy;
 
-pub use data::{Cache, DatasetFile};
+pub use data::{Cache, DatasetFile, FetchedSize};
 pub use policy::{Idle, ParseWindowError, Policy, Window};
 
 use alloy::primitives::B256;
@@ -102,6 +102,9 @@ pub struct DockerShare {
     /// Whether a job's image that is absent is fetched from its registry, by digest.
     #[serde(default)]
     pub fetch_images: bool,
+    /// How much of what was fetched is kept. What was used longest ago goes first, and never what is in use.
+    #[serde(default)]
+    pub fetched_size: FetchedSize,
     /// Whether jobs that ask for it get the engine's default network.
     #[serde(default)]
     pub network: bool,

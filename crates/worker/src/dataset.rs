@@ -116,10 +116,18 @@ impl Dataset {
     /// [`DatasetError`].
     pub fn checked(path: &Path, wanted: Sha256) -> Result<Self, DatasetError> {
         let read = Self::read(path)?;
-        if read.sha256 == wanted {
-            return Ok(read);
+        read.is(wanted).map(|()| read)
+    }
+
+    /// That it is what it should be.
+    ///
+    /// # Errors
+    /// [`DatasetError::Digest`].
+    pub fn is(&self, wanted: Sha256) -> Result<(), DatasetError> {
+        if self.sha256 == wanted {
+            return Ok(());
         }
-        Err(DatasetError::Digest { path: path.to_owned(), found: read.sha256, wanted })
+        Err(DatasetError::Digest { path: self.path.clone(), found: self.sha256, wanted })
     }
 
     /// Whether it looks as it did when it was read.

@@ -18,6 +18,10 @@ pub(crate) fn shares_announced(engines: usize, images: usize, datasets: usize, p
     info!(engines, images, datasets, packages, "shares passed their probe");
 }
 
+pub(crate) fn image_removed(reference: &str, bytes: u64) {
+    info!(reference, bytes, "a fetched image was removed, to make room");
+}
+
 pub(crate) fn gate_moved(closed: Option<&str>) {
     match closed {
         Some(why) => info!(why, "takes no tasks"),

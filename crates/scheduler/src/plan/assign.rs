@@ -198,6 +198,32 @@ pub(super) fn able<'a>(
     load: &Load,
     entries: usize,
 ) -> Result<&'a Here, String> {
+    if let Some(why) = closed(worker) {
+        return Err(format!("it takes no tasks now: {why}"));
+    }
+    able_once_open(deal, need, task, worker, load, entries)
+}
+
+/// Why a worker takes nothing now, for a while.
+fn closed(worker: &Worker) -> Option<&str> {
+    if let Seen::Here(here) = &worker.seen { here.terms().closed.as_deref() } else { None }
+}
+
+/// Whether a worker that takes nothing now could run the task when it does.
+pub(super) fn may_open(view: &View, deal: &Deal, need: &Need, task: &TaskState) -> bool {
+    let idle = Load::default();
+    let could = |worker: &Worker| able_once_open(deal, need, task, worker, &idle, 0).is_ok();
+    view.workers.values().any(|worker| closed(worker).is_some() && could(worker))
+}
+
+fn able_once_open<'a>(
+    deal: &Deal,
+    need: &Need,
+    task: &TaskState,
+    worker: &'a Worker,
+    load: &Load,
+    entries: usize,
+) -> Result<&'a Here, String> {
     let Seen::Here(here) = &worker.seen else { return Err("it is not connected".to_owned()) };
     if !covers(worker, &deal.terms) {
         return Err(format!(
@@ -208,7 +234,7 @@ pub(super) fn able<'a>(
     if let Some(reason) = tried(task, worker.bond.worker) {
         return Err(reason);
     }
-    if let Some(reason) = refuses(deal, here) {
+    if let Some(reason) = here.terms().refuse(deal.app, deal.requester, deal.terms.poolPrice) {
         return Err(reason);
     }
     if !here.shares().engines.contains(&need.runtime) {
@@ -234,12 +260,6 @@ pub(super) fn able<'a>(
         return Err(format!("it stands for {MAX_ENTRIES} results of this deal that are not settled yet"));
     }
     load.lacks(need, here.capacity()).map_or(Ok(here), Err)
-}
-
-/// Why a worker's owner would have it decline.
-fn refuses(deal: &Deal, here: &Here) -> Option<String> {
-    let closed = here.terms().closed.as_ref().map(|why| format!("it takes no tasks now: {why}"));
-    closed.or_else(|| here.terms().refuse(deal.app, deal.requester, deal.terms.poolPrice))
 }
 
 /// Whether a worker's bond covers a deal.
@@ -270,7 +290,7 @@ pub(super) enum Prospect {
     Some,
     /// None of those that are connected.
     None,
-    /// None is connected.
+    /// None is connected, or those that could take no tasks for a while.
     NobodyHere,
 }
 
@@ -284,7 +304,11 @@ pub(super) fn could_run(view: &View, deal: &Deal, need: &Need, task: &TaskState)
         return Prospect::NobodyHere;
     }
     let could = here.any(|worker| able(deal, need, task, worker, &Load::default(), 0).is_ok());
-    if could { Prospect::Some } else { Prospect::None }
+    match could {
+        true => Prospect::Some,
+        false if may_open(view, deal, need, task) => Prospect::NobodyHere,
+        false => Prospect::None,
+    }
 }
 
 /// Why an open task waits, worker by worker.

@@ -63,6 +63,20 @@ fn under(view: &mut View, change: &dyn Fn(&mut Terms)) {
 }
 
 #[test]
+fn a_worker_that_takes_nothing_for_a_while_is_waited_for() {
+    let mut view = view(&[Task::Open], &[1]);
+    view.now = Timestamp::new(START + POLICY.unable_wait_s);
+    let is_given_back = |view: &View| actions(view).iter().any(|action| matches!(action, Action::Decline { .. }));
+    under(&mut view, &|terms| terms.closed = Some("paused".to_owned()));
+    assert!(!is_given_back(&view), "it could run it when it is open again");
+    under(&mut view, &|terms| {
+        terms.closed = Some("paused".to_owned());
+        terms.apps = vec![B256::ZERO];
+    });
+    assert!(is_given_back(&view), "its owner would never have it");
+}
+
+#[test]
 fn data_and_packages_are_found_where_they_are() {
     let mut view = view(&[Task::Open], &[1, 2]);
     let datasets = vec![Dataset { name: "genome".to_owned(), sha256: Sha256([7; 32]) }];

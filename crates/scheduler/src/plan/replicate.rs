@@ -3,7 +3,7 @@
 
 use super::{
     Action, Obstacle, Plan, Policy,
-    assign::{Load, Loads, Prospect, able, untimely},
+    assign::{Load, Loads, Prospect, able, may_open, untimely},
     tally::{self, Tally},
 };
 use crate::{
@@ -164,6 +164,8 @@ pub(super) fn prospect(view: &View, deal: &Deal, need: &Need, task: &TaskState) 
         || reaches(view, deal, tally, candidates(view, deal, need, task, (None, None)))
     {
         Prospect::Some
+    } else if may_open(view, deal, need, task) {
+        Prospect::NobodyHere
     } else {
         Prospect::None
     }

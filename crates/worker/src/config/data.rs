@@ -17,6 +17,18 @@ pub struct DatasetFile {
     pub digest: OciDigest,
 }
 
+/// How much of fetched images is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FetchedSize(pub ByteSize);
+
+impl Default for FetchedSize {
+    /// As much as of disks.
+    fn default() -> Self {
+        Self(Cache::default().size)
+    }
+}
+
 /// What is kept of what was fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

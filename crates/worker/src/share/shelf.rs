@@ -98,6 +98,7 @@ pub(crate) struct Shelf {
     folder: PathBuf,
     tasks: PathBuf,
     engines: Vec<Engine>,
+    /// What is where data are declared, whether it is what it should be or not.
     datasets: Vec<Arc<Dataset>>,
     stance: Stance,
     gate: Gate,
@@ -231,11 +232,12 @@ impl Shelf {
     /// Finds out what is there, and tells of it if that is news.
     async fn fill(&mut self, mut absent: Vec<Absent>) {
         let (engines, images) = self.engines_up(&mut absent).await;
-        let stale = self.datasets.len();
-        self.datasets.retain(|dataset| dataset.is_as_read());
-        if self.datasets.len() < stale {
+        let known = self.datasets.len();
+        self.forget_changed().await;
+        if self.datasets.len() < known {
             // Nobody counts on them while they are read again.
-            self.tell(engines.clone(), images.clone(), absent.clone());
+            let last = self.told.borrow().absent.clone();
+            self.tell(engines.clone(), images.clone(), last);
         }
         self.read_datasets(&mut absent).await;
         self.tell(engines, images, absent);
@@ -274,23 +276,28 @@ impl Shelf {
         (up, there)
     }
 
+    /// Lets go of data that are not declared any more, or do not look as they did when they were read.
+    async fn forget_changed(&mut self) {
+        let mut known = std::mem::take(&mut self.datasets);
+        known.retain(|dataset| self.config.datasets.iter().any(|file| file.path == dataset.path));
+        let looking = move || known.into_iter().filter(|dataset| dataset.is_as_read()).collect();
+        self.datasets = blocking(looking).await;
+    }
+
     /// Reads what is declared and not known, one after the other: hashing is work for a disk.
     async fn read_datasets(&mut self, absent: &mut Vec<Absent>) {
-        let declared = self.config.datasets.clone();
-        let is_declared =
-            |known: &Arc<Dataset>| declared.iter().any(|file| file.path == known.path && file.digest.0 == known.sha256);
-        self.datasets.retain(is_declared);
-        for file in declared {
-            let wanted = file.digest.0;
-            if self.datasets.iter().any(|known| known.path == file.path && known.sha256 == wanted) {
-                continue;
-            }
+        for file in self.config.clone().datasets.clone() {
+            let known = self.datasets.iter().find(|known| known.path == file.path).cloned();
             let path = file.path.clone();
-            let read = tokio::task::spawn_blocking(move || Dataset::checked(&path, wanted)).await;
-            // A panic in there is one of this program's, and goes on here.
-            match read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-                Ok(dataset) => self.datasets.push(Arc::new(dataset)),
-                Err(error) => absent.push(Absent::new("dataset", &file.name, &chain(&error), error.hint())),
+            let read = match known {
+                Some(known) => Ok(known),
+                None => blocking(move || Dataset::read(&path)).await.map(Arc::new).inspect(|read| {
+                    self.datasets.push(read.clone());
+                }),
+            };
+            let checked = read.and_then(|read| read.is(file.digest.0));
+            if let Err(error) = checked {
+                absent.push(Absent::new("dataset", &file.name, &chain(&error), error.hint()));
             }
         }
     }
@@ -299,7 +306,8 @@ impl Shelf {
         let now = i64::try_from(now_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
         let closed = self.gate.closed(&self.config.policy, self.stance, now);
         let datasets = self.config.datasets.iter().filter_map(|file| {
-            let known = self.datasets.iter().find(|known| known.path == file.path)?;
+            let is_it = |known: &&Arc<Dataset>| known.path == file.path && known.sha256 == file.digest.0;
+            let known = self.datasets.iter().find(is_it)?;
             Some(SharedDataset { name: file.name.clone(), sha256: known.sha256, size: known.size })
         });
         let shares = Shares {
@@ -335,6 +343,12 @@ impl Shelf {
             is_news
         });
     }
+}
+
+/// Does what takes a disk its time. A panic in there is one of this program's, and goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Writes down what came and went.

@@ -1,8 +1,17 @@
 //! What is fetched: whole and right or not at all, gone on with after a break, and within its room.
 
-use berth_wire::units::Sha256;
-use berth_worker::cache::{Cache, CacheError, Source, Wanted};
+use crate::support::{engine, import};
+use alloy::primitives::Address;
+use berth_protocol::WorkerAddr;
+use berth_wire::{job::Image, units::Sha256};
+use berth_worker::{
+    cache::{Cache, CacheError, Source, Wanted},
+    config::{ByteSize, DockerShare, FetchedSize},
+    runtime::{Runtime as _, docker::Docker},
+};
+use bollard::query_parameters::RemoveImageOptions;
 use std::{
+    collections::HashSet,
     fs,
     sync::{
         Arc, Mutex,
@@ -137,4 +146,29 @@ async fn what_was_used_longest_ago_goes_first_and_never_what_is_in_use() {
     drop(first);
     drop(get(3).await.expect("the first is not in use any more"));
     assert!(!path(0).exists() && third.path().exists() && path(3).exists());
+}
+
+#[tokio::test]
+async fn fetched_images_go_when_there_are_too_many_and_others_stay() {
+    let engine = engine().await;
+    let (old, own) = (import(&engine, "fetched-long-ago", &[]).await, import(&engine, "never-fetched", &[]).await);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tasks = folder.path().join("tasks");
+    fs::create_dir_all(&tasks).expect("writable");
+    let notes = serde_json::json!({ (old.reference.clone()): 1, "not a name": 2 });
+    fs::write(folder.path().join("fetched-images.json"), notes.to_string()).expect("writable");
+    let worker = WorkerAddr::new(Address::from(rand::random::<[u8; 20]>()));
+    let there = async |image: &Image| engine.inspect_image(&image.reference).await.is_ok();
+    let with = async |size| {
+        let share = DockerShare { fetched_size: FetchedSize(ByteSize(size)), ..DockerShare::default() };
+        let docker = Docker::connect(share, worker, tasks.clone()).await.expect("an engine");
+        docker.sweep(&HashSet::new()).await.expect("clears up");
+    };
+    with(1 << 40).await;
+    assert!(there(&old).await, "there is room for it");
+    with(1).await;
+    assert!(!there(&old).await && there(&own).await);
+    let left = fs::read_to_string(folder.path().join("fetched-images.json")).expect("there");
+    assert_eq!(left, "{}");
+    engine.remove_image(&own.reference, None::<RemoveImageOptions>, None).await.expect("removes");
 }

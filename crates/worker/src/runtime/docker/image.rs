@@ -1,6 +1,6 @@
 //! Which images an engine has, and which of them a job means: by digest, never by name.
 
-use super::{ApiError, Docker, status};
+use super::{ApiError, Docker, fetched::note, status};
 use crate::{runtime::RuntimeError, status::Absent};
 use berth_wire::{job::Image, units::OciDigest};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
@@ -36,6 +36,10 @@ impl Known {
         known.insert(key, found);
     }
 
+    pub(super) fn clear(&self) {
+        self.0.lock().expect("nothing panics under this lock").clear();
+    }
+
     fn forget(&self, id: &str) {
         self.0.lock().expect("nothing panics under this lock").retain(|_, found| found.id != id);
     }
@@ -68,9 +72,13 @@ impl Docker {
     /// Finds an image that is there, or fetches it if the owner allows.
     pub(super) async fn image(&self, wanted: &Image) -> Result<Found, RuntimeError> {
         if let Some(found) = self.find(wanted).await? {
+            if let Some(from) = fetchable(wanted) {
+                note(self.fetched.touch(&from));
+            }
             return Ok(found);
         }
         if self.share.fetch_images && self.fetch(wanted).await? {
+            self.tidy_fetched().await?;
             return self.find(wanted).await?.ok_or_else(|| RuntimeError::NoImage(wanted.reference.clone()));
         }
         Err(RuntimeError::NoImage(wanted.reference.clone()))
@@ -115,8 +123,8 @@ impl Docker {
     /// Fetches by the manifest's digest, which is all that a registry can be asked for safely. `false`: there is none,
     /// or no registry has it.
     async fn fetch(&self, wanted: &Image) -> Result<bool, RuntimeError> {
-        let Some(manifest) = wanted.manifest else { return Ok(false) };
-        let from = format!("{}@{manifest}", repository(&wanted.reference));
+        let Some(from) = fetchable(wanted) else { return Ok(false) };
+        note(self.fetched.begin(&from));
         let options = CreateImageOptionsBuilder::default().from_image(&from).build();
         let pulled: Result<Vec<_>, ApiError> = self.api.create_image(Some(options), None, None).try_collect().await;
         match pulled {
@@ -127,6 +135,11 @@ impl Docker {
             Err(error) => Err(self.failed("fetch an image")(error)),
         }
     }
+}
+
+/// What a registry is asked for: repository and digest.
+fn fetchable(wanted: &Image) -> Option<String> {
+    Some(format!("{}@{}", repository(&wanted.reference), wanted.manifest?))
 }
 
 /// A reference without tag and digest.

@@ -2,6 +2,7 @@
 
 mod confine;
 mod disk;
+mod fetched;
 mod image;
 mod job;
 mod probe;
@@ -17,6 +18,7 @@ use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 use bollard::errors::Error as ApiError;
 use disk::Disks;
+use fetched::Fetched;
 use futures_util::future::BoxFuture;
 use image::Known;
 use std::{collections::HashSet, path::PathBuf, sync::Mutex};
@@ -46,6 +48,7 @@ pub struct Docker {
     disks: Disks,
     known: Known,
     absent: Mutex<Vec<Absent>>,
+    fetched: Fetched,
 }
 
 impl Docker {
@@ -68,7 +71,18 @@ impl Docker {
         };
         let api = api.map_err(unreachable)?.negotiate_version().await.map_err(unreachable)?;
         let disks = Disks::choose(share.quota);
-        Ok(Self { api, address, worker, tasks, share, disks, known: Known::default(), absent: Mutex::default() })
+        let fetched = Fetched::open(tasks.with_file_name("fetched-images.json"));
+        Ok(Self {
+            api,
+            address,
+            worker,
+            tasks,
+            share,
+            disks,
+            known: Known::default(),
+            absent: Mutex::default(),
+            fetched,
+        })
     }
 
     /// The name of a task's container.
@@ -143,7 +157,10 @@ impl Runtime for Docker {
     }
 
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        Box::pin(self.sweep_all(held))
+        Box::pin(async {
+            self.sweep_all(held).await?;
+            self.tidy_fetched().await
+        })
     }
 
     fn run<'a>(
