@@ -87,13 +87,26 @@ class Altered:
         return results
 
     def _quicken(self):
-        """Once everything is compiled: forge asks at each start for the version, which loads the whole compiler."""
+        """Once everything is compiled: forge asks at each start for the version, and for one thing that it asked for
+        before; either loads the whole compiler. The same question has the same answer, which is kept."""
         if self.quick:
             return
-        solc = self.tests / "bin" / "solc"
+        solc, kept = self.tests / "bin" / "solc", self.tests / "kept"
+        kept.mkdir()
         version = subprocess.run([str(solc), "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
         whole = solc.rename(solc.with_name("solc-whole"))
-        solc.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] || exec {whole} \"$@\"\ncat <<'END'\n{version}END\n")
+        solc.write_text(f"""#!/bin/sh
+if [ "$1" != --version ]; then
+  asked=$(mktemp {kept}/asked.XXXXXX)
+  cat >"$asked"
+  answer={kept}/$(sha256sum <"$asked" | cut -d' ' -f1)
+  [ -f "$answer" ] || {{ {whole} "$@" <"$asked" >"$asked.answer" && mv "$asked.answer" "$answer"; }}
+  rm "$asked"
+  exec cat "$answer"
+fi
+cat <<'END'
+{version}END
+""")
         solc.chmod(0o755)
         self.quick = True
 

@@ -15,7 +15,7 @@
 # Long ones, for whoever changes what they are about:
 #
 #   scripts/contracts.sh defences [NAME...]      removes each defence, one after the other, and shows its test fail
-#   scripts/contracts.sh mutate [COUNT [SEED]]   a sample of small changes, and which of them no test notices
+#   scripts/contracts.sh mutate [COUNT [SEED [MINUTES]]]   a sample of small changes, and which of them no test notices
 #   scripts/contracts.sh prove [NAME]            what halmos proves (docs/proofs.md)
 #   scripts/contracts.sh deep [SEED]             the invariants, over a million calls
 set -euo pipefail

@@ -1,6 +1,7 @@
 """Makes small changes to the contracts, one at a time, and tells which of them no test notices.
 
-    scripts/contracts.sh mutate [COUNT [SEED]]     COUNT (20) of all that are possible, drawn by SEED (1)
+    scripts/contracts.sh mutate [COUNT [SEED [MINUTES]]]     COUNT (20) of all that are possible, drawn by SEED (1), or
+                                                             as many of them as are tried in MINUTES (any time)
 
 The operators are those of slither-mutate (relations, arithmetic, logic, constants, statements and conditions that go),
 and the same for assembly, which it leaves alone. slither-mutate itself builds everything twice for each mutant, and has
@@ -37,7 +38,9 @@ WORD_BEFORE = re.compile(r"[\w.]$")
 def mutants(path):
     """Each (line, text that replaces it) of a source."""
     inside = False
-    for at, line in enumerate(path.read_text().splitlines()):
+    for at, whole in enumerate(path.read_text().splitlines()):
+        # What is said beside a statement does nothing.
+        line = whole.split(" // ")[0]
         bare = line.strip()
         inside |= bare.startswith(("contract ", "abstract contract ", "library ", "function "))
         if not inside or bare.startswith(("//", "/*", "*", "import", "function", "event", "error", "using")):
@@ -59,7 +62,7 @@ def mutants(path):
 
 
 def argued():
-    """What survives with a reason: lines "old line => new line: reason"."""
+    """What survives with a reason: lines "old line => new line -- reason"."""
     if not ARGUED.exists():
         return {}
     lines = [line for line in ARGUED.read_text().splitlines() if line and not line.startswith("#")]
@@ -69,21 +72,23 @@ def argued():
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    most_s = 60 * float(sys.argv[3]) if len(sys.argv) > 3 else float("inf")
     sources = [path for path in sorted((CONTRACTS / "src").rglob("*.sol")) if path.parent.name not in ("interfaces", "mocks")]
     drawn = [(path, at, text) for path in sources for at, text in mutants(path)]
     total = len(drawn)
     random.Random(seed).shuffle(drawn)
     reasons = argued()
-    began = time.monotonic()
     tried = killed = allowed = 0
-    altered = Altered(1, ["attacks", "support", "unit", "vectors"])
+    altered = Altered(1, ["attacks", "fuzz", "support", "unit", "vectors"])
     try:
         if (said := altered.build(0)) is not None:
             raise SystemExit(said)
         if bad := [name for name, reason in altered.test(0, runs=16).items() if reason is not None and "Shape" not in name]:
             raise SystemExit(f"without any change, these fail: {', '.join(bad)}")
+        # What is measured is mutants, not what they wait for.
+        began = time.monotonic()
         for path, at, text in drawn:
-            if tried == count:
+            if tried == count or time.monotonic() - began > most_s:
                 break
             place = path.relative_to(CONTRACTS)
             lines = path.read_text().splitlines()
@@ -100,6 +105,7 @@ def main():
                 altered.restore(0, place)
             if any(reason is not None for reason in results.values()):
                 killed += 1
+                print(f"killed   {place}:{at + 1}: {change}", flush=True)
             elif change in reasons:
                 allowed += 1
                 print(f"argued   {place}:{at + 1}: {change} -- {reasons[change]}", flush=True)
@@ -107,9 +113,10 @@ def main():
                 print(f"SURVIVES {place}:{at + 1}: {change}", flush=True)
     finally:
         altered.close()
+    took = time.monotonic() - began
     print(
         f"seed {seed}: {killed} of {tried} mutants killed, {allowed} argued, {tried - killed - allowed} survive; "
-        f"{total} possible; {time.monotonic() - began:.0f} s"
+        f"{total} possible; {took:.0f} s, {60 * tried / took:.1f} a minute"
     )
     raise SystemExit(1 if tried > killed + allowed else 0)
 

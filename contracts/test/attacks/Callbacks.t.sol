@@ -167,6 +167,8 @@ contract CallbackAttacks is Callbacks {
     function testFuzz_OnlyTheSettledBytesAreDelivered(bytes32 manifest, bytes calldata result, uint32 index) public {
         DealTerms memory terms = _callbackDeal(2, address(receiver));
         _settleTo(terms, 0, _digestOf(0));
+        // Half of the draws are of the task that is due.
+        if (index % 2 == 0) index = 0;
         bool right = index == 0 && manifest == _manifestOf(0) && keccak256(result) == keccak256(_bytesOf(0));
         vm.assume(!right);
         vm.expectPartialRevert(

@@ -56,6 +56,30 @@ contract AttacksOnOrders is World {
         );
     }
 
+    function test_NoOfferIsConsumedBeyondItsVolume() public {
+        // The same with fresh requests, to get more out of an offer than its signer meant to give.
+        for (uint256 i = 0; i < 3; i++) {
+            uint256 before = vm.snapshotState();
+            Orders memory orders = _orders();
+            orders.request.volume = 3;
+            if (i == 0) orders.app.volume = 4;
+            if (i == 1) orders.dataset.volume = 4;
+            if (i == 2) orders.pool.volume = 4;
+            for (uint256 j = 0; j < 2; j++) {
+                orders.request.salt = bytes32(j);
+                berth.matchOrders(orders, _sign(orders));
+            }
+            assertEq(_locked(requester.addr), 4 * (APP_PRICE + DATASET_PRICE + POOL_PRICE));
+            orders.request.salt = bytes32("one more");
+            _expectRefusal(
+                orders,
+                _sign(orders),
+                abi.encodeWithSelector(IBerthBase.Berth_OrderConsumed.selector, _digest(orders, i))
+            );
+            vm.revertToState(before);
+        }
+    }
+
     function test_TheSameMatchTwiceIsRefused() public {
         Orders memory orders = _orders();
         Signatures memory signatures = _sign(orders);

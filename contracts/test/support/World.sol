@@ -318,6 +318,14 @@ abstract contract World is Artifacts {
         return keccak256(abi.encodePacked(hex"1901", berth.domainSeparator(), vm.eip712HashStruct(kind, members)));
     }
 
+    /// @dev In the order of the parameters: app, dataset, pool, request.
+    function _digest(Orders memory orders, uint256 which) internal view returns (bytes32) {
+        if (which == 0) return _digest(orders.app);
+        if (which == 1) return _digest(orders.dataset);
+        if (which == 2) return _digest(orders.pool);
+        return _digest(orders.request);
+    }
+
     function _digest(AppOrder memory order) internal view returns (bytes32) {
         return _typed(APP_ORDER, abi.encode(order));
     }

@@ -401,12 +401,4 @@ contract Match is World {
     function _badDuration(uint32 duration, uint32 min, uint32 max) private pure returns (bytes memory) {
         return abi.encodeWithSelector(IBerthBase.Berth_DurationOutOfBounds.selector, duration, min, max);
     }
-
-    /// @dev In the order of the parameters: app, dataset, pool, request.
-    function _digest(Orders memory orders, uint256 which) private view returns (bytes32) {
-        if (which == 0) return _digest(orders.app);
-        if (which == 1) return _digest(orders.dataset);
-        if (which == 2) return _digest(orders.pool);
-        return _digest(orders.request);
-    }
 }
