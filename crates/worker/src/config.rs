@@ -42,6 +42,9 @@ pub struct Config {
     /// QEMU, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qemu: Option<QemuShare>,
+    /// VirtualBox, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtualbox: Option<VirtualboxShare>,
     /// Whose jobs to take.
     #[serde(default)]
     pub policy: Policy,
@@ -98,13 +101,35 @@ pub struct QemuShare {
     pub images: Vec<MachineFile>,
 }
 
+/// What is shared of VirtualBox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualboxShare {
+    /// VBoxManage itself, not a script of that name. VBoxHeadless is beside it.
+    #[serde(default = "vbox_manage")]
+    pub program: PathBuf,
+    /// Whether jobs that ask for it get a network: VirtualBox's own (NAT), which reaches whatever this machine reaches, but
+    /// for its loopback.
+    #[serde(default)]
+    pub network: bool,
+    /// The machines that jobs may run. Nothing else is ever run.
+    #[serde(default)]
+    pub images: Vec<MachineFile>,
+}
+
+/// Where its packages put it, on Linux.
+fn vbox_manage() -> PathBuf {
+    "/usr/lib/virtualbox/VBoxManage".into()
+}
+
 /// A virtual machine that is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineFile {
     /// What people call it.
     pub reference: String,
-    /// A disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`).
+    /// For QEMU a disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`); for VirtualBox a disk (`.vdi`,
+    /// `.vmdk`, `.vhd`), or a live CD (`.iso`).
     pub file: PathBuf,
     /// The file's sha256: what jobs know it by.
     pub digest: OciDigest,
@@ -309,6 +334,9 @@ impl Config {
         for image in config.qemu.iter_mut().flat_map(|qemu| &mut qemu.images) {
             image.file = base.join(&image.file);
         }
+        for image in config.virtualbox.iter_mut().flat_map(|virtualbox| &mut virtualbox.images) {
+            image.file = base.join(&image.file);
+        }
         config.check()?;
         Ok(config)
     }
@@ -331,10 +359,11 @@ impl Config {
         if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
             return wrong("capacity", "memory and disk must be more than nothing");
         }
-        if self.docker.is_none() && self.qemu.is_none() {
+        if self.docker.is_none() && self.qemu.is_none() && self.virtualbox.is_none() {
             return wrong(
                 "docker",
-                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU",
+                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU, [virtualbox] to \
+                 share VirtualBox",
             );
         }
         let images = self.docker.iter().filter_map(|docker| match &docker.images {
@@ -400,7 +429,7 @@ mod tests {
         assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
         assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
         assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
-        assert_eq!(key(&|c| (c.docker, c.qemu) = (None, None)), "docker");
+        assert_eq!(key(&|c| (c.docker, c.qemu, c.virtualbox) = (None, None, None)), "docker");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
         let bare = Image { reference: "x".into(), config: None, manifest: None };
         let share = DockerShare { images: SharedImages::Only(vec![bare]), ..DockerShare::default() };

@@ -240,6 +240,8 @@ pub(crate) enum AppRuntime {
     Docker,
     /// In a virtual machine under QEMU.
     Qemu,
+    /// In a virtual machine under VirtualBox.
+    Virtualbox,
 }
 
 /// `berth app order`

@@ -124,6 +124,7 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
     let runtime = match args.runtime {
         AppRuntime::Docker => Runtime::Docker,
         AppRuntime::Qemu => Runtime::Qemu,
+        AppRuntime::Virtualbox => Runtime::Virtualbox,
     };
     let image = match args.image.as_deref() {
         Some(_) if runtime != Runtime::Docker => {
@@ -136,12 +137,27 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
     let disk = match args.disk.clone() {
         Some(_) if runtime == Runtime::Docker => {
             return Err(Failure::usage("app-disk", "only an app that is a virtual machine has a disk")
-                .hint("say what runs it: --runtime qemu; containers have an image: --image IMAGE"));
+                .hint("say what runs it: --runtime qemu or virtualbox; containers have an image: --image IMAGE"));
         }
-        Some(path) => Some(disk::read(path).await?),
+        Some(path) => Some(fitting(disk::read(path).await?, runtime)?),
         None => None,
     };
     Ok(descriptor(&args.name, runtime, image, disk))
+}
+
+/// A disk that this runtime attaches.
+fn fitting(disk: Disk, runtime: Runtime) -> Result<Disk, Failure> {
+    let (fits, forms) = match runtime {
+        Runtime::Virtualbox => (disk.format.is_virtualbox(), "vdi, vmdk, vhd, iso"),
+        Runtime::Qemu => (disk.format.is_qemu(), "qcow2, vdi, raw, or a machine's document"),
+        Runtime::Docker | Runtime::Slurm => (true, ""),
+    };
+    let what = disk.format.name();
+    if fits {
+        return Ok(disk);
+    }
+    Err(Failure::usage("app-disk", format!("a disk of the form {what} is not for this runtime"))
+        .hint(format!("it takes {forms}; `qemu-img convert` or `VBoxManage clonemedium` makes one of the other")))
 }
 
 /// What an app is: with an image or a disk of its own, or under whatever image a job names.

@@ -5,7 +5,9 @@
 
 pub mod docker;
 mod ext4;
+mod guest;
 pub mod qemu;
+pub mod virtualbox;
 
 use berth_chain::Class;
 use berth_protocol::TaskId;
@@ -271,6 +273,9 @@ pub enum RuntimeError {
         /// Its standard error.
         said: String,
     },
+    /// VirtualBox's own affair.
+    #[error(transparent)]
+    VirtualBox(#[from] virtualbox::VirtualBoxError),
 }
 
 impl RuntimeError {
@@ -281,7 +286,8 @@ impl RuntimeError {
             | Self::Engine { .. }
             | Self::Lost(_)
             | Self::Folder { .. }
-            | Self::Program { .. } => Class::Retry,
+            | Self::Program { .. }
+            | Self::VirtualBox(_) => Class::Retry,
             Self::Unconfined { .. } | Self::NoImage(_) => Class::Refused,
         }
     }
@@ -307,6 +313,7 @@ impl RuntimeError {
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \
                  in worker.toml"
             ),
+            Self::VirtualBox(error) => error.hint(),
         }
     }
 }

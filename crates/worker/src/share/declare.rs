@@ -11,7 +11,9 @@ pub(crate) fn capacity(config: &Config) -> Capacity {
         cpu_millis: config.capacity.cpu_millis.get(),
         memory_bytes: config.capacity.memory.0,
         disk_bytes: config.capacity.disk.0,
-        network: docker.is_some_and(|docker| docker.network) || config.qemu.as_ref().is_some_and(|qemu| qemu.network),
+        network: docker.is_some_and(|docker| docker.network)
+            || config.qemu.as_ref().is_some_and(|qemu| qemu.network)
+            || config.virtualbox.as_ref().is_some_and(|virtualbox| virtualbox.network),
         fetches_images: docker.is_some_and(|docker| docker.fetch_images),
     }
 }
@@ -24,5 +26,6 @@ pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
         None => Vec::new(),
     };
     let machines = config.qemu.iter().flat_map(|qemu| &qemu.images).map(|machine| machine.image());
-    Some(containers.into_iter().chain(machines).collect())
+    let more = config.virtualbox.iter().flat_map(|virtualbox| &virtualbox.images).map(|machine| machine.image());
+    Some(containers.into_iter().chain(machines).chain(more).collect())
 }

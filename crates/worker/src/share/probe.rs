@@ -4,7 +4,7 @@ use crate::{
     assignment::chain,
     config::Config,
     observe,
-    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu},
+    runtime::{Runtime, RuntimeError, docker::Docker, qemu::Qemu, virtualbox::VirtualBox},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
@@ -42,6 +42,19 @@ pub(crate) async fn engines(
             Ok(qemu) => working.push(Arc::new(qemu)),
             Err(error) => {
                 observe::share_failed("engine", "qemu", &chain(&error));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(share) = &config.virtualbox {
+        let probed = async {
+            let virtualbox = VirtualBox::connect(share.clone(), worker, tasks.to_owned()).await?;
+            virtualbox.probe().await.map(|()| virtualbox)
+        };
+        match probed.await {
+            Ok(virtualbox) => working.push(Arc::new(virtualbox)),
+            Err(error) => {
+                observe::share_failed("engine", "virtualbox", &format!("{}; {}", chain(&error), error.hint()));
                 first.get_or_insert(error);
             }
         }

@@ -20,6 +20,11 @@ macro_rules! conform {
         mod qemu {
             $(#[tokio::test] async fn $case() { super::$case(super::RuntimeKind::Qemu).await })+
         }
+        // Where there is VirtualBox's kernel driver: scripts/test-virtualbox.sh.
+        #[cfg(feature = "virtualbox-driver")]
+        mod virtualbox {
+            $(#[tokio::test] async fn $case() { super::$case(super::RuntimeKind::Virtualbox).await })+
+        }
     };
 }
 

@@ -14,3 +14,4 @@ mod outputs;
 mod restart;
 mod rounds;
 mod support;
+mod virtualbox;

@@ -15,7 +15,7 @@ use berth_protocol::WorkerAddr;
 use berth_wire::client::{MarketClient, SchedulerClient};
 use berth_worker::{
     config::{Accel, QemuShare},
-    runtime::{Runtime as _, RuntimeError, docker::Docker, qemu::Qemu},
+    runtime::{Runtime as _, RuntimeError, docker::Docker, qemu::Qemu, virtualbox::VirtualBox},
 };
 use core::time::Duration;
 use nix::{
@@ -275,6 +275,10 @@ async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
         let share = QemuShare { accel: Accel::Tcg, ..share };
         let qemu = Qemu::connect(share, worker, tasks.clone()).await.map_err(failed)?;
         qemu.sweep(&HashSet::new()).await.map_err(failed)?;
+    }
+    if let Some(share) = config.virtualbox {
+        let virtualbox = VirtualBox::connect(share, worker, tasks.clone()).await.map_err(failed)?;
+        virtualbox.sweep(&HashSet::new()).await.map_err(failed)?;
     }
     let Some(share) = config.docker else { return Ok(()) };
     let docker = Docker::connect(share, worker, tasks).await.map_err(failed)?;
