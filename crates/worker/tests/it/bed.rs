@@ -29,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for what nobody tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A job begins within this, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A job begins within this, on a busy machine too. (VirtualBox runs where all of it is emulated twice over.)
+const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 60 });
+/// A job is done within this.
+const WALL: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 120 });
 
 pub(crate) struct Bed {
     pub(crate) kind: RuntimeKind,
@@ -97,7 +99,7 @@ impl Bed {
             environment: BTreeMap::new(),
             stdin: None,
             limits,
-            wall: Duration::from_secs(120),
+            wall: WALL,
             folder: TaskFolder::new(&tasks, task),
         };
         fs::create_dir_all(request.folder.inputs()).expect("writable");
