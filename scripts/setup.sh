@@ -154,7 +154,8 @@ versions() {
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \
     docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux \
     qemu-system-x86 qemu-utils seabios e2fsprogs syslinux mtools 2>/dev/null || true
-  # Unpacked, not installed: scripts/build-vm-image.sh.
+  # Unpacked, not installed: scripts/virtualbox.sh, scripts/build-vm-image.sh.
+  printf '%-16s %s\n' virtualbox "$(scripts/virtualbox.sh version 2>/dev/null)"
   printf '%-16s %s\n' kernel "$(find .tools/vm -path '*/boot/vmlinuz-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n1)"
 }
 
@@ -177,6 +178,8 @@ main() {
   [ "$for" = demo ] || {
     test_tools
     python_tools slither
+    # VirtualBox's programs, for the worker's tests.
+    quietly scripts/virtualbox.sh
   }
   [ "$for" != analysis ] || python_tools halmos
 }
