@@ -44,7 +44,7 @@ applets() {
 # The kernel, its disk driver, VirtualBox's driver for it, and a root file system with VirtualBox: built once.
 build() {
   local wanted packages built=$work/build kernel
-  wanted=$(sha256sum "$root/scripts/virtualbox.sh" "$root/scripts/test-virtualbox.sh" "$root/scripts/vm/nested-init" | sha256sum | cut -d' ' -f1)
+  wanted=$(declare -f sid_packages unpack applets build | sha256sum | cut -d' ' -f1)
   [ "$(cat "$nested/.built" 2>/dev/null)" != "$wanted" ] || return 0
   rm -rf "$nested"
   mkdir -p "$nested"
@@ -65,11 +65,7 @@ EOF
     >"$nested/build.log" 2>&1 </dev/null || fail "VirtualBox's driver can't be built" "see $nested/build.log; this step needs root"
   kernel=$(echo "$built"/usr/lib/modules/*-cloud-amd64)
   cp "$kernel/vmlinuz" "$nested/vmlinuz"
-  mkdir -p "$work/initrd"/{bin,root,dev}
-  xz -dc "$kernel/kernel/drivers/block/virtio_blk.ko.xz" >"$work/initrd/virtio_blk.ko"
-  cp "$(command -v busybox)" "$work/initrd/bin/busybox"
-  cp "$root/scripts/vm/nested-init" "$work/initrd/init"
-  (cd "$work/initrd" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$nested/initrd"
+  xz -dc "$kernel/kernel/drivers/block/virtio_blk.ko.xz" >"$nested/virtio_blk.ko"
   cp "$built"/usr/src/virtualbox-*/vboxdrv/vboxdrv.ko "$built/vboxdrv.ko"
   rm -rf "$built"/usr/src "$built"/usr/lib/modules "$built"/usr/lib/gcc "$built"/usr/libexec/gcc "$built"/usr/include "$built"/build
   rm -f "$built"/usr/bin/x86_64-linux-gnu-* "$built"/usr/bin/*-16
@@ -78,6 +74,16 @@ EOF
   mke2fs -q -F -t ext4 -O ^has_journal -d "$built" "$nested/root.img"
   rm -rf "$built" "$work/packages"
   echo "$wanted" >"$nested/.built"
+}
+
+# What finds the disks and runs the suite.
+initial() {
+  mkdir -p "$work/initrd"/{bin,root,dev}
+  cp "$nested/virtio_blk.ko" "$work/initrd/"
+  cp "$(command -v busybox)" "$work/initrd/bin/busybox"
+  cp "$root/scripts/vm/nested-init" "$work/initrd/init"
+  chmod 755 "$work/initrd/init" "$work/initrd/bin/busybox"
+  (cd "$work/initrd" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$work/initrd.img"
 }
 
 # The suite, what it boots, and the cases to run, on a disk of their own: at the paths that the suite was built with.
@@ -95,22 +101,23 @@ payload() {
   mke2fs -q -F -t ext4 -O ^has_journal -d "$tree" "$work/payload.img"
 }
 
-scripts/virtualbox.sh
+"$root/scripts/virtualbox.sh"
 build
 log "building the suite"
-suite=$(cargo test --locked -p berth-worker --features virtualbox-driver --test it --no-run --message-format json 2>"$work/cargo.log" |
+suite=$(cd "$root" && cargo test --locked -p berth-worker --features virtualbox-driver --test it --no-run --message-format json 2>"$work/cargo.log" |
   grep -o '"executable":"[^"]*/it-[^"]*"' | tail -n1 | cut -d'"' -f4) || true
 [ -x "$suite" ] || fail "the suite can't be built: $(tail -n3 "$work/cargo.log")" "cargo test -p berth-worker --features virtualbox-driver --test it --no-run"
+initial
 payload "$suite"
 log "starting the machine"
 # Emulated: an AMD processor with its virtualisation (SVM) and nested paging. It can be asked for nothing that this
 # machine's own kernel or processor would have to give.
 timeout -s KILL "$limit" qemu-system-x86_64 -machine q35,accel=tcg -cpu EPYC,+svm,+npt -smp 2 -m 3072 -nodefaults \
   -no-user-config -display none -no-reboot -nic none -monitor none -serial stdio \
-  -kernel "$nested/vmlinuz" -initrd "$nested/initrd" -append "console=ttyS0 quiet panic=-1 berth=$root" \
+  -kernel "$nested/vmlinuz" -initrd "$work/initrd.img" -append "console=ttyS0 quiet panic=-1 berth=$root" \
   -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device virtio-blk-pci,drive=r \
   -drive "id=p,if=none,file=$work/payload.img,format=raw" -device virtio-blk-pci,drive=p </dev/null 2>"$work/qemu.log" |
-  tr -d '\r' | tee "$work/said" || true
+  sed -u 's,\r$,,' | tee "$work/said" || true
 if grep -qx 'nested: all passed' "$work/said"; then
   log "VirtualBox starts machines as it must"
 else
