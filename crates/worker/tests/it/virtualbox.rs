@@ -97,6 +97,8 @@ async fn a_machine_is_made_as_the_job_asks_and_its_start_refused_with_the_reason
         for line in ["vrde=\"off\"", "clipboard=\"disabled\"", "triplefaultreset=\"on\"", "VMState=\"poweroff\""] {
             assert!(said.lines().any(|said| said == line), "{line} in {said}");
         }
+        let boots = if image.reference.ends_with(".iso") { "boot1=\"dvd\"" } else { "boot1=\"disk\"" };
+        assert!(said.lines().any(|said| said == boots), "{boots} in {said}");
         let disk = |place: &str| {
             let key = format!("\"disks-{place}\"=");
             said.lines().find_map(|line| line.strip_prefix(&key)).unwrap_or_default().trim_matches('"').to_owned()

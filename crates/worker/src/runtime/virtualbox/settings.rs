@@ -46,7 +46,7 @@ impl VirtualBox {
         let machines = folder.join(MACHINES).display().to_string();
         let create = ["createvm", "--name", &label, "--ostype", "Linux_64", "--register", "--basefolder", &machines];
         manager.call("make a machine", create).await?;
-        manager.call("set up a machine", self.settings(request, &label)).await?;
+        manager.call("set up a machine", self.settings(request, &label, system)).await?;
         let add = ["storagectl", &label, "--name", CONTROLLER, "--add", "ide", "--controller", "PIIX4"];
         manager.call("set up a machine's disks", add.into_iter().chain(["--hostiocache", "on"])).await?;
         let attached = attach(&label, &system.file, if system.is_cd { Medium::Cd } else { Medium::Kept }, 0);
@@ -67,7 +67,7 @@ impl VirtualBox {
         Ok(())
     }
 
-    fn settings(&self, request: &Request, label: &str) -> Vec<String> {
+    fn settings(&self, request: &Request, label: &str, system: &System) -> Vec<String> {
         let limits = &request.limits;
         let cpus = limits.cpu_millis.div_ceil(CORE_MILLIS).max(1);
         // Per cent, of each processor.
@@ -77,6 +77,7 @@ impl VirtualBox {
         set("memory", (limits.memory_bytes / MIB).to_string());
         set("cpus", cpus.to_string());
         set("cpu-execution-cap", cap.to_string());
+        set("boot1", if system.is_cd { "dvd" } else { "disk" }.to_owned());
         // Nothing that a job does not need.
         let none = [("audio-driver", "none"), ("graphicscontroller", "none"), ("vrde", "off"), ("mouse", "ps2")];
         let usb = [("usb-ohci", "off"), ("usb-ehci", "off"), ("usb-xhci", "off")];
