@@ -110,9 +110,10 @@ suite=$(cd "$root" && cargo test --locked -p berth-worker --features virtualbox-
 initial
 payload "$suite"
 log "starting the machine"
-# Emulated: an AMD processor with its virtualisation (SVM) and nested paging. It can be asked for nothing that this
-# machine's own kernel or processor would have to give.
-timeout -s KILL "$limit" qemu-system-x86_64 -machine q35,accel=tcg -cpu EPYC,+svm,+npt -smp 2 -m 3072 -nodefaults \
+# Emulated: an AMD processor with its virtualisation (SVM) and nested paging. Without XSAVE, which QEMU does not keep apart
+# for a machine within the machine: a Linux inside would lose its first program at the first signal.
+processor=EPYC,+svm,+npt,-xsave,-xsaveopt,-xsavec,-xgetbv1,-avx,-avx2,-fma,-f16c
+timeout -s KILL "$limit" qemu-system-x86_64 -machine q35,accel=tcg -cpu "$processor" -smp 2 -m 3072 -nodefaults \
   -no-user-config -display none -no-reboot -nic none -monitor none -serial stdio \
   -kernel "$nested/vmlinuz" -initrd "$work/initrd.img" -append "console=ttyS0 quiet panic=-1 berth=$root" \
   -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device virtio-blk-pci,drive=r \

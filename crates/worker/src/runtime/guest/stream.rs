@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// How much of a machine's console is kept, from its end: for whoever must find out why it gave no result.
-const CONSOLE_BYTES: usize = 4 << 10;
+const CONSOLE_BYTES: usize = 16 << 10;
 
 /// The head of one stream, on disk as soon as it is here.
 #[derive(Debug)]
