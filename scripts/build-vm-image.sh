@@ -20,7 +20,8 @@ add=''
 entry=''
 # What init loads, by what it finds.
 modules=(drivers/virtio/virtio{,_ring,_pci,_pci_legacy_dev,_pci_modern_dev,_mmio} drivers/block/virtio_blk
-  drivers/char/virtio_console net/core/failover drivers/net/{net_failover,virtio_net})
+  drivers/char/virtio_console net/core/failover drivers/net/{net_failover,virtio_net}
+  drivers/scsi/{scsi_common,scsi_mod,sd_mod} drivers/ata/{libata,ata_piix})
 
 fail() {
   printf 'error: %s\n\nhint: %s\n' "$1" "$2" >&2

@@ -158,7 +158,8 @@ versions() {
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \
     docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux \
     qemu-system-x86 qemu-utils seabios e2fsprogs syslinux mtools runsc slurm-wlm munge 2>/dev/null || true
-  # Unpacked, not installed: scripts/build-vm-image.sh.
+  # Unpacked, not installed: scripts/virtualbox.sh, scripts/build-vm-image.sh.
+  printf '%-16s %s\n' virtualbox "$(scripts/virtualbox.sh version 2>/dev/null)"
   printf '%-16s %s\n' kernel "$(find .tools/vm -path '*/boot/vmlinuz-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n1)"
 }
 
@@ -182,6 +183,8 @@ main() {
     test_tools
     python_tools slither
     python_tools seaweedfs
+    # VirtualBox's programs, for the worker's tests.
+    quietly scripts/virtualbox.sh
   }
   [ "$for" != analysis ] || python_tools halmos
 }

@@ -105,6 +105,16 @@ impl DiskFormat {
             Self::Machine => "machine",
         }
     }
+
+    /// Whether VirtualBox attaches it.
+    pub const fn is_virtualbox(self) -> bool {
+        matches!(self, Self::Iso | Self::Vdi | Self::Vmdk | Self::Vhd)
+    }
+
+    /// Whether a worker's QEMU takes it.
+    pub const fn is_qemu(self) -> bool {
+        matches!(self, Self::Qcow2 | Self::Vdi | Self::Raw | Self::Machine)
+    }
 }
 
 /// A virtual machine's disk, pinned.

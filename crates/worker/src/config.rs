@@ -54,6 +54,9 @@ pub struct Config {
     /// QEMU, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qemu: Option<QemuShare>,
+    /// VirtualBox, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtualbox: Option<VirtualboxShare>,
     /// A Slurm cluster, if it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slurm: Option<SlurmShare>,
@@ -197,13 +200,35 @@ pub struct QemuShare {
     pub images: Vec<MachineFile>,
 }
 
+/// What is shared of VirtualBox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualboxShare {
+    /// VBoxManage itself, not a script of that name. VBoxHeadless is beside it.
+    #[serde(default = "vbox_manage")]
+    pub program: PathBuf,
+    /// Whether jobs that ask for it get a network: VirtualBox's own (NAT), which reaches whatever this machine reaches, but
+    /// for its loopback.
+    #[serde(default)]
+    pub network: bool,
+    /// The machines that jobs may run. Nothing else is ever run.
+    #[serde(default)]
+    pub images: Vec<MachineFile>,
+}
+
+/// Where its packages put it, on Linux.
+fn vbox_manage() -> PathBuf {
+    "/usr/lib/virtualbox/VBoxManage".into()
+}
+
 /// A virtual machine that is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineFile {
     /// What people call it.
     pub reference: String,
-    /// A disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`).
+    /// For QEMU a disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`); for VirtualBox a disk (`.vdi`,
+    /// `.vmdk`, `.vhd`), or a live CD (`.iso`).
     pub file: PathBuf,
     /// The file's sha256: what jobs know it by.
     pub digest: OciDigest,
@@ -419,6 +444,9 @@ impl Config {
             dataset.path = base.join(&dataset.path);
         }
         config.source = Some(path.to_owned());
+        for image in config.virtualbox.iter_mut().flat_map(|virtualbox| &mut virtualbox.images) {
+            image.file = base.join(&image.file);
+        }
         config.check()?;
         Ok(config)
     }
@@ -441,10 +469,11 @@ impl Config {
         if self.capacity.memory.0 == 0 || self.capacity.disk.0 == 0 {
             return wrong("capacity", "memory and disk must be more than nothing");
         }
-        if self.docker.is_none() && self.qemu.is_none() && self.slurm.is_none() {
+        if self.docker.is_none() && self.qemu.is_none() && self.slurm.is_none() && self.virtualbox.is_none() {
             return wrong(
                 "docker",
-                "nothing is shared; write [docker] to share the Docker engine, [qemu] to share QEMU, [slurm] a cluster",
+                "nothing is shared; write [docker] to share the Docker engine, [qemu] or [virtualbox] to share virtual \
+                 machines, [slurm] a cluster",
             );
         }
         if self.look_every.is_zero() {
@@ -534,7 +563,7 @@ mod tests {
         assert_eq!(key(&|c| c.scheduler = "ftp://x".into()), "scheduler");
         assert_eq!(key(&|c| c.pool = B256::ZERO), "pool");
         assert_eq!(key(&|c| c.rpc = "localhost".into()), "rpc");
-        assert_eq!(key(&|c| (c.docker, c.qemu, c.slurm) = (None, None, None)), "docker");
+        assert_eq!(key(&|c| (c.docker, c.qemu, c.slurm, c.virtualbox) = (None, None, None, None)), "docker");
         assert_eq!(key(&|c| c.slurm.iter_mut().for_each(|slurm| slurm.scratch = "tmp".into())), "slurm");
         assert_eq!(key(&|c| c.capacity.memory = ByteSize(0)), "capacity");
         assert_eq!(key(&|c| c.look_every = Duration::ZERO), "look_every");

@@ -215,7 +215,8 @@ pub(crate) enum App {
     after_help = "Without --image the app is shared: each job names its own image, which the worker's engine has.\n\n\
     Examples:\n  berth app register wordfreq --image wordfreq:latest --price 0.01\n  berth app register docker\n  \
     berth app register small-linux --runtime qemu --disk machine.json\n  \
-    berth app register fold --runtime slurm --image fold@sha256:…"
+    berth app register fold --runtime slurm --image fold@sha256:…\n  \
+    berth app register old-linux --runtime virtualbox --disk disk.vdi"
 )]
 pub(crate) struct AppRegister {
     /// What people call it
@@ -224,7 +225,8 @@ pub(crate) struct AppRegister {
     /// Its image: of the local Docker engine, or by digest
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
-    /// A virtual machine's disk (.qcow2, .vdi, .raw, .img, .iso), or its document (.json); the sha256 of the file counts
+    /// A virtual machine's disk (QEMU: .qcow2, .vdi, .raw, .img; VirtualBox: .vdi, .vmdk, .vhd, .iso), or its document
+    /// (QEMU: .json); the sha256 of the file counts
     #[arg(long, value_name = "FILE")]
     pub(crate) disk: Option<PathBuf>,
     /// Where workers may fetch the disk, by HTTP; from the pool's store if left out
@@ -256,6 +258,8 @@ pub(crate) enum AppRuntime {
     Qemu,
     /// In a container on a node of a Slurm cluster.
     Slurm,
+    /// In a virtual machine under VirtualBox.
+    Virtualbox,
 }
 
 /// `berth app order`

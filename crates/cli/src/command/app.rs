@@ -126,6 +126,7 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
         AppRuntime::Docker => Runtime::Docker,
         AppRuntime::Qemu => Runtime::Qemu,
         AppRuntime::Slurm => Runtime::Slurm,
+        AppRuntime::Virtualbox => Runtime::Virtualbox,
     };
     // A cluster's nodes run containers too.
     let contained = matches!(runtime, Runtime::Docker | Runtime::Slurm);
@@ -140,9 +141,12 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
     let disk = match args.disk.clone() {
         Some(_) if contained => {
             return Err(Failure::usage("app-disk", "only an app that is a virtual machine has a disk")
-                .hint("say what runs it: --runtime qemu; containers have an image: --image IMAGE"));
+                .hint("say what runs it: --runtime qemu or virtualbox; containers have an image: --image IMAGE"));
         }
-        Some(path) => Some(Disk { url: address(args.disk_url.as_deref())?, ..disk::read(path).await? }),
+        Some(path) => {
+            let disk = fitting(disk::read(path).await?, runtime)?;
+            Some(Disk { url: address(args.disk_url.as_deref())?, ..disk })
+        }
         None => None,
     };
     let mut app = descriptor(&args.name, runtime, image, disk);
@@ -160,6 +164,21 @@ fn address(url: Option<&str>) -> Result<Option<String>, Failure> {
         }
         other => Ok(other.map(str::to_owned)),
     }
+}
+
+/// A disk that this runtime attaches.
+fn fitting(disk: Disk, runtime: Runtime) -> Result<Disk, Failure> {
+    let (fits, forms) = match runtime {
+        Runtime::Virtualbox => (disk.format.is_virtualbox(), "vdi, vmdk, vhd, iso"),
+        Runtime::Qemu => (disk.format.is_qemu(), "qcow2, vdi, raw, or a machine's document"),
+        Runtime::Docker | Runtime::Slurm => (true, ""),
+    };
+    let what = disk.format.name();
+    if fits {
+        return Ok(disk);
+    }
+    Err(Failure::usage("app-disk", format!("a disk of the form {what} is not for this runtime"))
+        .hint(format!("it takes {forms}; `qemu-img convert` or `VBoxManage clonemedium` makes one of the other")))
 }
 
 /// What an app is: with an image or a disk of its own, or under whatever image a job names.

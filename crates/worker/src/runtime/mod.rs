@@ -5,8 +5,10 @@
 
 pub mod docker;
 mod ext4;
+mod guest;
 pub mod qemu;
 pub mod slurm;
+pub mod virtualbox;
 
 use crate::{config::MachineFile, dataset::Dataset, status::Absent};
 use berth_chain::Class;
@@ -296,6 +298,9 @@ pub enum RuntimeError {
         /// Its standard error.
         said: String,
     },
+    /// VirtualBox's own affair.
+    #[error(transparent)]
+    VirtualBox(#[from] virtualbox::VirtualBoxError),
 }
 
 impl RuntimeError {
@@ -306,7 +311,8 @@ impl RuntimeError {
             | Self::Engine { .. }
             | Self::Lost(_)
             | Self::Folder { .. }
-            | Self::Program { .. } => Class::Retry,
+            | Self::Program { .. }
+            | Self::VirtualBox(_) => Class::Retry,
             Self::Unconfined { .. } | Self::NoImage(_) => Class::Refused,
         }
     }
@@ -341,6 +347,7 @@ impl RuntimeError {
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \
                  in worker.toml"
             ),
+            Self::VirtualBox(error) => error.hint(),
         }
     }
 }

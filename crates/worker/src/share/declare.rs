@@ -13,7 +13,8 @@ pub(crate) fn capacity(config: &Config) -> Capacity {
         disk_bytes: config.capacity.disk.0,
         network: docker.is_some_and(|docker| docker.network)
             || config.qemu.as_ref().is_some_and(|qemu| qemu.network)
-            || config.slurm.as_ref().is_some_and(|slurm| slurm.network),
+            || config.slurm.as_ref().is_some_and(|slurm| slurm.network)
+            || config.virtualbox.as_ref().is_some_and(|virtualbox| virtualbox.network),
         fetches_images: docker.is_some_and(|docker| docker.fetch_images)
             || config.slurm.as_ref().is_some_and(|slurm| slurm.fetch_images),
     }
@@ -30,7 +31,8 @@ pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
         }
     }
     let machines = config.qemu.iter().flat_map(|qemu| &qemu.images).map(|machine| machine.image());
-    Some(containers.into_iter().chain(machines).collect())
+    let more = config.virtualbox.iter().flat_map(|virtualbox| &virtualbox.images).map(|machine| machine.image());
+    Some(containers.into_iter().chain(machines).chain(more).collect())
 }
 
 /// The engines that are shared.

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    runtime::{Runtime, RuntimeError, RuntimeKind, docker::Docker, qemu::Qemu, slurm::Slurm},
+    runtime::{Runtime, RuntimeError, RuntimeKind, docker::Docker, qemu::Qemu, slurm::Slurm, virtualbox::VirtualBox},
 };
 use berth_protocol::WorkerAddr;
 use std::{path::Path, sync::Arc};
@@ -41,6 +41,16 @@ pub(crate) async fn engines(config: &Config, worker: WorkerAddr, tasks: &Path, h
         match probed.await {
             Ok(slurm) => working.push(Arc::new(slurm)),
             Err(error) => failed.push((RuntimeKind::Slurm, error)),
+        }
+    }
+    if let Some(share) = &config.virtualbox {
+        let probed = async {
+            let virtualbox = VirtualBox::connect(share.clone(), worker, tasks.to_owned()).await?;
+            virtualbox.probe().await.map(|()| virtualbox)
+        };
+        match probed.await {
+            Ok(virtualbox) => working.push(Arc::new(virtualbox)),
+            Err(error) => failed.push((RuntimeKind::Virtualbox, error)),
         }
     }
     (working, failed)

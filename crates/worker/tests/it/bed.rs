@@ -9,8 +9,11 @@ use berth_wire::{
     units::{OciDigest, Sha256},
 };
 use berth_worker::{
-    config::{Accel, DockerShare, MachineFile, QemuShare},
-    runtime::{Ended, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder, docker::Docker, qemu::Qemu},
+    config::{Accel, DockerShare, MachineFile, QemuShare, VirtualboxShare},
+    runtime::{
+        Ended, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder, docker::Docker, qemu::Qemu,
+        virtualbox::VirtualBox,
+    },
 };
 use bollard::query_parameters::KillContainerOptions;
 use nix::{
@@ -27,8 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for what nobody tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A job begins within this, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A job begins within this, on a busy machine too. (VirtualBox runs where all of it is emulated twice over.)
+const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 60 });
+/// A job is done within this.
+const WALL: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 120 });
 
 pub(crate) struct Bed {
     pub(crate) kind: RuntimeKind,
@@ -57,13 +62,19 @@ pub(crate) const fn is_container(kind: RuntimeKind) -> bool {
     matches!(kind, RuntimeKind::Docker | RuntimeKind::Slurm)
 }
 
+/// The VirtualBox that scripts/virtualbox.sh has unpacked.
+pub(crate) fn virtualbox(images: Vec<MachineFile>) -> VirtualboxShare {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/virtualbox/VBoxManage");
+    VirtualboxShare { program, network: false, images }
+}
+
 impl Bed {
     /// A shell script to run in busybox.
     pub(crate) async fn new(kind: RuntimeKind, script: &str) -> Self {
         let image = match kind {
             RuntimeKind::Docker | RuntimeKind::Slurm => busybox().await,
             RuntimeKind::Qemu => machine("machine.json").image(),
-            RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
+            RuntimeKind::Virtualbox => machine("disk.vdi").image(),
         };
         Self::with(kind, script, image, false).await
     }
@@ -95,7 +106,7 @@ impl Bed {
             data: Vec::new(),
             file: None,
             limits,
-            wall: Duration::from_secs(120),
+            wall: WALL,
             folder: TaskFolder::new(&tasks, task),
         };
         fs::create_dir_all(request.folder.inputs()).expect("writable");
@@ -151,14 +162,13 @@ impl Bed {
                 let ids = containers(&engine, self.worker).await;
                 engine.kill_container(&ids[0], none).await.expect("kills");
             }
-            RuntimeKind::Qemu => {
+            RuntimeKind::Qemu | RuntimeKind::Virtualbox => {
                 for (pid, program) in self.processes() {
-                    if program.starts_with("qemu-system") {
+                    if program.starts_with("qemu-system") || program.starts_with("VBoxHeadless") {
                         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
                     }
                 }
             }
-            RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
         }
     }
 
@@ -188,7 +198,24 @@ impl Bed {
         if is_container(self.kind) {
             remains.extend(containers(&engine().await, self.worker).await);
         }
+        if self.kind == RuntimeKind::Virtualbox {
+            remains.extend(self.services());
+        }
         remains
+    }
+
+    /// Processes and sockets of this worker's VirtualBoxes.
+    pub(crate) fn services(&self) -> Vec<String> {
+        let label = format!("berth-{}-", &self.worker.to_string()[2..18]);
+        let entries = |folder| fs::read_dir(folder).expect("Linux").flatten();
+        let environment = |pid: &String| fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let processes = entries("/proc").filter_map(|entry| entry.file_name().into_string().ok());
+        let processes = processes.filter(|pid| {
+            pid.starts_with(|digit: char| digit.is_ascii_digit())
+                && String::from_utf8_lossy(&environment(pid)).contains(&format!("VBOX_IPC_SOCKETID={label}"))
+        });
+        let sockets = entries("/tmp").filter_map(|entry| entry.file_name().into_string().ok());
+        processes.chain(sockets.filter(|name| name.starts_with(&format!(".vbox-{label}")))).collect()
     }
 
     /// What must be the same after a run as before it: the image's own files or layers.
@@ -235,6 +262,10 @@ async fn runtime(kind: RuntimeKind, worker: WorkerAddr, tasks: PathBuf, network:
             Box::new(Qemu::connect(share, worker, tasks).await.expect("QEMU is installed: scripts/setup.sh"))
         }
         RuntimeKind::Slurm => Box::new(slurm::connect(slurm::share(&tasks, network), worker, tasks).await),
-        RuntimeKind::Virtualbox => panic!("there is no such runtime yet"),
+        RuntimeKind::Virtualbox => {
+            let share = VirtualboxShare { network, ..virtualbox(vec![machine("disk.vdi")]) };
+            let connected = VirtualBox::connect(share, worker, tasks).await;
+            Box::new(connected.expect("VirtualBox is there: scripts/virtualbox.sh"))
+        }
     }
 }

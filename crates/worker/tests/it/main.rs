@@ -19,3 +19,4 @@ mod restart;
 mod rounds;
 mod slurm;
 mod support;
+mod virtualbox;

@@ -15,7 +15,7 @@ use berth_protocol::WorkerAddr;
 use berth_wire::client::{MarketClient, SchedulerClient};
 use berth_worker::{
     config::{Accel, QemuShare},
-    runtime::{Runtime as _, RuntimeError, docker::Docker, qemu::Qemu, slurm::Slurm},
+    runtime::{Runtime as _, RuntimeError, docker::Docker, qemu::Qemu, slurm::Slurm, virtualbox::VirtualBox},
 };
 use core::time::Duration;
 use nix::{
@@ -279,6 +279,10 @@ async fn sweep_one(dir: &Path, number: u16) -> Result<(), Failure> {
     if let Some(share) = config.slurm {
         let slurm = Slurm::connect(share, worker, tasks.clone()).await.map_err(failed)?;
         slurm.sweep(&HashSet::new()).await.map_err(failed)?;
+    }
+    if let Some(share) = config.virtualbox {
+        let virtualbox = VirtualBox::connect(share, worker, tasks.clone()).await.map_err(failed)?;
+        virtualbox.sweep(&HashSet::new()).await.map_err(failed)?;
     }
     let Some(share) = config.docker else { return Ok(()) };
     let docker = Docker::connect(share, worker, tasks).await.map_err(failed)?;

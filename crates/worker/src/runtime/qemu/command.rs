@@ -3,34 +3,27 @@
 use super::{PROGRAM, Qemu, cgroup, image::Machine};
 use crate::{
     config::Accel,
-    runtime::{Request, RuntimeError, folder_error},
+    runtime::{
+        Request, RuntimeError, folder_error,
+        guest::{
+            CONSOLE_PIPE, DISK, DISK_FILE, IN, INPUT_FILE, ORPHAN_LIVES, OUT, OUTPUT_FILE, ROOT, STDERR_PIPE,
+            STDOUT_PIPE,
+        },
+    },
 };
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio};
 use tokio::process::Command;
 
-/// The serial numbers by which a machine finds its disks.
-const IN: &str = "berth-in";
-const OUT: &str = "berth-out";
-const DISK: &str = "berth-disk";
-const ROOT: &str = "berth-root";
 /// Nobody, on every system.
 const NOBODY: &str = "65534:65534";
-/// If the worker is gone for good, its machines end so long after their time.
-const ORPHAN_LIVES: Duration = Duration::from_secs(60);
 /// Code that QEMU has translated is kept in this much memory; by default it would be a gigabyte.
 const TRANSLATED_MIB: u32 = 64;
 const MIB: u64 = 1 << 20;
 const CORE_MILLIS: u32 = 1_000;
-/// Names within a machine's folder, where QEMU runs.
-pub(super) const INPUT_FILE: &str = "in.img";
-pub(super) const DISK_FILE: &str = "disk.img";
-pub(super) const OUTPUT_FILE: &str = "out.img";
+/// What is written to the system disk, in the machine's folder.
 pub(super) const LAYER_FILE: &str = "layer.qcow2";
-pub(super) const STDOUT_PIPE: &str = "stdout";
-pub(super) const STDERR_PIPE: &str = "stderr";
-pub(super) const CONSOLE_PIPE: &str = "console";
 
 /// Joins the group before anything else is started, so that nothing escapes it: `$1` takes the process, the rest is run.
 const ENTER: &str = "if [ -n \"$1\" ]; then echo $$ >\"$1\" || exit 90; fi; shift; exec \"$@\"";

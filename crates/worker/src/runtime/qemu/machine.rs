@@ -1,16 +1,13 @@
 //! One run, from making a machine's disks to judging its end.
 
-use super::{
-    ENGINE, PROGRAM, Qemu,
-    command::{LAYER_FILE, OUTPUT_FILE},
-    disks,
-    image::{Machine, part},
-    output::{self, Said},
-    stream::Streams,
-};
+use super::{ENGINE, PROGRAM, Qemu, command::LAYER_FILE, image::Machine};
 use crate::{
     config::Accel,
-    runtime::{Ended, Outcome, Request, RuntimeError},
+    runtime::{
+        Ended, Outcome, Request, RuntimeError,
+        ext4::program,
+        guest::{self, Streams, overrun, part},
+    },
 };
 use nix::{
     sys::signal::{Signal, killpg},
@@ -18,32 +15,20 @@ use nix::{
 };
 use std::{
     fs, io,
-    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
-    path::Path,
+    os::unix::process::ExitStatusExt as _,
     process::ExitStatus,
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::Child,
+    process::{Child, Command},
 };
 use tokio_util::sync::CancellationToken;
 
 /// A killed machine is gone within this, or the system is stuck.
 const KILL_TAKES: Duration = Duration::from_secs(30);
-/// How often the layer over the system disk is measured: what a machine can write in that time is what it can be over.
-const MEASURE_EVERY: Duration = Duration::from_millis(250);
-/// A layer has this much beyond the job's disk: maps, and what a system writes while it starts.
-const LAYER_BEYOND_BYTES: u64 = 64 << 20;
-/// The unit in which the system counts what a file takes.
-const BLOCK_BYTES: u64 = 512;
 /// How much of QEMU's complaints is kept.
 const COMPLAINT_BYTES: usize = 4 << 10;
-/// The exit code of a machine that ended without any.
-const NO_RESULT: i32 = 125;
-/// How Linux says that it has no memory for anything.
-const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
-
 /// Why the worker itself ended a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stopped {
@@ -69,7 +54,8 @@ impl Qemu {
     ) -> Result<Outcome, RuntimeError> {
         let (output, begun) = (request.folder.output(), Instant::now());
         // Linked files of the inputs must lie in one file system with them.
-        disks::make(request, machine).await?;
+        guest::make(request).await?;
+        layer(request, machine).await?;
         fs::create_dir_all(&output).map_err(part(&output))?;
         let mut streams = Streams::open(&request.folder)?;
         let mut child = self.command(request, machine, accel)?.spawn().map_err(failed("start a machine"))?;
@@ -124,21 +110,6 @@ async fn attend(
     }
 }
 
-/// Ends when a machine has written too much to its system disk, and says by how much; else never.
-///
-/// # Cancel safety
-/// Cancel-safe.
-async fn overrun(layer: &Path, bytes: u64) -> String {
-    let limit = bytes.saturating_add(LAYER_BEYOND_BYTES);
-    loop {
-        tokio::time::sleep(MEASURE_EVERY).await;
-        let used = fs::metadata(layer).map_or(0, |found| found.blocks() * BLOCK_BYTES);
-        if used > limit {
-            return format!("the machine wrote {used} bytes to its system disk; the limit is {limit}");
-        }
-    }
-}
-
 /// The end of what QEMU itself complains of.
 async fn last_words(from: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut from) = from else { return String::new() };
@@ -154,9 +125,7 @@ async fn last_words(from: Option<impl AsyncRead + Unpin>) -> String {
 ///
 /// * Killed: somebody else did it, and the run was lost.
 /// * QEMU fails: the engine's affair.
-/// * The machine turned itself off with a result: that is believed, since a machine can only speak for itself.
-/// * It turned itself off without: a result, too, since the same image does the same everywhere; what it last said on its
-///   console goes to standard error. A Linux that ran out of memory for everything ends so.
+/// * The machine turned itself off: as [`guest::judge`] says.
 async fn judge(
     request: &Request,
     status: ExitStatus,
@@ -169,27 +138,13 @@ async fn judge(
     if !status.success() {
         return Err(RuntimeError::Program { program: PROGRAM, said: format!("{status}: {complaints}") });
     }
-    let (file, into) = (request.folder.machine().join(OUTPUT_FILE), request.folder.output());
-    let limit = request.limits.disk_bytes;
-    match output::said(&file).map_err(part(&file))? {
-        Some(Said::OutOfMemory) => Ok(Ended::OutOfMemory),
-        Some(Said::Full(code)) => {
-            Ok(Ended::OutputTooLarge(format!("exit {code} with the output folder full: its limit is {limit} bytes")))
-        }
-        Some(Said::Exited(code)) => {
-            let unpacking = tokio::task::spawn_blocking(move || output::unpack(&file, &into, limit)).await;
-            let unpacked = unpacking.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-            Ok(unpacked.map_or(Ended::Exited(code), Ended::OutputTooLarge))
-        }
-        None => {
-            let words = streams.last_words();
-            if OUT_OF_MEMORY.iter().any(|said| words.contains(said)) {
-                return Ok(Ended::OutOfMemory);
-            }
-            let stderr = request.folder.stderr();
-            let text = format!("the machine turned itself off without a result; on its console it said:\n{words}\n");
-            streams.complain(&text).map_err(part(&stderr))?;
-            Ok(Ended::Exited(NO_RESULT))
-        }
-    }
+    guest::judge(request, streams).await
+}
+
+/// Makes the layer over a system disk.
+async fn layer(request: &Request, machine: &Machine) -> Result<(), RuntimeError> {
+    let Some(disk) = &machine.disk else { return Ok(()) };
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2"]).arg(request.folder.machine().join(LAYER_FILE));
+    program("qemu-img", create.arg(disk.bytes.to_string())).await
 }

@@ -7,15 +7,15 @@
 
 mod cgroup;
 mod command;
-mod disks;
 mod image;
 mod machine;
-mod output;
 mod probe;
-mod stream;
 mod sweep;
 
-use super::{Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder};
+use super::{
+    Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder,
+    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES},
+};
 use crate::{
     config::{Accel, QemuShare},
     status::Absent,
@@ -34,10 +34,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const ENGINE: &str = "QEMU";
 /// The program for machines with this machine's own kind of processor. (Others would be run by QEMU's own means, always.)
 const PROGRAM: &str = "qemu-system-x86_64";
-/// Data are copied onto the input disk of each job, which takes a disk its time and its room.
-const MOST_DATA_BYTES: u64 = 1 << 30;
-/// A small Linux needs about half of it for itself.
-const LEAST_MEMORY_BYTES: u64 = 96 << 20;
 
 /// QEMU on this machine.
 #[derive(Debug)]

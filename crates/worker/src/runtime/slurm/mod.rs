@@ -102,6 +102,8 @@ impl Slurm {
             runtime: None,
             images: self.share.images.clone(),
             fetch_images: self.share.fetch_images,
+            // What nodes fetch is the cluster's affair.
+            fetched_size: crate::config::FetchedSize::default(),
             network: self.share.network,
             quota: self.share.quota,
         }

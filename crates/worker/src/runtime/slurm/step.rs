@@ -65,7 +65,8 @@ fn said_of(done: Result<Said, RuntimeError>) -> Said {
             error @ (RuntimeError::Unreachable { .. }
             | RuntimeError::Engine { .. }
             | RuntimeError::Folder { .. }
-            | RuntimeError::Program { .. }),
+            | RuntimeError::Program { .. }
+            | RuntimeError::VirtualBox(_)),
         ) => Said::Lost(chain(&error)),
     }
 }

@@ -1,9 +1,6 @@
 //! What a machine says, as it says it: through pipes that this program reads, counts, and keeps the head of.
 
-use super::{
-    command::{CONSOLE_PIPE, STDERR_PIPE, STDOUT_PIPE},
-    image::part,
-};
+use super::{CONSOLE_PIPE, STDERR_PIPE, STDOUT_PIPE, part};
 use crate::runtime::{RuntimeError, STREAM_BYTES, TaskFolder};
 use std::{
     collections::VecDeque,
@@ -15,7 +12,7 @@ use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// How much of a machine's console is kept, from its end: for whoever must find out why it gave no result.
-const CONSOLE_BYTES: usize = 4 << 10;
+const CONSOLE_BYTES: usize = 16 << 10;
 
 /// The head of one stream, on disk as soon as it is here.
 #[derive(Debug)]
@@ -27,7 +24,7 @@ struct Head {
 
 /// All that a machine says.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     stdout: Head,
     stderr: Head,
     console: Receiver,
@@ -72,7 +69,7 @@ fn now(pipe: &Receiver, chunk: &mut [u8]) -> std::io::Result<Option<usize>> {
 }
 
 impl Streams {
-    pub(super) fn open(folder: &TaskFolder) -> Result<Self, RuntimeError> {
+    pub(crate) fn open(folder: &TaskFolder) -> Result<Self, RuntimeError> {
         let pipe = |name: &str| folder.machine().join(name);
         Ok(Self {
             stdout: Head::new(&pipe(STDOUT_PIPE), &folder.stdout())?,
@@ -86,7 +83,7 @@ impl Streams {
     ///
     /// # Cancel safety
     /// Cancel-safe: nothing that was read is lost.
-    pub(super) async fn listen(&mut self) -> std::io::Result<()> {
+    pub(crate) async fn listen(&mut self) -> std::io::Result<()> {
         loop {
             tokio::select! {
                 ready = self.stdout.pipe.readable() => ready?,
@@ -98,7 +95,7 @@ impl Streams {
     }
 
     /// Takes what is here now. After the machine's end that is all there will be.
-    pub(super) fn drain(&mut self) -> std::io::Result<()> {
+    pub(crate) fn drain(&mut self) -> std::io::Result<()> {
         self.stdout.drain()?;
         self.stderr.drain()?;
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -110,17 +107,17 @@ impl Streams {
     }
 
     /// Adds to standard error.
-    pub(super) fn complain(&mut self, text: &str) -> std::io::Result<()> {
+    pub(crate) fn complain(&mut self, text: &str) -> std::io::Result<()> {
         self.stderr.take(text.as_bytes())
     }
 
     /// How much was said on standard output and on standard error.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.stdout.bytes, self.stderr.bytes)
     }
 
     /// The end of what was said on the console.
-    pub(super) fn last_words(&mut self) -> String {
+    pub(crate) fn last_words(&mut self) -> String {
         String::from_utf8_lossy(self.end.make_contiguous()).into_owned()
     }
 }

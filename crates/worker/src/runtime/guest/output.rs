@@ -4,7 +4,7 @@
 //! Whatever is in it was written by the job's machine, and is believed in nothing: names stay within the output folder,
 //! sizes within the limit, and nothing is written through a link.
 
-use super::image::part;
+use super::part;
 use crate::{
     digest::{MAX_PATH_BYTES, SHOWN_CHARS, TOO_LONG},
     runtime::RuntimeError,
@@ -19,7 +19,7 @@ use std::{
 use tar::EntryType;
 
 /// The archive begins here.
-pub(super) const HEADER_BYTES: u64 = 4_096;
+pub(crate) const HEADER_BYTES: u64 = 4_096;
 /// The line ends before this.
 const LINE_BYTES: u64 = 64;
 /// The line's first word: the version of this format.
@@ -32,7 +32,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// What a machine says of its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Exited(i32),
     /// Exit with this code, and nothing more fitted into the output folder.
     Full(i32),
@@ -40,7 +40,7 @@ pub(super) enum Said {
 }
 
 /// Reads the line; `None` if there is none.
-pub(super) fn said(disk: &Path) -> io::Result<Option<Said>> {
+pub(crate) fn said(disk: &Path) -> io::Result<Option<Said>> {
     let mut line = Vec::new();
     fs::File::open(disk)?.take(LINE_BYTES).read_to_end(&mut line)?;
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -65,7 +65,7 @@ struct Unpacking<'a> {
 }
 
 /// Unpacks the archive. `Some`: it is not fit to be a result, and why.
-pub(super) fn unpack(disk: &Path, into: &Path, limit_bytes: u64) -> Result<Option<String>, RuntimeError> {
+pub(crate) fn unpack(disk: &Path, into: &Path, limit_bytes: u64) -> Result<Option<String>, RuntimeError> {
     let mut unpacking = Unpacking { into, left_bytes: limit_bytes, files: HashSet::new(), others: Vec::new() };
     let done = small(disk).and_then(|objection| match objection {
         Some(objection) => Ok(Some(objection)),

@@ -1,20 +1,12 @@
-//! What a machine is given, in its folder: three disks, a layer over its system disk, three pipes.
+//! What a machine is given, in its folder: three disks, three pipes.
 
-use super::{
-    command::{CONSOLE_PIPE, DISK_FILE, INPUT_FILE, LAYER_FILE, OUTPUT_FILE, STDERR_PIPE, STDOUT_PIPE},
-    image::{Machine, part},
-    output::HEADER_BYTES,
-};
+use super::{CONSOLE_PIPE, DISK_FILE, INPUT_FILE, OUTPUT_FILE, STDERR_PIPE, STDOUT_PIPE, output::HEADER_BYTES, part};
 use crate::{
     environment::{IN, SCRATCH},
-    runtime::{
-        Request, RuntimeError,
-        ext4::{self, program},
-    },
+    runtime::{Request, RuntimeError, ext4},
 };
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use std::{fs, path::Path};
-use tokio::process::Command;
 
 /// What a program finds if the job does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -26,8 +18,8 @@ const TAR_ENTRY_BYTES: u64 = 3 * 512;
 const BYTES_A_FILE: u64 = 16 << 10;
 const FILES_AT_LEAST: u64 = 1_024;
 
-/// Makes all of it.
-pub(super) async fn make(request: &Request, machine: &Machine) -> Result<(), RuntimeError> {
+/// Makes all of it. Each disk is a whole number of sectors.
+pub(crate) async fn make(request: &Request) -> Result<(), RuntimeError> {
     let folder = request.folder.machine();
     fs::create_dir_all(&folder).map_err(part(&folder))?;
     let files = folder.join("berth");
@@ -41,12 +33,6 @@ pub(super) async fn make(request: &Request, machine: &Machine) -> Result<(), Run
     let (out, limit) = (folder.join(OUTPUT_FILE), request.limits.disk_bytes);
     let room = limit + (FILES_AT_LEAST + limit / BYTES_A_FILE) * TAR_ENTRY_BYTES + HEADER_BYTES;
     fs::File::create(&out).and_then(|file| file.set_len(room.next_multiple_of(4_096))).map_err(part(&out))?;
-    if let Some(disk) = &machine.disk {
-        let layer = folder.join(LAYER_FILE);
-        let mut create = Command::new("qemu-img");
-        create.args(["create", "-q", "-f", "qcow2"]).arg(&layer).arg(disk.bytes.to_string());
-        program("qemu-img", &mut create).await?;
-    }
     for pipe in [STDOUT_PIPE, STDERR_PIPE, CONSOLE_PIPE] {
         let path = folder.join(pipe);
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| part(&path)(error.into()))?;
