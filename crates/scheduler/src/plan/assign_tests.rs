@@ -128,7 +128,7 @@ fn every_condition_that_fails_is_told_worker_by_worker() {
         (|view| under(view, &|terms| terms.closed = Some("paused".to_owned())), "it takes no tasks now: paused"),
         (
             |view| under(view, &|terms| terms.refused_requesters = vec![Address::repeat_byte(0xa6)]),
-            "its owner takes no jobs of requester 0xA6a6A6a6A6A6A6a6a6a6a6a6a6a6A6A6A6a6a6A6",
+            "its owner takes no jobs of requester 0xa6a6A6a6a6a6A6A6A6a6A6a6a6a6a6a6a6a6a6A6",
         ),
         (
             |view| under(view, &|terms| terms.apps = vec![B256::ZERO]),
