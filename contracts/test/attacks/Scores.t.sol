@@ -78,6 +78,21 @@ contract AttacksOnScores is Purses {
         assertEq(_free(appOwner.addr), 0);
     }
 
+    /// @dev Nor does it by being left out, and opened afterwards.
+    function test_AGuessedFailureThatIsOpenedAfterwardsRaisesNoScore() public {
+        DealTerms memory terms = _replicated(1);
+        bytes32 failure = bytes32(uint256(2));
+        Answers[] memory tasks = new Answers[](1);
+        tasks[0] = _answers(0, _turn(0, CREW), failure);
+        Sealed memory round = _seal(terms, tasks, "round");
+        Contribution[] memory leaf = _contributions(round, 0, failure, _silent(4));
+        berth.settleOne(terms, 0, failure, round.round, leaf, new bytes32[](0), new Contribution[](0));
+        bytes memory leftOut = _leftOutEntry(0, failure, crew[4].addr, leaf[4].commitment, 1, uint16(CREW));
+        berth.open(terms, leftOut, _opening(_salt(_seed("round", 4), _task(terms, 0))));
+        assertEq(_earned(4), uint256(POOL_PRICE) / 10 * (10_000 - SHARE_BPS) / 10_000 / CREW);
+        assertEq(_scoreOf(4), 0);
+    }
+
     /// @dev A worker that hid what nobody can name weighs as dissent, is not paid, and pays for it if it signed it.
     function test_GarbageThatNobodyCanNameEarnsNothingAndIsPunished() public {
         DealTerms memory terms = _replicated(1);
