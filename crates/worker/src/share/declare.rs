@@ -37,8 +37,13 @@ pub(crate) fn only(config: &Config) -> Option<Vec<Image>> {
 
 /// The engines that are shared.
 pub(crate) fn engines(config: &Config) -> Vec<Runtime> {
-    let docker = config.docker.as_ref().map(|_| Runtime::Docker);
-    docker.into_iter().chain(config.qemu.as_ref().map(|_| Runtime::Qemu)).collect()
+    let shared = [
+        config.docker.as_ref().map(|_| Runtime::Docker),
+        config.qemu.as_ref().map(|_| Runtime::Qemu),
+        config.slurm.as_ref().map(|_| Runtime::Slurm),
+        config.virtualbox.as_ref().map(|_| Runtime::Virtualbox),
+    ];
+    shared.into_iter().flatten().collect()
 }
 
 /// Whether an app's disk that is absent is fetched.

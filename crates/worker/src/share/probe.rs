@@ -33,7 +33,7 @@ pub(crate) async fn engines(config: &Config, worker: WorkerAddr, tasks: &Path, h
             Err(error) => failed.push((RuntimeKind::Qemu, error)),
         }
     }
-    if let Some(share) = &config.slurm {
+    if let Some(share) = config.slurm.as_ref().filter(|_| !here.contains(&RuntimeKind::Slurm)) {
         let probed = async {
             let slurm = Slurm::connect(share.clone(), worker, tasks.to_owned()).await?;
             slurm.probe().await.map(|()| slurm)
@@ -43,7 +43,7 @@ pub(crate) async fn engines(config: &Config, worker: WorkerAddr, tasks: &Path, h
             Err(error) => failed.push((RuntimeKind::Slurm, error)),
         }
     }
-    if let Some(share) = &config.virtualbox {
+    if let Some(share) = config.virtualbox.as_ref().filter(|_| !here.contains(&RuntimeKind::Virtualbox)) {
         let probed = async {
             let virtualbox = VirtualBox::connect(share.clone(), worker, tasks.to_owned()).await?;
             virtualbox.probe().await.map(|()| virtualbox)

@@ -210,6 +210,8 @@ impl Shelf {
         for (kind, is_same) in [
             (RuntimeKind::Docker, old.docker == new.docker || new.docker.is_none()),
             (RuntimeKind::Qemu, old.qemu == new.qemu || new.qemu.is_none()),
+            (RuntimeKind::Slurm, old.slurm == new.slurm || new.slurm.is_none()),
+            (RuntimeKind::Virtualbox, old.virtualbox == new.virtualbox || new.virtualbox.is_none()),
         ] {
             if !is_same {
                 self.engines.retain(|engine| engine.runtime.kind() != kind);
