@@ -183,8 +183,6 @@ main() {
     test_tools
     python_tools slither
     python_tools seaweedfs
-    # VirtualBox's programs, for the worker's tests.
-    quietly scripts/virtualbox.sh
   }
   [ "$for" != analysis ] || python_tools halmos
 }
