@@ -22,4 +22,5 @@ mod slurm;
 mod sponsored;
 mod stopping;
 mod stored;
+mod trying;
 mod xtremweb;

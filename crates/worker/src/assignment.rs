@@ -224,7 +224,8 @@ fn local<'a>(
         bytes = bytes.saturating_add(shared.size);
     }
     let most = capabilities.most_data_bytes;
-    if bytes > most {
+    // One that can give none is not asked for empty data either: it has no place for them.
+    if bytes > most || (most == 0 && !datasets.is_empty()) {
         return refuse(format!("its data have {bytes} bytes; this runtime can give a job {most} of a machine's own"));
     }
     Ok(())

@@ -1,16 +1,19 @@
 //! `worker.toml`: what a provider shares, and on what terms. `example.toml` holds every key.
 
 mod data;
+mod machine;
 mod policy;
+mod size;
 
 pub use data::{Cache, DatasetFile, FetchedSize};
+pub use machine::{Accel, MachineFile, QemuShare, VirtualboxShare};
 pub use policy::{Idle, ParseWindowError, Policy, Window};
+pub use size::{ByteSize, ParseByteSizeError};
 
 use alloy::primitives::B256;
 use berth_chain::{Class, Endpoint};
 use berth_protocol::{AssetId, AssetKind};
-use berth_wire::{job::Image, units::OciDigest};
-use core::{fmt, str::FromStr};
+use berth_wire::job::Image;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{
     num::{NonZeroU32, NonZeroU64},
@@ -181,79 +184,6 @@ impl Default for SlurmShare {
     }
 }
 
-/// What is shared of QEMU.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QemuShare {
-    /// What runs the machines' code.
-    #[serde(default)]
-    pub accel: Accel,
-    /// Whether jobs that ask for it get a network: QEMU's own, which reaches whatever this machine reaches, its loopback
-    /// included.
-    #[serde(default)]
-    pub network: bool,
-    /// Whether an app's disk that is absent is fetched, by its sha256.
-    #[serde(default)]
-    pub fetch_images: bool,
-    /// The machines that are here. Without `fetch_images` nothing else is ever run.
-    #[serde(default)]
-    pub images: Vec<MachineFile>,
-}
-
-/// What is shared of VirtualBox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VirtualboxShare {
-    /// VBoxManage itself, not a script of that name. VBoxHeadless is beside it.
-    #[serde(default = "vbox_manage")]
-    pub program: PathBuf,
-    /// Whether jobs that ask for it get a network: VirtualBox's own (NAT), which reaches whatever this machine reaches, but
-    /// for its loopback.
-    #[serde(default)]
-    pub network: bool,
-    /// The machines that jobs may run. Nothing else is ever run.
-    #[serde(default)]
-    pub images: Vec<MachineFile>,
-}
-
-/// Where its packages put it, on Linux.
-fn vbox_manage() -> PathBuf {
-    "/usr/lib/virtualbox/VBoxManage".into()
-}
-
-/// A virtual machine that is shared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MachineFile {
-    /// What people call it.
-    pub reference: String,
-    /// For QEMU a disk (`.qcow2`, `.vdi`, `.raw`, `.img`), or a machine's document (`.json`); for VirtualBox a disk (`.vdi`,
-    /// `.vmdk`, `.vhd`), or a live CD (`.iso`).
-    pub file: PathBuf,
-    /// The file's sha256: what jobs know it by.
-    pub digest: OciDigest,
-}
-
-impl MachineFile {
-    /// As jobs name it.
-    pub fn image(&self) -> Image {
-        Image { reference: self.reference.clone(), config: Some(self.digest), manifest: None }
-    }
-}
-
-/// What runs a virtual machine's code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accel {
-    /// The processor, where a machine is seen to boot on it, else QEMU itself.
-    #[default]
-    Auto,
-    /// The processor (`/dev/kvm`).
-    Kvm,
-    /// QEMU itself: everywhere, and many times slower.
-    Tcg,
-}
-
 /// Which images of an engine are shared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SharedImages {
@@ -277,10 +207,6 @@ pub enum Quota {
     Watched,
 }
 
-/// A number of bytes, written with its unit: `512 MiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ByteSize(pub u64);
-
 /// Documents hold no larger numbers exactly.
 const MOST_BYTES: u64 = 1 << 53;
 
@@ -291,9 +217,6 @@ pub(crate) fn zone(name: &str) -> Result<jiff::tz::TimeZone, jiff::Error> {
         name => jiff::tz::TimeZone::get(name),
     }
 }
-
-/// The units of [`ByteSize`], the largest first.
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A stop waits this long by default: longer than a short job, shorter than an owner's patience.
 const fn drain() -> Duration {
@@ -308,44 +231,6 @@ const fn look_every() -> Duration {
 /// Deeper than the reorgs that a chain like Ethereum sees in years, and less than a minute on it.
 const fn confirmations() -> NonZeroU64 {
     NonZeroU64::new(4).expect("not zero")
-}
-
-/// A text is no number of bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not a number of bytes: write a whole number and B, KiB, MiB or GiB, as in \"512 MiB\"")]
-pub struct ParseByteSizeError(String);
-
-impl FromStr for ByteSize {
-    type Err = ParseByteSizeError;
-
-    fn from_str(text: &str) -> Result<Self, ParseByteSizeError> {
-        let (_, number, unit) = UNITS
-            .iter()
-            .find_map(|(name, unit)| text.strip_suffix(name).map(|number| (name, number.trim_end(), *unit)))
-            .ok_or_else(|| ParseByteSizeError(text.to_owned()))?;
-        let number = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-        number.map(Self).ok_or_else(|| ParseByteSizeError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = UNITS.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
-        let (name, unit) = exact.copied().unwrap_or(("B", 1));
-        write!(f, "{} {name}", self.0 / unit)
-    }
-}
-
-impl Serialize for ByteSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
 }
 
 #[derive(Serialize, Deserialize)]

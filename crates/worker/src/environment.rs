@@ -58,7 +58,7 @@ pub(crate) fn arguments(job: &Job, index: u32) -> Option<(Option<String>, Vec<St
 }
 
 /// All variables of a task's job, by name.
-pub(crate) fn environment(
+pub fn environment(
     place: Place,
     job: &Job,
     app: &BTreeMap<String, String>,

@@ -46,6 +46,7 @@ pub mod stance;
 pub mod status;
 mod supervise;
 mod told;
+mod upload;
 mod watch;
 
 pub use config::{Config, ConfigError};

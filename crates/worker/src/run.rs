@@ -13,18 +13,14 @@ use crate::{
     runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
     session::Link,
     share::Stock,
+    upload::upload_all,
 };
 use berth_chain::past::Past;
 use berth_protocol::{Failure, TaskId};
-use berth_wire::{
-    client::{ClientError, SchedulerClient},
-    manifest::{Content, Manifest},
-    worker::Stage,
-};
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use berth_wire::{client::ClientError, manifest::Content, worker::Stage};
 use nix::sys::statvfs::statvfs;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,8 +36,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Pauses between tries: the first, and the longest, to which they double.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Blobs of one result that go up at the same time.
-const UPLOADS_AT_ONCE: usize = 4;
 
 /// Everything that running tasks needs.
 #[derive(Debug)]
@@ -464,44 +458,4 @@ fn result(collected: &Collected, wall_ms: u64) -> Computed {
         wall_ms,
         failure: None,
     }
-}
-
-async fn upload_all(client: &SchedulerClient, computed: &Computed, from: &Path) -> Result<(), ClientError> {
-    let logs: Vec<Content> = computed.stdout.into_iter().chain(computed.stderr).collect();
-    if !computed.digest.is_failure() {
-        return upload_files(client, logs, computed.manifest.as_deref(), from).await;
-    }
-    upload_files(client, logs, None, from).await?;
-    // A failure is one without what the job left, too: a store that does not want that keeps nobody from being paid.
-    match upload_files(client, Vec::new(), computed.manifest.as_deref(), from).await {
-        Err(ClientError::Refused(problem)) if (400..500).contains(&problem.status) && problem.status != 401 => Ok(()),
-        uploaded => uploaded,
-    }
-}
-
-async fn upload_files(
-    client: &SchedulerClient,
-    mut blobs: Vec<Content>,
-    manifest: Option<&[u8]>,
-    from: &Path,
-) -> Result<(), ClientError> {
-    if let Some(bytes) = manifest {
-        let manifest = Manifest::from_bytes(bytes).expect("the journal keeps what this program made");
-        blobs.extend(manifest.blobs());
-    }
-    blobs.sort_unstable_by_key(|content| content.sha256);
-    blobs.dedup();
-    let uploads: Vec<_> = blobs.into_iter().map(|content| upload_one(client, content, from).boxed()).collect();
-    let files = stream::iter(uploads).buffer_unordered(UPLOADS_AT_ONCE).try_collect::<()>();
-    let document = async {
-        match manifest {
-            Some(bytes) => client.put_bytes(bytes.to_vec()).await.map(drop),
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(files, document).map(drop)
-}
-
-async fn upload_one(client: &SchedulerClient, content: Content, from: &Path) -> Result<(), ClientError> {
-    client.put_file(&from.join(content.sha256.to_string()), content.sha256).await
 }

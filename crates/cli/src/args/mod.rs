@@ -15,8 +15,9 @@ pub(crate) use money::{
     Account, App, AppOrder, AppRegister, AppRuntime, Bond, Deposit, Enlist, OneOrder, Pool, PoolCreate, PoolOrder,
     PoolShow, Show, SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
-pub(crate) use run::{ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskMatch, TaskResult, TaskShow};
-
+pub(crate) use run::{
+    ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskMatch, TaskResult, TaskShow, Test,
+};
 pub(crate) use sharing::{Dataset, DatasetDigest, DatasetOrder, DatasetRegister, WorkerHand, WorkerList};
 pub(crate) use xw::{Xw, XwInstall};
 
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     Dataset(Dataset),
     /// Run a container image or an app on somebody's machine, and pay for it
     Run(Box<Run>),
+    /// Try a job on the Docker engine here, as workers would run it; nothing is paid
+    Test(Box<Test>),
     /// Tasks that were paid for
     #[command(subcommand)]
     Task(Task),

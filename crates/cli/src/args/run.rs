@@ -91,6 +91,91 @@ pub(crate) struct Run {
     pub(crate) exit_code: ExitFrom,
 }
 
+impl Run {
+    /// A job of this command line, of one task, with all else left out.
+    pub(crate) const fn bare(subject: String, args: Vec<String>, limits: Limits) -> Self {
+        Self {
+            subject,
+            args,
+            input: Vec::new(),
+            data: Vec::new(),
+            dataset: None,
+            package: Vec::new(),
+            stdin: None,
+            env: Vec::new(),
+            each: None,
+            output: Vec::new(),
+            trust: 1,
+            max_price: None,
+            deposit: false,
+            payer: None,
+            request: None,
+            timeout: None,
+            pool: None,
+            callback: None,
+            limits,
+            out: None,
+            detach: false,
+            follow: false,
+            dry_run: false,
+            exit_code: ExitFrom::Berth,
+        }
+    }
+}
+
+/// `berth test`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The job runs on the Docker engine here, confined and limited as workers do it. Nothing is signed, sent or\n\
+    paid. With --twice the same job runs twice, and every file that differs is named: workers who answer\n\
+    differently never agree, and a replicated job of that kind is a failure.\n\n\
+    Examples:\n  berth test busybox -- sh -c 'date > /iexec_out/x'\n  \
+    berth test busybox --twice --input notes.txt -- wc -w /iexec_in/notes.txt"
+)]
+pub(crate) struct Test {
+    /// What to run: an image of the local engine, or one by digest that it has
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Run it twice, and say what differs
+    #[arg(long)]
+    pub(crate) twice: bool,
+    #[command(flatten)]
+    pub(crate) run: Tried,
+}
+
+/// The parts of a job that matter on one machine.
+#[derive(Debug, Args)]
+pub(crate) struct Tried {
+    /// The command line
+    #[arg(last = true, value_name = "CMD")]
+    args: Vec<String>,
+    /// A file for the job's input folder; once per file
+    #[arg(long, value_name = "FILE|NAME=FILE")]
+    input: Vec<String>,
+    /// A file for the job's standard input
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
+    /// An environment variable of the job; once per variable
+    #[arg(long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// Which of the job's output files count; once per path, all if left out
+    #[arg(long, value_name = "PATH")]
+    output: Vec<String>,
+    /// The longest that it may run; 10m if left out
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+impl Tried {
+    /// As `berth run` would take it.
+    pub(crate) fn into_run(self, image: String) -> Run {
+        let Self { args, input, stdin, env, output, timeout, limits } = self;
+        Run { input, stdin, env, output, timeout, ..Run::bare(image, args, limits) }
+    }
+}
+
 /// What a job may use.
 #[derive(Debug, Args)]
 pub(crate) struct Limits {

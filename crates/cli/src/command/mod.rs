@@ -13,6 +13,7 @@ pub(crate) mod run;
 mod sponsored;
 mod stance;
 pub(crate) mod task;
+mod test;
 mod wallet;
 
 use crate::{
@@ -82,6 +83,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
         },
         // The largest by far: kept off everybody else's stack.
         Command::Run(args) => Box::pin(run::run(&settings?, *args, json)).await,
+        Command::Test(args) => Box::pin(test::test(*args)).await,
         Command::Task(command) => match command {
             args::Task::List(args) => task::list(&settings?, &args).await,
             args::Task::Show(args) => task::show(&settings?, &args).await,

@@ -2,7 +2,7 @@
 
 use super::{Call, apps, data, labels, results, uri};
 use crate::{
-    args::{self, ExitFrom},
+    args,
     book::Book,
     chain::Chain,
     command::{
@@ -76,38 +76,25 @@ fn typed(call: &Call, words: &[String], env: &BTreeMap<String, String>) -> Resul
         Some(text) if text.bytes().all(|digit| digit.is_ascii_digit()) => Some(format!("{text}s")),
         other => other.map(str::to_owned),
     };
+    let limits = args::Limits {
+        cpu: text("--xwcpu", "1")?,
+        memory: text("--xwmemory", "256M")?,
+        disk: text("--xwdisk", "64M")?,
+        pids,
+        network: typed.has("--xwnetwork"),
+    };
     Ok(args::Run {
-        // Known only when the chain was asked.
-        subject: "app".to_owned(),
-        args: words.to_vec(),
-        input: Vec::new(),
-        data: Vec::new(),
         dataset: typed.one(&["--xwdataset"])?.map(str::to_owned),
         package: typed.all("--xwneeds").flat_map(|names| names.split(',')).map(str::to_owned).collect(),
-        stdin: None,
         env: env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         each: typed.one(&["--xweach"])?.map(str::to_owned),
-        output: Vec::new(),
         trust: replicas(typed.one(&["--xwreplica"])?)?,
         max_price: typed.one(&["--xwmaxprice"])?.map(str::to_owned),
         timeout,
         pool: typed.one(&["--xwpool"])?.map(str::to_owned),
-        limits: args::Limits {
-            cpu: text("--xwcpu", "1")?,
-            memory: text("--xwmemory", "256M")?,
-            disk: text("--xwdisk", "64M")?,
-            pids,
-            network: typed.has("--xwnetwork"),
-        },
-        out: None,
-        callback: None,
-        deposit: false,
-        payer: None,
-        request: None,
         detach: true,
-        follow: false,
-        dry_run: false,
-        exit_code: ExitFrom::Berth,
+        // The application is known only when the chain was asked.
+        ..args::Run::bare("app".to_owned(), words.to_vec(), limits)
     })
 }
 

@@ -127,6 +127,9 @@ fn data_and_packages_have_to_be_here() {
     assert_eq!(check(&both, &having(1)).expect("both are here").datasets, [genome]);
     let large = check(&both, &having(2 << 20));
     assert!(matches!(large, Err(Objection::Failure(Failure::Refused, detail)) if detail.contains("bytes")));
+    let mut without = having(0);
+    without.runtimes.iter_mut().for_each(|(_, capabilities)| capabilities.most_data_bytes = 0);
+    assert!(matches!(check(&both, &without), Err(Objection::Failure(Failure::Refused, _))), "empty data, too");
 }
 
 #[test]

@@ -90,6 +90,10 @@ async fn the_machines_own_data_are_there_and_stay_as_they_are(kind: RuntimeKind)
         let dataset = Dataset::read(&own.join(name)).expect("readable");
         Data { name: name.to_owned(), dataset: Arc::new(dataset) }
     };
+    if bed.runtime.capabilities().most_data_bytes == 0 {
+        // A row of the table: the worker refuses such a job (tests/it/assigned.rs).
+        return bed.clear().await;
+    }
     bed.request.data = vec![data("one"), data("many")];
     make_places(&bed.request.folder, &bed.request.data).expect("writable");
     assert_eq!(bed.said().await, "input\none\ntwo\na.txt\nmany\none\nkept\nkept\nkept\n");

@@ -16,7 +16,7 @@ use std::{fs::File, io::Read as _, path::Path};
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The whole job: inputs hashed, image in its place.
-pub(super) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job, Failure> {
+pub(crate) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job, Failure> {
     let files = intent.inputs.clone();
     let hashed = tokio::task::spawn_blocking(move || files.iter().map(input).collect::<Result<Vec<_>, _>>()).await;
     let mut inputs = hashed.expect("hashing files does not panic")?;
