@@ -31,13 +31,13 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
         let worker = world.workers().await?.first().wrap_err("one worker")?.worker;
 
         // The process: another life of it takes up the container that still runs.
-        let detached = running(world).await?;
+        let detached = running(world, JOB).await?;
         world.service(&name)?.kill().await?;
         world.restart(&name, &[])?;
         brought_home(world, &detached).await?;
 
         // The container: the worker sees that it was not the job's doing, and runs it again.
-        let detached = running(world).await?;
+        let detached = running(world, JOB).await?;
         let containers = world.containers_of(worker).await?;
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
         for container in &containers {
@@ -48,7 +48,7 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
         // The network: what was done meanwhile is reported when it is back.
         let proxy = Proxy::to(world.scheduler_address()?).await?;
         world.route_worker(1, proxy.address).await?;
-        let detached = running(world).await?;
+        let detached = running(world, JOB).await?;
         proxy.cut();
         world.connected(0).await?;
         until("the job has ended", async || Ok(world.containers_of(worker).await?.is_empty().then_some(()))).await?;
@@ -61,9 +61,30 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
     .await
 }
 
+/// The task is taken from a worker that was away for too long, and given to the same one when it is back, while the old run
+/// is still being ended: that end says nothing about the new one.
+#[tokio::test]
+async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_was_taken_away() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        let proxy = Proxy::to(world.scheduler_address()?).await?;
+        world.route_worker(1, proxy.address).await?;
+        let detached = running(world, "trap '' TERM; sleep 10; echo home").await?;
+        proxy.cut();
+        until("the task is taken away", async || {
+            let view = world.scheduler.task(detached.tasks[0]).await?;
+            Ok((view.phase == "open").then_some(()))
+        })
+        .await?;
+        proxy.mend();
+        brought_home(world, &detached).await?;
+        world.all_cleared().await
+    })
+    .await
+}
+
 /// A job whose container runs.
-async fn running(world: &World) -> eyre::Result<Detached> {
-    let detached: Detached = world.run(&["--detach"], JOB)?.json().await?;
+async fn running(world: &World, script: &str) -> eyre::Result<Detached> {
+    let detached: Detached = world.run(&["--detach"], script)?.json().await?;
     until("its container runs", async || {
         let view = world.scheduler.task(detached.tasks[0]).await.ok();
         let Some(worker) = view.and_then(|view| view.worker) else { return Ok(None) };

@@ -49,6 +49,8 @@ pub(crate) struct Bench {
     pub(crate) link: Link,
     /// To wake the watch: the chain may owe something.
     pub(crate) look: Arc<Notify>,
+    /// Cancelled before all tasks are, when the worker itself ends.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// What a step came to.
@@ -163,8 +165,10 @@ impl Bench {
                 return Ok(None);
             }
             Step::Over => {
-                // Told only if nobody else had ended it: then this worker is being stopped.
-                self.decline(task, DeclineCode::Policy, "the worker was stopped").await?;
+                // Ended by the journal it need not be told; and it may have been assigned anew meanwhile.
+                if self.stopping.is_cancelled() {
+                    self.decline(task, DeclineCode::Policy, "the worker was stopped").await?;
+                }
                 return Ok(None);
             }
         };

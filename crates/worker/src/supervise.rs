@@ -178,7 +178,8 @@ pub async fn run(
         news: news.clone(),
     };
     let look = watch.look.clone();
-    let bench = Arc::new(Bench { journal, stock: stock.clone(), cache, past, tasks, link, look });
+    let stopping = CancellationToken::new();
+    let bench = Arc::new(Bench { journal, stock: stock.clone(), cache, past, tasks, link, look, stopping });
     let (at_work, work) = (HashMap::new(), JoinSet::new());
     let (drain, shown) = (config.drain, None);
     let floor = Floor { bench, board, folder, news, stock, given, drain, at_work, work, shown, stale: true };
@@ -433,6 +434,7 @@ impl Floor {
 
     /// Ends all tasks at once; they clear up after themselves.
     async fn abandon(&mut self) -> Result<(), WorkerError> {
+        self.bench.stopping.cancel();
         for at_work in self.at_work.values() {
             at_work.cancel.cancel();
         }
