@@ -2,9 +2,9 @@
 # Starts virtual machines under VirtualBox for real, by the worker's own runtime, on a machine whose kernel lacks
 # VirtualBox's driver: inside a machine that QEMU emulates, processor's virtualisation included.
 #
-#   scripts/test-virtualbox.sh [--only FILTER]
+#   scripts/test-virtualbox.sh [--only CASE]
 #
-#   --only   the cases whose names contain it; without it those of `cases` below
+#   --only   the case of that name; without it those of `cases` below
 #
 # The machine outside runs Debian's kernel with VirtualBox's driver, built here once from Debian's packages, and the worker's
 # conformance suite; the machines inside are those of scripts/build-vm-image.sh. All of it is emulated twice over: a case
@@ -23,7 +23,7 @@ cases=(the_probe_passes_and_leaves_nothing inputs_streams_environment_and_exit_c
 while [ $# -gt 0 ]; do
   case $1 in
     --only) cases=("$2") ;;
-    *) fail "scripts/test-virtualbox.sh knows nothing of '$1'" "scripts/test-virtualbox.sh [--only FILTER]" ;;
+    *) fail "scripts/test-virtualbox.sh knows nothing of '$1'" "scripts/test-virtualbox.sh [--only CASE]" ;;
   esac
   shift 2
 done
