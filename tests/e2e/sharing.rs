@@ -5,6 +5,7 @@ use berth_tests::{
     receipt::{Detached, Receipt},
     world::{World, until, within},
 };
+use berth_wire::announcement::Announcement;
 use berth_worker::status;
 use eyre::{ContextCompat as _, ensure};
 use nix::sys::signal::Signal;
@@ -36,14 +37,19 @@ fn dataset(name: &str, path: &std::path::Path, digest: &str) -> String {
 
 /// Waits until the scheduler has heard that the first worker shares so many data, and takes tasks or not.
 async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Result<()> {
+    announces(world, &format!("{datasets} data, open: {is_open}"), |said| {
+        said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open
+    })
+    .await
+}
+
+/// Waits until the scheduler has heard this from the first worker. Before that, a task would go by what it said last.
+async fn announces(world: &World, what: &str, is: impl Fn(&Announcement) -> bool) -> eyre::Result<()> {
     let worker = world.address(1)?;
-    until(&format!("it announces {datasets} data, open: {is_open}"), async || {
+    until(&format!("it announces {what}"), async || {
         let workers = world.workers().await?;
         let said = workers.iter().find(|view| view.worker == worker).and_then(|view| view.announced.as_ref());
-        let said = said.map(|announced| &announced.said);
-        let is =
-            said.is_some_and(|said| said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open);
-        Ok(is.then_some(()))
+        Ok(said.is_some_and(|announced| is(&announced.said)).then_some(()))
     })
     .await
 }
@@ -221,6 +227,7 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         let requester: Value = world.berth(["wallet", "show"])?.json().await?;
         let requester = requester["address"].as_str().wrap_err("an address")?;
         refusing(&format!("refused_requesters = [{requester:?}]"))?;
+        announces(world, "whom it refuses", |said| !said.terms.refused_requesters.is_empty()).await?;
         let refused: Detached = world.run(&["--detach"], "echo dear")?.json().await?;
         waits(world, &refused, "takes no jobs of requester").await?;
         refusing(&format!("min_price = \"{}\"", u128::MAX))?;

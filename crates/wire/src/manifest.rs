@@ -9,6 +9,8 @@ use alloy::primitives::B256;
 use berth_protocol::ResultDigest;
 use serde::{Deserialize, Serialize};
 
+/// How much is read at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// The most bytes that a job may leave for a callback: nodes take transactions of up to twice as many.
 pub const MAX_CALLBACK_BYTES: u64 = 64 << 10;
 
@@ -53,6 +55,24 @@ pub struct Content {
 }
 
 impl Content {
+    /// What a reader gives, to its end, a piece at a time.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(mut from: impl std::io::Read) -> std::io::Result<Self> {
+        use sha2::Digest as _;
+        let (mut hash, mut size, mut piece) = (sha2::Sha256::new(), 0, vec![0; PIECE_BYTES]);
+        loop {
+            match from.read(&mut piece)? {
+                0 => return Ok(Self { sha256: Sha256(hash.finalize().into()), size }),
+                read => {
+                    hash.update(&piece[..read]);
+                    size += read as u64;
+                }
+            }
+        }
+    }
+
     /// These bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { sha256: Sha256::of(bytes), size: bytes.len() as u64 }
@@ -114,6 +134,24 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_is_read_to_its_end_over_many_pieces() {
+        let bytes = [7; 2 * PIECE_BYTES + 1];
+        assert_eq!(Content::read(&bytes[..]).expect("memory"), Content::of(&bytes));
+        assert_eq!(Content::read(std::io::empty()).expect("nothing"), Content::of(b""));
+        let torn = std::io::Read::chain(&b"seven"[..], Torn);
+        assert_eq!(Content::read(torn).map_err(|error| error.kind()), Err(std::io::ErrorKind::BrokenPipe));
+    }
+
+    /// A reader that fails.
+    struct Torn;
+
+    impl std::io::Read for Torn {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
 
     #[test]
     fn a_manifest_sorts_its_files_and_drops_stdout_beside_them() {

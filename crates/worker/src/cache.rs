@@ -3,13 +3,11 @@
 //! what is in use. When a file was used is the time of its last writing, which is set at each use.
 
 use crate::clock::now_ms;
-use berth_wire::units::Sha256;
+use berth_wire::{manifest::Content, units::Sha256};
 use futures_util::StreamExt as _;
-use sha2::Digest as _;
 use std::{
     collections::HashMap,
     fs, io,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, UNIX_EPOCH},
@@ -22,7 +20,6 @@ const PART: &str = "part";
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 const CONNECT_TAKES: Duration = Duration::from_secs(10);
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Why a file is not here.
 #[derive(Debug, Error)]
@@ -220,14 +217,7 @@ fn touch(path: &Path) {
 }
 
 fn hash(path: &Path) -> io::Result<Sha256> {
-    let mut file = fs::File::open(path)?;
-    let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; CHUNK_BYTES]);
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(Sha256(hash.finalize().into())),
-            read => hash.update(&chunk[..read]),
-        }
-    }
+    Ok(Content::read(fs::File::open(path)?)?.sha256)
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> CacheError + use<> {

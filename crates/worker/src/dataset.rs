@@ -4,17 +4,12 @@
 
 use berth_wire::{job::is_component, manifest::Content, manifest::File, manifest::Manifest, units::Sha256};
 use nix::unistd::geteuid;
-use sha2::Digest as _;
 use std::{
     fs, io,
-    io::Read as _,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
-
-/// How much of a file is read at once.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Why data are not shared.
 #[derive(Debug, Error)]
@@ -201,18 +196,9 @@ fn open_to_jobs(path: &Path, found: &fs::Metadata) -> Result<(), DatasetError> {
 }
 
 fn hash(path: &Path) -> Result<(Sha256, u64), DatasetError> {
-    let failed = |error| DatasetError::Read(path.to_owned(), error);
-    let mut file = fs::File::open(path).map_err(failed)?;
-    let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
-    loop {
-        match file.read(&mut chunk).map_err(failed)? {
-            0 => return Ok((Sha256(hash.finalize().into()), size)),
-            read => {
-                hash.update(&chunk[..read]);
-                size += read as u64;
-            }
-        }
-    }
+    let content = fs::File::open(path).and_then(Content::read);
+    let Content { sha256, size } = content.map_err(|error| DatasetError::Read(path.to_owned(), error))?;
+    Ok((sha256, size))
 }
 
 #[cfg(test)]

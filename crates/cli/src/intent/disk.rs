@@ -3,17 +3,13 @@
 use crate::hint::Failure;
 use berth_wire::{
     descriptor::{Disk, DiskFormat},
-    units::Sha256,
+    manifest::Content,
 };
-use sha2::Digest as _;
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
-
-/// How much of a file is read at once.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// What stands where in a file of a format.
 const SIGNS: &[(DiskFormat, u64, &[u8])] = &[
@@ -70,15 +66,8 @@ fn disk(path: &Path) -> Result<Disk, Failure> {
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("disk").to_owned();
     file.seek(SeekFrom::Start(0)).map_err(|error| failed(&error))?;
-    let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
-    loop {
-        let read = file.read(&mut chunk).map_err(|error| failed(&error))?;
-        if read == 0 {
-            return Ok(Disk { name, format, size, sha256: Sha256(hash.finalize().into()), url: None });
-        }
-        hash.update(&chunk[..read]);
-        size += read as u64;
-    }
+    let Content { sha256, size } = Content::read(&file).map_err(|error| failed(&error))?;
+    Ok(Disk { name, format, size, sha256, url: None })
 }
 
 /// The format that a file's bytes say; a raw disk says nothing.
@@ -109,6 +98,7 @@ fn has(file: &mut File, size: u64, at: u64, bytes: &[u8]) -> std::io::Result<boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use berth_wire::units::Sha256;
     use std::fs;
 
     fn file(name: &str, bytes: &[u8]) -> PathBuf {

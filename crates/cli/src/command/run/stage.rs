@@ -7,13 +7,10 @@ use crate::{
 use berth_wire::{
     client::SchedulerClient,
     job::{Image, Input, Job},
+    manifest::Content,
     units::Sha256,
 };
-use sha2::Digest as _;
-use std::{fs::File, io::Read as _, path::Path};
-
-/// How much of a file is read at once.
-const CHUNK_BYTES: usize = 1 << 20;
+use std::{fs::File, path::Path};
 
 /// The whole job: inputs hashed, image in its place.
 pub(crate) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job, Failure> {
@@ -34,16 +31,8 @@ fn input(file: &InputFile) -> Result<Input, Failure> {
 
 /// A file's size and sha256.
 pub(crate) fn hash(path: &Path) -> std::io::Result<(u64, Sha256)> {
-    let mut file = File::open(path)?;
-    let (mut hash, mut size, mut chunk) = (sha2::Sha256::new(), 0, vec![0; CHUNK_BYTES]);
-    loop {
-        let read = file.read(&mut chunk)?;
-        if read == 0 {
-            return Ok((size, Sha256(hash.finalize().into())));
-        }
-        hash.update(&chunk[..read]);
-        size += read as u64;
-    }
+    let Content { sha256, size } = Content::read(File::open(path)?)?;
+    Ok((size, sha256))
 }
 
 /// An input that was said to be in the store.

@@ -1,7 +1,6 @@
 //! That a shared file is what it is called: by sha256, and by its first bytes.
 
-use berth_wire::units::Sha256;
-use sha2::Digest as _;
+use berth_wire::{manifest::Content, units::Sha256};
 use std::{
     fs,
     io::Read as _,
@@ -34,7 +33,6 @@ pub(crate) enum ImageError {
     Foreign(PathBuf),
 }
 
-const CHUNK_BYTES: usize = 1 << 20;
 /// The headers that are looked at end before this.
 pub(crate) const HEADER_BYTES: usize = 512;
 
@@ -59,16 +57,8 @@ pub(crate) fn checked(file: &Path, wanted: Sha256) -> Result<Seen, ImageError> {
 
 /// A file's sha256.
 pub(crate) fn hashed(file: &Path) -> Result<Sha256, ImageError> {
-    let failed = |error| ImageError::Read(file.to_owned(), error);
-    let mut open = fs::File::open(file).map_err(failed)?;
-    let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; CHUNK_BYTES]);
-    loop {
-        let read = open.read(&mut chunk).map_err(failed)?;
-        if read == 0 {
-            return Ok(Sha256(hash.finalize().into()));
-        }
-        hash.update(&chunk[..read]);
-    }
+    let content = fs::File::open(file).and_then(Content::read);
+    content.map(|content| content.sha256).map_err(|error| ImageError::Read(file.to_owned(), error))
 }
 
 /// The first bytes of a file, with zeros after its end.
