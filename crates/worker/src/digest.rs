@@ -1,6 +1,6 @@
 //! From an output folder to a manifest, whose sha256 is the result, and to blobs named by their hashes. Where the deal
 //! has a callback, the result is bound to what the job leaves for it in `computed.json` (ADR 0004). The same file may say
-//! which of the output counts, as under iExec, unless the job's document does.
+//! which of the output counts, as under iExec, unless the job's document does; so does a `consensus.iexec` by being there.
 //!
 //! Files are copied out of the job's disk while they are hashed: what is handed over is exactly what was hashed, and the
 //! disk can go.
@@ -35,6 +35,8 @@ pub(crate) const SHOWN_CHARS: usize = 80;
 const CHUNK_BYTES: usize = 64 << 10;
 /// Where a job says what it leaves for a callback, and what of its output counts.
 const COMPUTED: &str = "computed.json";
+/// Where a job written for XtremWeb-HEP puts what its workers are to agree on.
+const CONSENSUS: &str = "consensus.iexec";
 /// As hexadecimal digits the largest bytes for a callback take half of this.
 const MAX_COMPUTED_BYTES: u64 = 4 * MAX_CALLBACK_BYTES;
 
@@ -93,7 +95,12 @@ pub fn collect(
 ) -> Result<Collected, DigestError> {
     let into = folder.result();
     let said = computed(&outcome.output)?;
-    let named = if wanted.outputs.is_empty() { said.deterministic_path()? } else { None };
+    let named = if wanted.outputs.is_empty() {
+        let consensus = || outcome.output.join(CONSENSUS).is_file().then(|| CONSENSUS.to_owned());
+        said.deterministic_path()?.or_else(consensus)
+    } else {
+        None
+    };
     let outputs = named.as_ref().map_or(&*wanted.outputs, std::slice::from_ref);
     let files = keep_files(outcome, outputs, limit_bytes, &into)?;
     if let Some(path) = named.filter(|_| files.is_empty()) {

@@ -118,6 +118,21 @@ async fn computed_json_narrows_what_counts_unless_the_job_does() {
     }
 }
 
+#[tokio::test]
+async fn consensus_iexec_is_what_counts_where_nothing_else_says() {
+    let script = "cd /iexec_out; echo agreed > consensus.iexec; mkdir d; echo x > d/consensus.iexec; date +%s%N > when";
+    let (one, other) = (collected(script, &[]).await, collected(script, &[]).await);
+    let (one, other) = (one.expect("a result"), other.expect("a result"));
+    assert_eq!((paths(&one), one.digest), (vec!["consensus.iexec"], other.digest));
+    assert_eq!(paths(&collected(script, &["d"]).await.expect("a result")), ["d/consensus.iexec"]);
+    let said = format!("{script}; echo '{{\"deterministic-output-path\":\"/iexec_out/d\"}}' > computed.json");
+    assert_eq!(paths(&collected(&said, &[]).await.expect("a result")), ["d/consensus.iexec"]);
+    for (other, counted) in [("mkdir consensus.iexec; echo 1 > a", Some("a")), ("ln -s /etc/passwd consensus.iexec", None)] {
+        let found = collected(&format!("cd /iexec_out; {other}"), &[]).await;
+        assert_eq!(found.ok().map(|found| found.manifest.files[0].path.clone()).as_deref(), counted, "{other}");
+    }
+}
+
 /// What a job leaves for a callback, by its script.
 async fn called(script: &str, outputs: &[&str]) -> Result<Collected, DigestError> {
     let outputs = outputs.iter().map(|path| (*path).to_owned()).collect();
