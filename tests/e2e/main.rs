@@ -17,6 +17,7 @@ mod seaweed;
 mod settings {
     pub(crate) use berth_scheduler::{Results, S3, S3Key, StoreKind};
 }
+mod sealed;
 mod sharing;
 mod slurm;
 mod sponsored;

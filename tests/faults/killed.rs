@@ -18,6 +18,10 @@ enum Road {
     Done,
     /// By a job that several workers answer.
     Agreed,
+    /// By a job whose result is encrypted, which one worker answers.
+    Sealed,
+    /// By one that several answer.
+    SealedByAll,
     /// By a job that no worker can do.
     Declined,
     /// By a deal whose final deadline passes.
@@ -121,6 +125,24 @@ async fn a_worker_killed_between_its_answer_and_its_result_answers_once_and_is_p
     kill_worker(&[Road::Agreed], 3).await
 }
 
+/// Around the note of the sealed file, and in each phase that has to do with that.
+async fn kill_while_sealing(road: Road, phases: &[WorkerPhase], workers: u16) -> eyre::Result<()> {
+    let phases = phases.iter().flat_map(|phase| ["before", "after"].map(|moment| format!("{phase}:{moment}")));
+    let points: Vec<_> =
+        berth_worker::SEAL_POINTS.map(str::to_owned).into_iter().chain(phases).map(|point| (point, road)).collect();
+    kill_at(points.iter(), workers, &World::worker_name(1)).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_seals_a_result_is_paid_for_one_that_opens() -> eyre::Result<()> {
+    kill_while_sealing(Road::Sealed, &[WorkerPhase::Computed, WorkerPhase::Uploaded, WorkerPhase::Reported], 1).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_seals_what_several_agree_on_hands_in_one_that_opens() -> eyre::Result<()> {
+    kill_while_sealing(Road::SealedByAll, &[WorkerPhase::Revealed, WorkerPhase::Delivered], 3).await
+}
+
 /// A service that dies at a point, and comes back with the same arguments.
 struct Killed<'a> {
     world: &'a mut World,
@@ -134,6 +156,8 @@ impl Killed<'_> {
         match road {
             Road::Done => self.done(&[]).await?,
             Road::Agreed => self.done(&["--trust", "5"]).await?,
+            Road::Sealed => self.done(&["--encrypt"]).await?,
+            Road::SealedByAll => self.done(&["--encrypt", "--trust", "5"]).await?,
             Road::Declined => self.declined().await?,
             Road::Claimed => self.claimed().await?,
             Road::Moved => self.moved().await?,

@@ -7,11 +7,14 @@ use berth_chain::signer::{
     Secret, Signer,
     keystore::{self, Cost},
 };
+use berth_protocol::domain::{Domain, ResultKey};
+use berth_wire::sealed::{Identity, Recipient};
 use std::{
     fs,
     io::{BufRead as _, BufReader, IsTerminal as _},
     path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// A key of the keystore, closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +103,48 @@ pub(crate) fn address(settings: &Settings, text: &str) -> Result<Address, Failur
 /// The address of the account that the settings name.
 pub(crate) fn account(settings: &Settings) -> Result<Address, Failure> {
     address(settings, settings.account()?)
+}
+
+/// What opens encrypted results: the account's own key first.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyring(Vec<Identity>);
+
+impl Keyring {
+    /// The account's own key, and those of a file.
+    pub(crate) fn new(signer: &Signer, domain: &Domain, file: Option<&Path>) -> Result<Self, Failure> {
+        let mut keys = vec![result_key(signer, domain)];
+        if let Some(path) = file {
+            let text = fs::read_to_string(path).map(Zeroizing::new);
+            let text = text.map_err(|error| Failure::file(path, "read", &error).hint("check --identity"))?;
+            keys.extend(Identity::of_file(&text).map_err(|error| {
+                Failure::usage("identity", format!("{} holds no keys", path.display()))
+                    .because(&error)
+                    .hint("`age-keygen -o FILE` makes such a file, and shows the recipient that belongs to it")
+            })?);
+        }
+        Ok(Self(keys))
+    }
+
+    /// To whom the account's own key belongs.
+    pub(crate) fn own(&self) -> Recipient {
+        self.0[0].recipient()
+    }
+
+    /// The keys.
+    pub(crate) fn identities(&self) -> &[Identity] {
+        &self.0
+    }
+
+    /// Whether it opens what is encrypted to this recipient.
+    pub(crate) fn opens(&self, recipient: &Recipient) -> bool {
+        self.0.iter().any(|key| key.recipient() == *recipient)
+    }
+}
+
+/// An account's own key for results that are encrypted to it. The wallet makes it anew each time, always the same: there is
+/// nothing else to keep.
+pub(crate) fn result_key(signer: &Signer, domain: &Domain) -> Identity {
+    Identity::of_wallet(&signer.sign(domain, &ResultKey::of(signer.address())))
 }
 
 /// Opens the account that the settings name.

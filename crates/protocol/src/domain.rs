@@ -26,6 +26,20 @@ sol! {
     /// A worker stands for what it says that it shares: the sha256 of that, and when it was so, in milliseconds.
     #[derive(Debug, PartialEq, Eq)]
     struct Announcement { bytes32 pool; uint64 at; bytes32 content; }
+    /// What an account's key for encrypted results is made of (ADR 0006). Whoever has the signature opens them.
+    #[derive(Debug, PartialEq, Eq)]
+    struct ResultKey { string purpose; address account; }
+}
+
+impl ResultKey {
+    /// What a wallet shows before it signs.
+    pub const PURPOSE: &str =
+        "This signature is the key to your encrypted results. Sign it only in Berth's own programs.";
+
+    /// The one of an account.
+    pub fn of(account: Address) -> Self {
+        Self { purpose: Self::PURPOSE.to_owned(), account }
+    }
 }
 
 /// Where signatures hold: one `Berth` contract on one chain.

@@ -92,6 +92,7 @@ pub(crate) fn job() -> Job {
         limits: Limits::default(),
         outputs: Vec::new(),
         each: Vec::new(),
+        recipient: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     canonical, name,
+    sealed::Recipient,
     units::{OciDigest, Sha256},
 };
 use alloy::primitives::B256;
@@ -46,6 +47,9 @@ pub struct Job {
     /// A bag: one element a task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub each: Vec<String>,
+    /// Who alone can open the result: it leaves its worker sealed ([`crate::sealed`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
 }
 
 /// A container image, pinned.
@@ -268,6 +272,7 @@ mod tests {
             limits: Limits::default(),
             outputs: vec![],
             each: vec!["1".into()],
+            recipient: None,
         }
     }
 
@@ -287,6 +292,25 @@ mod tests {
         assert_eq!(Job::from_bytes(&with.to_bytes()).expect("what we wrote"), with);
         let text = String::from_utf8(job().to_bytes()).expect("text");
         assert!(!text.contains("packages") && !text.contains("datasets"), "{text}");
+    }
+
+    #[test]
+    fn a_recipient_is_part_of_a_job_and_no_nonsense_is_one() {
+        let recipient = crate::sealed::Identity::of_wallet(&[1; 65]).recipient();
+        let with = Job { recipient: Some(recipient.clone()), ..job() };
+        let text = String::from_utf8(with.to_bytes()).expect("text");
+        assert!(text.ends_with(&format!(r#""recipient":"{recipient}","version":1}}"#)), "{text}");
+        assert_eq!(Job::from_bytes(text.as_bytes()).expect("what we wrote"), with);
+        assert_ne!(with.hash(), job().hash());
+        let wrong = text.replace("age1", "age2");
+        let error = Job::from_bytes(wrong.as_bytes()).expect_err("nobody's");
+        assert!(matches!(error, JobError::Form(_)));
+        let told = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(
+            told.contains("berth wallet recipient") || error.to_string().contains("berth wallet recipient"),
+            "{told}"
+        );
+        assert!(!String::from_utf8_lossy(&job().to_bytes()).contains("recipient"), "absent where there is none");
     }
 
     #[test]

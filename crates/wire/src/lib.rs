@@ -3,7 +3,8 @@
 //!
 //! It decides nothing and keeps nothing. All JSON is versioned by the `/v1/` of its path, or by its `version` member.
 //!
-//! [`job`] what a requester wants run, with the [`name`]s of what it needs, [`descriptor`] what an asset is, [`manifest`] what came out; [`order`] and
+//! [`job`] what a requester wants run, with the [`name`]s of what it needs, [`descriptor`] what an asset is, [`manifest`] what came out, and [`sealed`]
+//! the same for one reader; [`order`] and
 //! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers, with the
 //! [`announcement`] of what each shares;
 //! [`scheduler`] and [`market`] the HTTP interfaces; [`problem`] how all of them say no; [`client`] calls them.
@@ -21,5 +22,6 @@ pub mod name;
 pub mod order;
 pub mod problem;
 pub mod scheduler;
+pub mod sealed;
 pub mod units;
 pub mod worker;

@@ -152,6 +152,9 @@ pub struct TaskView {
     /// The manifest of what it left when it was stopped before its end: no result, and nothing that was agreed on.
     #[serde(default)]
     pub partial: Option<Content>,
+    /// The sealed result, for a job with a recipient: one of each worker that answered so.
+    #[serde(default)]
+    pub sealed: Vec<SealedView>,
     /// How long the job ran.
     pub wall_ms: Option<u64>,
     /// How it ended on chain.
@@ -166,6 +169,15 @@ pub struct TaskView {
     pub attempts: u32,
     /// For a task that waits: why, worker by worker.
     pub why: Vec<Why>,
+}
+
+/// A sealed result ([`crate::sealed`]). What is in it only the job's recipient can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedView {
+    /// Whose.
+    pub worker: Address,
+    /// The file.
+    pub content: Content,
 }
 
 /// One worker's part in a replicated task.

@@ -352,6 +352,10 @@ pub struct Deliver {
     pub stdout: Option<crate::manifest::Content>,
     /// Standard error, in the store.
     pub stderr: Option<crate::manifest::Content>,
+    /// For a job with a recipient: all of the result in one file ([`crate::sealed`]), in the store. Then there is neither
+    /// manifest nor stream nor word of a failure: their hashes would tell what is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<crate::manifest::Content>,
     /// How long the job ran.
     pub wall_ms: u64,
     /// Why it failed, in words, for a failure digest.
@@ -414,6 +418,10 @@ pub struct Report {
     pub stdout: Option<crate::manifest::Content>,
     /// Standard error, in the store.
     pub stderr: Option<crate::manifest::Content>,
+    /// For a job with a recipient: all of the result in one file ([`crate::sealed`]), in the store. Then there is neither
+    /// manifest nor stream nor word of a failure: their hashes would tell what is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<crate::manifest::Content>,
     /// How long the job ran.
     pub wall_ms: u64,
     /// Why it failed, in words, for a failure digest.

@@ -127,6 +127,9 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
         return decline(DeclineCode::Policy, reason);
     }
     let job = Job::from_bytes(assign.job.as_bytes()).or_else(|error| refuse(chain(&error)))?;
+    if job.recipient.is_some() && !terms.callback.is_zero() {
+        return refuse("the job names a recipient, and the deal a callback, whose bytes everybody sees on chain");
+    }
     let app = App::read(&assign.descriptor)?;
     let Some((_, capabilities)) = standing.runtimes.iter().find(|(runtime, _)| *runtime == app.runtime) else {
         return decline(DeclineCode::Engine, format!("there is no working {:?} engine here", app.runtime));

@@ -130,6 +130,7 @@ mod tests {
             limits: Limits::default(),
             outputs: vec![],
             each: vec!["0".into(), "7".into()],
+            recipient: None,
         }
     }
 

@@ -18,7 +18,8 @@
 //! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share` what
 //! really works, [`dataset`] data that stay, [`cache`] what was fetched, `session`,
 //! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
-//! [`environment`] in it, [`digest`] what came out, `local` what else a task needs here,
+//! [`environment`] in it, [`digest`] what came out, `seal` the same for one
+//! reader, `local` what else a task needs here,
 //! `run` these steps in turn, [`journal`] how far each task is,
 //! `reveal` what of a closed round may be opened, `watch` what the chain says of it, `supervise` all of it, [`status`]
 //! what the owner is told.
@@ -39,6 +40,7 @@ mod observe;
 mod reveal;
 mod run;
 pub mod runtime;
+mod seal;
 mod session;
 mod share;
 mod socket;
@@ -50,7 +52,7 @@ mod upload;
 mod watch;
 
 pub use config::{Config, ConfigError};
-pub use journal::{KILL_POINTS, Phase};
+pub use journal::{KILL_POINTS, Phase, SEAL_POINTS};
 pub use session::SessionError;
 pub use socket::SocketError;
 pub use status::Status;

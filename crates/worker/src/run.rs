@@ -11,6 +11,7 @@ use crate::{
     journal::{Computed, Journal, JournalError, Phase, Row},
     live, local, observe,
     runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
+    seal::{self, Form},
     session::Link,
     share::Stock,
     upload::upload_all,
@@ -86,7 +87,7 @@ impl Bench {
             self.release(task, &folder).await;
             return self.commit(task, &computed, &folder).await;
         }
-        let uploading = self.upload(task, &computed, &folder, cancel);
+        let uploading = self.upload(row, &computed, &folder, cancel);
         tokio::pin!(uploading);
         // Clearing up takes the engine a while: a result that goes up at once is not kept waiting for it, and a result
         // that can't go up keeps nothing of the engine's.
@@ -94,7 +95,7 @@ impl Bench {
             Ok(uploaded) => uploaded,
             Err(_) => tokio::join!(uploading, self.release(task, &folder)).0,
         };
-        match uploaded {
+        match uploaded? {
             Step::On(()) => {
                 if self.journal.enter(task, Phase::Uploaded).await? {
                     self.link.wake();
@@ -124,7 +125,7 @@ impl Bench {
         // An answer that the pool asked for is a failure, and has nothing to show.
         let own = row.computed.as_ref().filter(|computed| row.answer == Some(computed.digest));
         let uploaded = match own {
-            Some(computed) => self.upload(task, computed, &folder, cancel).await,
+            Some(computed) => self.upload(row, computed, &folder, cancel).await?,
             None => Step::On(()),
         };
         match uploaded {
@@ -179,7 +180,9 @@ impl Bench {
             // Logs may be shown to others.
             observe::computed(task, &"hidden", computed.wall_ms, None);
         } else {
-            observe::computed(task, &computed.digest, computed.wall_ms, computed.failure.as_deref());
+            // What is for one reader alone stands in no log.
+            let failure = computed.failure.as_deref().filter(|_| row.recipient().is_none());
+            observe::computed(task, &computed.digest, computed.wall_ms, failure);
         }
         Ok(Some(computed))
     }
@@ -222,7 +225,9 @@ impl Bench {
         let Accepted { image, job, args, environment, wall, .. } = accepted;
         if row.phase < Phase::Running {
             let free = statvfs(&self.tasks).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
-            if free.is_ok_and(|free| free < job.limits.disk_bytes) {
+            // What is sealed is there twice.
+            let copies = if job.recipient.is_some() { 2 } else { 1 };
+            if free.is_ok_and(|free| free < job.limits.disk_bytes.saturating_mul(copies)) {
                 let detail = "the disk of this worker has less space left than the job may use".to_owned();
                 return Ok(Step::Declined(DeclineCode::NoRoom, detail));
             }
@@ -244,10 +249,10 @@ impl Bench {
         let request =
             Request { task, image, args, environment, stdin, data, file, limits, wall, folder: folder.clone() };
         let running = self.run(runtime.as_ref(), &request, &wanted, cancel);
-        if row.assign.terms.trust > 1 {
+        // Of a replicated task nothing is told before its answers are opened, and of one for a recipient nothing at all.
+        if row.assign.terms.trust > 1 || job.recipient.is_some() {
             return running.await;
         }
-        // Of a replicated task nothing is told before its answers are opened.
         tokio::select! {
             ran = running => ran,
             never = live::tell(&self.link, task, folder) => match never {},
@@ -325,19 +330,62 @@ impl Bench {
         }
     }
 
+    /// Seals a result, if it is for a recipient. The file is in the journal before anybody hears of it.
+    async fn seal(&self, row: &Row, computed: &Computed, folder: &TaskFolder) -> Result<Step<Form>, JournalError> {
+        let Some(recipient) = row.recipient() else { return Ok(Step::On(Form::Open)) };
+        if !seal::has_parts(computed) {
+            return Ok(Step::On(Form::Nothing));
+        }
+        let known = computed.sealed;
+        let (computed, folder) = (computed.clone(), folder.clone());
+        let made = tokio::task::spawn_blocking(move || seal::file(&recipient, &computed, &folder)).await;
+        // A panic in there is one of this program's, and goes on here.
+        let content = match made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(content) => content,
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                let detail = "the disk of this worker is too full to seal the result".to_owned();
+                return Ok(Step::Declined(DeclineCode::NoRoom, detail));
+            }
+            Err(error) => {
+                return Ok(Step::Declined(DeclineCode::Engine, format!("its result can't be sealed: {error}")));
+            }
+        };
+        if known != Some(content) && !self.journal.seal(row.task, content).await? {
+            return Ok(Step::Over);
+        }
+        Ok(Step::On(Form::Sealed(content)))
+    }
+
     /// Puts everything that a result names into the pool's store.
     async fn upload(
         &self,
-        task: TaskId,
+        row: &Row,
         computed: &Computed,
         folder: &TaskFolder,
         cancel: &CancellationToken,
-    ) -> Step<()> {
+    ) -> Result<Step<()>, JournalError> {
+        let task = row.task;
         self.link.progress(task, Stage::Uploading);
+        let form = match self.seal(row, computed, folder).await? {
+            Step::On(form) => form,
+            Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
+            Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
+            Step::Over => return Ok(Step::Over),
+        };
+        Ok(self.put(task, (computed, form), folder, cancel).await)
+    }
+
+    async fn put(
+        &self,
+        task: TaskId,
+        (computed, form): (&Computed, Form),
+        folder: &TaskFolder,
+        cancel: &CancellationToken,
+    ) -> Step<()> {
         let mut pause = FIRST_PAUSE;
         loop {
             let Some(client) = self.link.client(cancel).await else { return Step::Over };
-            let error = match upload_all(&client, computed, &folder.result()).await {
+            let error = match upload_all(&client, computed, form, folder).await {
                 Ok(()) => return Step::On(()),
                 Err(error) => error,
             };
@@ -408,7 +456,7 @@ pub(crate) async fn rest(pause: &mut Duration, cancel: &CancellationToken) -> Op
 
 fn failed(failure: Failure, detail: String, streams: Option<(Content, Content)>, wall_ms: u64) -> Computed {
     let (stdout, stderr) = streams.unzip();
-    Computed { digest: failure.digest(), manifest: None, stdout, stderr, wall_ms, failure: Some(detail) }
+    Computed { digest: failure.digest(), manifest: None, stdout, stderr, sealed: None, wall_ms, failure: Some(detail) }
 }
 
 /// Makes a result of an ended run.
@@ -459,6 +507,7 @@ fn result(collected: &Collected, wall_ms: u64) -> Computed {
         manifest: Some(manifest.to_bytes()),
         stdout: said(stdout),
         stderr: said(stderr),
+        sealed: None,
         wall_ms,
         failure: None,
     }

@@ -411,7 +411,7 @@ impl Session {
 
     /// A result with the worker's whole list of the deal, signed.
     async fn report(&self, row: &Row) -> Result<Option<Report>, SessionError> {
-        let Some(computed) = &row.computed else { return Ok(None) };
+        let Some(computed) = row.told() else { return Ok(None) };
         let deal = DealId::new(row.assign.deal);
         let terms = DealTerms::from(row.assign.terms.clone());
         let entries = self.journal.list_of(deal, row.assign.index).await?;
@@ -426,8 +426,9 @@ impl Session {
             signature,
             stdout: computed.stdout,
             stderr: computed.stderr,
+            sealed: computed.sealed,
             wall_ms: computed.wall_ms,
-            failure: computed.failure.clone(),
+            failure: computed.failure,
         }))
     }
 }

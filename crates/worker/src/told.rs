@@ -80,7 +80,7 @@ fn commit(hidden: &Hidden, caller: &Caller) -> Commit {
 }
 
 fn deliver(row: &Row) -> Option<Deliver> {
-    let (answer, computed) = (row.answer?, row.computed.as_ref()?);
+    let (answer, computed) = (row.answer?, row.told()?);
     let own = computed.digest == answer;
     let failure = match answer.failure() {
         Some(failure) if !own => Some(failure.describe().to_owned()),
@@ -93,6 +93,7 @@ fn deliver(row: &Row) -> Option<Deliver> {
         manifest: computed.bound_manifest().filter(|_| own),
         stdout: computed.stdout.filter(|_| own),
         stderr: computed.stderr.filter(|_| own),
+        sealed: computed.sealed.filter(|_| own),
         wall_ms: computed.wall_ms,
         failure,
     })

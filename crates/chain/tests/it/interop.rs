@@ -14,7 +14,7 @@ use berth_chain::{
 };
 use berth_protocol::{
     AccountAddr, Amount, DealTerms, ResultDigest, Timestamp,
-    domain::{Assignment, Commitment, Domain, Enlistment, Reveal, Session, SingleResults},
+    domain::{Assignment, Commitment, Domain, Enlistment, ResultKey, Reveal, Session, SingleResults},
     ledger::{Event, Orders},
     order::{DatasetOrder, Sponsorship},
     single::SingleList,
@@ -64,6 +64,23 @@ fn samples(market: &Market, orders: &Orders) -> Vec<Sample> {
     };
     let sponsorship =
         Sponsorship { request: word("request"), poolOrder: word("pool order"), volume: 3, expiry: 1_800_000_000 };
+    let result_key = ResultKey::of(market.own.address());
+    let own_domain = market.deployment.domain();
+    let result_key = Sample {
+        name: ResultKey::NAME,
+        // Its purpose is a sentence, for whoever is asked to sign it.
+        typed: json!({
+            "types": {
+                "EIP712Domain": typed_data(&own_domain, &orders.app)["types"]["EIP712Domain"],
+                "ResultKey": [{ "name": "purpose", "type": "string" }, { "name": "account", "type": "address" }],
+            },
+            "primaryType": "ResultKey",
+            "domain": typed_data(&own_domain, &orders.app)["domain"],
+            "message": { "purpose": result_key.purpose, "account": result_key.account },
+        }),
+        digest: own_domain.digest(&result_key),
+        signature: market.own.sign(&own_domain, &result_key),
+    };
     vec![
         sample(market, &orders.app),
         sample(market, &dataset),
@@ -79,6 +96,7 @@ fn samples(market: &Market, orders: &Orders) -> Vec<Sample> {
             market,
             &Session { pool: word("pool"), operator: account("operator"), nonce: word("nonce"), expiry: 1_800_000_000 },
         ),
+        result_key,
     ]
 }
 

@@ -13,6 +13,14 @@ pub(crate) enum Wallet {
     List,
     /// An account's address and its money, in the wallet and in the market
     Show(WalletShow),
+    /// To what others encrypt results that only this account is to open
+    #[command(
+        after_help = "Made of the account's key each time, always the same on a market: there is nothing else to \
+        keep. Whoever runs a\njob for the account gives it with --encrypt-to.\n\n\
+        Examples:\n  berth wallet recipient\n  berth wallet recipient --account alice\n  \
+        berth run busybox --encrypt-to age1… -- date"
+    )]
+    Recipient,
 }
 
 /// `berth wallet new`

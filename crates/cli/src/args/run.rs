@@ -15,6 +15,7 @@ use std::path::PathBuf;
     berth run render --each 0..16 --out tiles -- --tile {}\n  \
     berth run busybox --follow -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'\n  \
     berth run busybox --max-price 0.5 --timeout 2m --detach -- sleep 60\n  \
+    berth run busybox --encrypt -- cat /proc/self/mounts\n  \
     berth run busybox --payer 0x52… --request request.json -- date   (another pays)")]
 pub(crate) struct Run {
     /// What to run
@@ -74,6 +75,15 @@ pub(crate) struct Run {
     pub(crate) callback: Option<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    /// Have the worker encrypt the result, and all that the job prints, to this account's own key, which nobody else has
+    #[arg(long, conflicts_with = "encrypt_to")]
+    pub(crate) encrypt: bool,
+    /// The same to somebody's key: what `berth wallet recipient` or `age-keygen` shows, `age1…`
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) encrypt_to: Option<String>,
+    /// The file of that key, as age has it, where it is yours: then the result is opened here
+    #[arg(long, value_name = "FILE", requires = "encrypt_to")]
+    pub(crate) identity: Option<PathBuf>,
     /// Folder for the result; `berth-` and the deal's first digits if left out
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -114,6 +124,9 @@ impl Run {
             pool: None,
             callback: None,
             limits,
+            encrypt: false,
+            encrypt_to: None,
+            identity: None,
             out: None,
             detach: false,
             follow: false,
@@ -277,6 +290,9 @@ pub(crate) struct TaskLogs {
     /// Show what comes while it comes, to the task's end; for tasks of trust 0 or 1
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// A file of keys, as age has it, for a result that is encrypted to another key than the account's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 /// `berth task result`
@@ -297,4 +313,7 @@ pub(crate) struct TaskResult {
     /// Fetch what a job had written when it was stopped for time or memory: no result, and not part of the agreed digest
     #[arg(long)]
     pub(crate) partial: bool,
+    /// A file of keys, as age has it, for a result that is encrypted to another key than the account's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }

@@ -40,6 +40,7 @@ pub(crate) async fn run(berth: Berth) -> Result<Report, Failure> {
             args::Wallet::New(args) => wallet::new(&settings?, &args),
             args::Wallet::List => wallet::list(&settings?),
             args::Wallet::Show(args) => wallet::show(&settings?, &args).await,
+            args::Wallet::Recipient => wallet::recipient(&settings?),
         },
         Command::Account(command) => match command {
             args::Account::Deposit(args) => account::deposit(&settings?, &args).await,

@@ -5,7 +5,8 @@ use super::run::{
     follow, live, partial,
     receipt::Receipt,
     request::Matched,
-    result,
+    result::{self, Access, Source},
+    sealed,
 };
 use crate::{
     args::{ExitFrom, TaskDeliver, TaskList, TaskLogs, TaskResult, TaskShow},
@@ -14,7 +15,7 @@ use crate::{
     exit::Exit,
     hint::Failure,
     intent::TaskName,
-    keys,
+    keys::{self, Keyring},
     render::{Progress, Report, fields, table, time},
     scheduler,
     settings::Settings,
@@ -24,7 +25,6 @@ use berth_chain::{bindings::berth::IBerth, call};
 use berth_protocol::{DealId, ResultDigest};
 use berth_wire::{
     client::SchedulerClient,
-    manifest::Content,
     scheduler::{ReplicaView, TaskView},
 };
 use serde_json::{Value, json};
@@ -249,6 +249,7 @@ pub(super) async fn logs(settings: &Settings, args: &TaskLogs, json: bool) -> Re
         live::check(known.matched.terms.trust, 1, json)?;
     }
     let signer = keys::unlock(settings)?;
+    let keys = Keyring::new(&signer, &known.chain.domain(), args.identity.as_deref())?;
     let client = scheduler::sign_in(known.client.clone(), &known.chain, &signer).await?;
     let mut shown = live::Shown::default();
     if args.follow {
@@ -257,25 +258,25 @@ pub(super) async fn logs(settings: &Settings, args: &TaskLogs, json: bool) -> Re
         follow::until_over(&client, known.matched.deal, index).await?;
     }
     let view = client.task(task.get()).await?;
-    if view.stdout.is_none() && view.stderr.is_none() && !args.follow {
+    if view.stdout.is_none() && view.stderr.is_none() && view.sealed.is_empty() && !args.follow {
         return Err(Failure::not_found("logs", format!("task {task} has printed nothing yet: it is {}", view.phase))
             .hint(format!("`berth task show {task}` shows how it goes")));
     }
-    let mut stdout = text_of(&client, task.get(), view.stdout).await?;
-    let mut stderr = text_of(&client, task.get(), view.stderr).await?;
+    let opened = tempfile::tempdir().map_err(|error| Failure::file(&std::env::temp_dir(), "used", &error))?;
+    let source = match view.digest.and_then(ResultDigest::new) {
+        Some(digest) if !view.sealed.is_empty() => {
+            Source::Opened(sealed::open(&client, (task, digest), &keys, &view.sealed, opened.path()).await?)
+        }
+        Some(_) | None => Source::Store(&client),
+    };
+    let mut stdout = source.read(task, source.stdout(Some(&view))).await?;
+    let mut stderr = source.read(task, source.stderr(Some(&view))).await?;
     let json = json!({
         "task": task.to_string(), "stdout": String::from_utf8_lossy(&stdout), "stderr": String::from_utf8_lossy(&stderr),
     });
     stdout.drain(..shown.stdout.min(stdout.len()));
     stderr.drain(..shown.stderr.min(stderr.len()));
     Ok(Report { data: stdout, note: String::from_utf8_lossy(&stderr).into_owned(), json, ..Report::default() })
-}
-
-async fn text_of(client: &SchedulerClient, task: B256, content: Option<Content>) -> Result<Vec<u8>, Failure> {
-    match content.filter(|content| content.size > 0) {
-        Some(content) => Ok(client.read_blob(task, content.sha256).await?),
-        None => Ok(Vec::new()),
-    }
 }
 
 pub(super) async fn fetch(settings: &Settings, args: TaskResult) -> Result<Report, Failure> {
@@ -286,8 +287,10 @@ pub(super) async fn fetch(settings: &Settings, args: TaskResult) -> Result<Repor
     if args.partial {
         let signer = keys::unlock(settings)?;
         let view = known.view().await?;
+        let keys = Keyring::new(&signer, &known.chain.domain(), args.identity.as_deref())?;
         let client = scheduler::sign_in(known.client.clone(), &known.chain, &signer).await?;
-        return partial::fetch(&client, &known.matched, &view, args.out).await;
+        let access = Access { client: &client, keys: Some(&keys) };
+        return partial::fetch(access, &known.matched, &view, args.out).await;
     }
     let progress = Progress::new();
     let Known { chain, matched, client, index } = &known;
@@ -309,7 +312,8 @@ pub(super) async fn fetch(settings: &Settings, args: TaskResult) -> Result<Repor
         }
     }
     let signer = keys::unlock(settings)?;
-    let receipt = Receipt { chain, matched, endings: &endings, cost: None };
+    let keys = Keyring::new(&signer, &chain.domain(), args.identity.as_deref())?;
+    let receipt = Receipt { chain, matched, endings: &endings, cost: None, keys: Some(&keys) };
     receipt.deliver(client.clone(), &signer, args.out, args.exit_code == ExitFrom::Task, &progress).await
 }
 

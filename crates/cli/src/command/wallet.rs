@@ -8,7 +8,10 @@ use crate::{
     render::{Report, fields, table},
     settings::Settings,
 };
-use berth_chain::signer::{Signer, keystore::Cost};
+use berth_chain::{
+    Deployment,
+    signer::{Signer, keystore::Cost},
+};
 use serde_json::json;
 
 pub(super) fn new(settings: &Settings, args: &WalletNew) -> Result<Report, Failure> {
@@ -63,4 +66,12 @@ pub(super) async fn show(settings: &Settings, args: &WalletShow) -> Result<Repor
         "locked": balance.locked.to_string(),
     });
     Ok(Report::new(text, json))
+}
+
+pub(super) fn recipient(settings: &Settings) -> Result<Report, Failure> {
+    let domain = Deployment::load(settings.deployment()?)?.domain();
+    let signer = keys::unlock(settings)?;
+    let recipient = keys::result_key(&signer, &domain).recipient().to_string();
+    let json = json!({ "account": signer.address(), "recipient": recipient });
+    Ok(Report::new(recipient, json))
 }

@@ -9,6 +9,6 @@ mod task;
 pub(crate) mod units;
 
 pub(crate) use inputs::InputFile;
-pub(crate) use run::{RunIntent, Sponsor, bad_job, digest_of};
+pub(crate) use run::{Encrypt, RunIntent, Sponsor, bad_job, digest_of};
 pub(crate) use subject::{ImageName, Subject};
 pub(crate) use task::TaskName;

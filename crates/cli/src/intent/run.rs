@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use berth_wire::{
     job::{Dataset, Input, Job, JobError, Limits},
     name,
+    sealed::{ParseRecipientError, Recipient},
     units::{OciDigest, Sha256},
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -39,6 +40,10 @@ pub(crate) struct RunIntent {
     pub(crate) deposit: bool,
     /// Who else pays.
     pub(crate) sponsor: Option<Sponsor>,
+    /// Who alone is to open the result.
+    pub(crate) encrypt: Option<Encrypt>,
+    /// The file of further keys.
+    pub(crate) identity: Option<PathBuf>,
     /// Where the result goes.
     pub(crate) out: Option<PathBuf>,
     /// Don't wait for it.
@@ -49,6 +54,15 @@ pub(crate) struct RunIntent {
     pub(crate) dry_run: bool,
     /// The exit code is the job's.
     pub(crate) job_exit: bool,
+}
+
+/// Who alone is to open a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Encrypt {
+    /// The account itself, by the key that its wallet makes.
+    ToAccount,
+    /// Whoever has this one's key.
+    To(Recipient),
 }
 
 /// Another who is to pay.
@@ -77,8 +91,17 @@ impl RunIntent {
             limits: limits(&args.limits)?,
             outputs: args.output,
             each,
+            recipient: None,
         };
         job.check().map_err(|error| bad_job(&error))?;
+        let encrypt = match &args.encrypt_to {
+            Some(text) => Some(Encrypt::To(recipient(text)?)),
+            None => args.encrypt.then_some(Encrypt::ToAccount),
+        };
+        if encrypt.is_some() && args.callback.is_some() {
+            let message = "--encrypt: a callback's bytes stand on chain, where everybody reads them";
+            return Err(Failure::usage("encrypt", message).hint("leave out --callback, or let the result be open"));
+        }
         let timeout = args.timeout.map(|text| units::seconds("--timeout", &text)).transpose()?;
         Ok(Self {
             subject: Subject::parse(&args.subject)?,
@@ -94,6 +117,8 @@ impl RunIntent {
             callback: args.callback.as_deref().map(callback).transpose()?,
             deposit: args.deposit,
             sponsor: args.payer.zip(args.request).map(|(payer, request)| Sponsor { payer, request }),
+            encrypt,
+            identity: args.identity,
             out: args.out,
             detach: args.detach,
             follow: args.follow,
@@ -106,6 +131,13 @@ impl RunIntent {
     pub(crate) fn volume(&self) -> u32 {
         u32::try_from(self.job.each.len()).unwrap_or(u32::MAX).max(1)
     }
+}
+
+fn recipient(text: &str) -> Result<Recipient, Failure> {
+    text.parse().map_err(|error: ParseRecipientError| {
+        Failure::usage("recipient", format!("--encrypt-to: {error}"))
+            .hint("ask whoever is to open the result for it: `berth wallet recipient` prints it")
+    })
 }
 
 fn callback(text: &str) -> Result<Address, Failure> {

@@ -189,6 +189,7 @@ const fn grammar(tool: Tool) -> (Style, &'static [&'static str]) {
                 "--xwpackage",
                 "--xwneeds",
                 "--xwdataset",
+                "--xwencrypt",
                 "--xwwait",
                 "--xwdontzip",
                 "--xwkeepzip",

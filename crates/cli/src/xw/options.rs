@@ -57,6 +57,7 @@ pub(super) const OPTIONS: &[(&str, Kind)] = &[
     ("--xwdisk", Kind::Value("new: the output folder: MINFREEMASSSTORAGE of old")),
     ("--xwpids", Kind::Value("new: processes and threads")),
     ("--xwnetwork", Kind::Flag("new: let the job use the network, where a worker allows it")),
+    ("--xwencrypt", Kind::Flag("new: have the worker encrypt the result to this account's own key")),
     ("--xwwait", Kind::Flag("wait for the job and fetch its result; of old it was read and did nothing")),
     ("--xwgroup", Kind::Gone("a bag of tasks is one deal: --xweach")),
     ("--xwsession", Kind::Gone("a bag of tasks is one deal: --xweach")),

@@ -138,6 +138,7 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), Failure> {
         limits: Limits::default(),
         outputs: Vec::new(),
         each: Vec::new(),
+        recipient: None,
     };
     job.check().map_err(|error| crate::intent::bad_job(&error))
 }

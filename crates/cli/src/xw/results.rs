@@ -14,13 +14,13 @@ use crate::{
             self, check_empty,
             follow::follow,
             request::Matched,
-            result::{self, Outcome},
+            result::{self, Access, Outcome},
         },
         task::{Known, matches},
     },
     exit::Exit,
     hint::Failure,
-    keys,
+    keys::{self, Keyring},
     render::{Progress, Report},
     scheduler,
 };
@@ -98,13 +98,16 @@ impl<'a> Desk<'a> {
             Some(ending) => {
                 check_empty(folder)?;
                 let task = matched.deal.task(work.index);
-                match result::fetch(client, task, ending, work.told.as_ref(), folder).await? {
+                let keys = Keyring::new(&self.signer, &chain.domain(), None)?;
+                let access = Access { client, keys: Some(&keys) };
+                match result::fetch(access, task, ending, work.told.as_ref(), folder).await? {
                     Outcome::Verified { manifest, folder, .. } => {
                         row.code = Some(manifest.exit.to_string());
                         row.path = Some(folder.display().to_string());
                         row.files = Some(manifest.files.len().to_string());
                         row.result = Some(manifest.digest().to_string());
                     }
+                    Outcome::Sealed(path) => row.path = Some(path.display().to_string()),
                     Outcome::Failed { digest, detail, stderr, .. } => {
                         let code = digest.failure().map_or("failed", failure_code);
                         row.path = stderr.and_then(|path| Some(path.parent()?.display().to_string()));

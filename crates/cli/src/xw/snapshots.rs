@@ -26,6 +26,7 @@ pub(super) fn task(phase: &str) -> TaskView {
         stdout: None,
         stderr: None,
         partial: None,
+        sealed: Vec::new(),
         wall_ms: None,
         ending: None,
         close: None,

@@ -92,6 +92,7 @@ fn typed(call: &Call, words: &[String], env: &BTreeMap<String, String>) -> Resul
         max_price: typed.one(&["--xwmaxprice"])?.map(str::to_owned),
         timeout,
         pool: typed.one(&["--xwpool"])?.map(str::to_owned),
+        encrypt: typed.has("--xwencrypt"),
         detach: true,
         // The application is known only when the chain was asked.
         ..args::Run::bare("app".to_owned(), words.to_vec(), limits)

@@ -210,6 +210,7 @@ async fn a_job_is_kept_under_its_hash_and_a_malformed_one_is_turned_away() -> ey
         limits: Limits::default(),
         outputs: Vec::new(),
         each: Vec::new(),
+        recipient: None,
     };
     let published = world.book.publish_job(job.to_bytes()).await?;
     ensure!(published.job_hash == job.hash().get());

@@ -12,9 +12,7 @@ use crate::{
         Blobs,
         report::{self, ReportError, Shelf},
     },
-    store::{
-        self, attempt::Outcome, commitment::Commitment, deal::Deal, pair::Pair, report::Report as Kept, task::Row,
-    },
+    store::{self, attempt::Outcome, commitment::Commitment, deal::Deal, pair::Pair, task::Row},
 };
 use alloy::primitives::{B256, keccak256};
 use berth_chain::{BlockRef, signer::recover};
@@ -143,26 +141,18 @@ impl Actor {
             let mut tx = self.db.read().await?;
             deliverable(&mut tx, worker, deliver).await?
         };
-        let checked = report::check_delivery(Shelf { db: &self.db, blobs }, &deal.terms, worker, deliver).await;
-        let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
+        let handed = report::check_delivery(Shelf { db: &self.db, blobs }, &deal, worker, deliver).await;
+        let report::Handed { kept, parts } =
+            handed.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Revealed);
         let mut tx = self.db.write().await?;
         // The task may have ended, or its close may have gone, while the blobs were looked at.
         let deal = deliverable(&mut tx, worker, deliver).await?;
-        let kept = Kept {
-            worker,
-            digest: checked.digest,
-            stdout: checked.stdout,
-            stderr: checked.stderr,
-            wall_ms: checked.wall_ms,
-            failure: checked.failure,
-            partial: checked.partial,
-        };
         if store::report::get(&mut tx, task, worker).await?.as_ref() == Some(&kept) {
             return Ok(());
         }
         store::report::put(&mut tx, task, &kept).await?;
-        let handed_over = report::hand_over(&mut tx, task, worker, &checked.parts).await;
+        let handed_over = report::hand_over(&mut tx, task, worker, &parts).await;
         handed_over.map_err(|error| refused(task, error.code(), observe::chain(&error)))?;
         store::deal::touch(&mut tx, deal.id).await?;
         tx.commit().await?;

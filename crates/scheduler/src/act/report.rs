@@ -7,7 +7,7 @@ use crate::{
         Blobs,
         report::{self, Checked, ReportError, Shelf},
     },
-    store::{self, attempt::Outcome, deal::Deal, report::Report as Kept, task::Entry, task::Row},
+    store::{self, attempt::Outcome, deal::Deal, task::Entry, task::Row},
     view::clean_lists,
 };
 use alloy::primitives::B256;
@@ -72,9 +72,8 @@ impl Actor {
             store::deal::get(&mut tx, deal_id).await?
         };
         let deal = deal.ok_or_else(|| refused(task, "unknown-task", "no such deal is this pool's"))?;
-        let about = (deal_id, &deal.terms);
         let shelf = Shelf { db: &self.db, blobs };
-        let checked = report::check(shelf, &self.domain, about, worker, report).await;
+        let checked = report::check(shelf, &self.domain, &deal, worker, report).await;
         let checked = checked.map_err(|error: ReportError| refused(task, error.code(), observe::chain(&error)))?;
         self.before(Phase::Reported);
         let mut tx = self.db.write().await?;
@@ -82,7 +81,8 @@ impl Actor {
         tx.commit().await?;
         self.after(Phase::Reported);
         if let Taken::First = row {
-            observe::task_reported(task, worker, checked.digest, checked.wall_ms);
+            let kept = &checked.handed.kept;
+            observe::task_reported(task, worker, kept.digest, kept.wall_ms);
             self.signals.wake();
             self.signals.changed();
         }
@@ -151,22 +151,14 @@ async fn take(
     if !is_going(row.task) {
         return Ok(Taken::Over);
     }
-    let answer = Answer { worker, digest: checked.digest };
+    let report::Handed { kept, parts } = &checked.handed;
+    let answer = Answer { worker, digest: kept.digest };
     let known = store::report::get(conn, task, worker).await?;
-    if let Some(known) = known.filter(|known| known.digest != checked.digest) {
+    if let Some(known) = known.filter(|known| known.digest != kept.digest) {
         return Err(refused(task, "bad-result", format!("this worker has answered {} before", known.digest)));
     }
-    let kept = Kept {
-        worker,
-        digest: checked.digest,
-        stdout: checked.stdout,
-        stderr: checked.stderr,
-        wall_ms: checked.wall_ms,
-        failure: checked.failure.clone(),
-        partial: checked.partial,
-    };
-    store::report::put(conn, task, &kept).await?;
-    let handed_over = report::hand_over(conn, task, worker, &checked.parts).await;
+    store::report::put(conn, task, kept).await?;
+    let handed_over = report::hand_over(conn, task, worker, parts).await;
     handed_over.map_err(|error| refused(task, error.code(), observe::chain(&error)))?;
     store::list::add(conn, deal.id, worker, &checked.list.encode(), &checked.signature).await?;
     prune(conn, deal, worker).await?;

@@ -152,6 +152,7 @@ impl Desk {
             signature: self.keys[n].sign(&self.actor.domain, &list.statement(self.deal.id)),
             stdout: None,
             stderr: None,
+            sealed: None,
             wall_ms: 1,
             failure: None,
         };

@@ -153,6 +153,14 @@ pub(super) async fn result(
     let name = api.blobs.manifest_of(digest).await?;
     // Anybody may settle a task, on chain, to a digest that he has seen there.
     if !store::data::is_part(&mut tx, row.id.get(), name).await? {
+        if !store::report::sealed(&mut tx, row.id, digest).await?.is_empty() {
+            return Err(No::new(
+                StatusCode::CONFLICT,
+                "sealed",
+                "the task's result is sealed: it has no open manifest",
+            )
+            .hint("GET /v1/tasks/{task} names the sealed file"));
+        }
         return Err(missing(name));
     }
     tx.commit().await?;
@@ -191,7 +199,11 @@ pub(super) async fn of_task(
         return Err(unknown());
     }
     let kept = answer(&mut tx, &row, (worker, digest)).await?;
+    let sealed = store::report::sealed(&mut tx, row.id, digest).await?;
     tx.commit().await?;
+    if sealed.iter().any(|(_, content)| content.sha256 == name) {
+        return send(&api, name, &headers).await;
+    }
     let left = kept.as_ref().and_then(|report| report.partial);
     let is_left = match left {
         Some(left) if left.sha256 == name => true,

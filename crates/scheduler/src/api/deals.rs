@@ -12,12 +12,13 @@ use axum::{
     http::StatusCode,
 };
 use berth_protocol::{
-    DealId, TaskId,
+    DealId, TaskId, WorkerAddr,
     ids::ParseIdError,
     task::{Phase, Replicated, Task},
 };
 use berth_wire::{
-    scheduler::{DealView, Ending, ReplicaView, TaskView, Why},
+    manifest::Content,
+    scheduler::{DealView, Ending, ReplicaView, SealedView, TaskView, Why},
     worker::failure_code,
 };
 use serde::Deserialize;
@@ -146,10 +147,15 @@ pub(super) async fn task(State(api): State<Arc<Api>>, Path(task): Path<String>) 
         (None, Some(digest)) => store::report::saying(&mut tx, id, digest).await?,
         _ => None,
     };
+    let sealed = match store::task::parts(row.task).1 {
+        Some(digest) => store::report::sealed(&mut tx, id, digest).await?,
+        None => Vec::new(),
+    };
     let deal = store::deal::get(&mut tx, row.deal).await?.ok_or_else(unknown)?;
     let mut parts = Parts::of(&mut tx, &deal).await?;
     let view = snapshot(&api, &deal).await;
-    Ok(Json(task_view(&deal, &row, (attempts, report.as_ref(), parts.take(&row)), &view)))
+    let told = task_view(&deal, &row, (attempts, report.as_ref(), parts.take(&row)), &view);
+    Ok(Json(TaskView { sealed: sealed.into_iter().map(sealed_view).collect(), ..told }))
 }
 
 /// What a deal waits for, and why it can't be run at all.
@@ -201,9 +207,21 @@ async fn whole(conn: &mut SqliteConnection, api: &Api, deal: &Deal, view: &View)
     };
     let mut parts = Parts::of(conn, deal).await?;
     let count = |row: &Row| attempts.get(&row.id).copied().unwrap_or_default();
-    let tasks =
-        tasks.iter().map(|row| task_view(deal, row, (count(row), answer(row), parts.take(row)), view)).collect();
+    let sealed = |row: &Row| {
+        let digest = store::task::parts(row.task).1;
+        let alike = reports.iter().filter(|(index, report)| *index == row.index && Some(report.digest) == digest);
+        alike.filter_map(|(_, report)| Some(sealed_view((report.worker, report.sealed?)))).collect()
+    };
+    let told = |row: &Row| {
+        let told = task_view(deal, row, (count(row), answer(row), parts.take(row)), view);
+        TaskView { sealed: sealed(row), ..told }
+    };
+    let tasks = tasks.iter().map(told).collect();
     Ok(DealView { tasks, ..bare(deal, waits) })
+}
+
+fn sealed_view((worker, content): (WorkerAddr, Content)) -> SealedView {
+    SealedView { worker: worker.get(), content }
 }
 
 fn task_view(
@@ -235,6 +253,7 @@ fn task_view(
         stdout: report.and_then(|report| report.stdout),
         stderr: report.and_then(|report| report.stderr),
         partial: report.and_then(|report| report.partial),
+        sealed: Vec::new(),
         wall_ms: report.map(|report| report.wall_ms),
         ending: row.end.map(|end| Ending { transaction: end.tx, block: end.block.get() }),
         close,

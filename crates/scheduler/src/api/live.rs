@@ -1,7 +1,7 @@
 //! What a running job prints, while it prints it.
 
 use super::{Api, blobs, deals::Wait, problem::No};
-use crate::{live::Live, store::session::Caller};
+use crate::{live::Live, results::report::is_sealed, store::session::Caller};
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -45,6 +45,7 @@ pub(super) async fn next(
         changes.mark_unchanged();
         let mut tx = api.db.read().await?;
         let (deal, row) = blobs::find(&mut tx, &task).await?;
+        let is_sealed = is_sealed(&mut tx, deal.job_hash).await?;
         tx.commit().await?;
         if !blobs::is_for(&deal, caller.account()) {
             return Err(No::not_yours("what a task prints"));
@@ -53,6 +54,10 @@ pub(super) async fn next(
             let detail = "what a replicated task prints would give its answer away: it comes with the result";
             return Err(No::new(StatusCode::CONFLICT, "hidden", detail)
                 .hint("wait for the task to be settled; a trust of 0 or 1 can be followed"));
+        }
+        if is_sealed {
+            return Err(No::new(StatusCode::CONFLICT, "sealed", "what this task prints is for its recipient alone")
+                .hint("it comes with the result, encrypted: wait for the task to be settled"));
         }
         let is_over = !matches!(row.task, Task::Open | Task::Assigned(_));
         let mut bytes = api.live.since(row.id, query.stream, query.from);
@@ -80,7 +85,10 @@ pub(super) async fn take(
     if !live.knows(task, worker) {
         let mut tx = api.db.read().await?;
         let row = crate::store::task::get(&mut tx, task).await?;
-        if row.is_none_or(|row| row.task != Task::Assigned(worker)) {
+        let Some(row) = row.filter(|row| row.task == Task::Assigned(worker)) else { return Ok(()) };
+        let Some(deal) = crate::store::deal::get(&mut tx, row.deal).await? else { return Ok(()) };
+        // A worker that says what it should not is not passed on.
+        if is_sealed(&mut tx, deal.job_hash).await? {
             return Ok(());
         }
     }

@@ -2,16 +2,17 @@
 //! check them, and that whoever pays for the result can have all of it from the store.
 
 use super::{BlobError, Blobs, MAX_MANIFEST_BYTES};
-use crate::store::{self, Database};
+use crate::store::{self, Database, deal::Deal, report::Report as Kept};
 use alloy::primitives::B256;
 use berth_chain::{StoreError, signer::recover};
 use berth_protocol::{
-    DealId, DealTerms, ResultDigest, TaskId, WorkerAddr,
+    JobHash, ResultDigest, TaskId, WorkerAddr,
     domain::Domain,
     single::{ListError, SingleList},
 };
 use berth_wire::{
     canonical::NotCanonical,
+    job::Job,
     manifest::{Content, MAX_CALLBACK_BYTES, Manifest},
     units::Sha256,
     worker::{Deliver, Report},
@@ -49,6 +50,12 @@ pub(crate) enum ReportError {
     /// The deal has a callback, and the digest is not what the manifest and the bytes for it make.
     #[error("{0} is not bound to a manifest, with what the job left for the deal's callback")]
     Unbound(B256),
+    /// The job's result is for its recipient, and lies open.
+    #[error("the job names a recipient: what it left is handed over in one sealed file, and nothing beside that")]
+    Open,
+    /// Nobody could open it.
+    #[error("the job names no recipient: its result is handed over open")]
+    Sealed,
     /// A failure that has no name.
     #[error("{0} is a failure that nobody knows")]
     UnknownFailure(B256),
@@ -67,7 +74,7 @@ impl ReportError {
             Self::List(_) | Self::NotListed { .. } => "bad-list",
             Self::Signature(_) => "bad-signature",
             Self::Missing(_) => "blob-missing",
-            Self::Manifest(_) | Self::Unbound(_) | Self::UnknownFailure(_) => "bad-result",
+            Self::Manifest(_) | Self::Unbound(_) | Self::Open | Self::Sealed | Self::UnknownFailure(_) => "bad-result",
             Self::Blob(BlobError::TooLarge { .. }) => "bad-result",
             Self::Blob(_) | Self::Store(_) => "store-failed",
         }
@@ -78,16 +85,15 @@ impl ReportError {
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
     pub(crate) index: u32,
-    pub(crate) digest: ResultDigest,
     pub(crate) list: SingleList,
     pub(crate) signature: Vec<u8>,
-    pub(crate) stdout: Option<Content>,
-    pub(crate) stderr: Option<Content>,
-    pub(crate) wall_ms: u64,
-    pub(crate) failure: Option<String>,
-    /// The manifest of what a failure left, if all of that was put.
-    pub(crate) partial: Option<Content>,
-    /// All that the worker has to have put of it.
+    pub(crate) handed: Handed,
+}
+
+/// What a worker has handed in, and all of what belongs to it that it has to have put.
+#[derive(Debug, Clone)]
+pub(crate) struct Handed {
+    pub(crate) kept: Kept,
     pub(crate) parts: Vec<Content>,
 }
 
@@ -102,71 +108,62 @@ pub(crate) struct Shelf<'a> {
 pub(crate) async fn check(
     shelf: Shelf<'_>,
     domain: &Domain,
-    (deal, terms): (DealId, &DealTerms),
+    deal: &Deal,
     worker: WorkerAddr,
     report: &Report,
 ) -> Result<Checked, ReportError> {
-    let list = SingleList::decode(terms, &report.entries)?;
+    let list = SingleList::decode(&deal.terms, &report.entries)?;
     let listed = list.entries().iter().find(|(index, _)| *index == report.index).map(|(_, digest)| *digest);
     let digest = listed
         .filter(|digest| digest.get() == report.digest)
         .ok_or(ReportError::NotListed { index: report.index, digest: report.digest })?;
-    if recover(domain.digest(&list.statement(deal)), &report.signature) != Some(worker.get()) {
+    if recover(domain.digest(&list.statement(deal.id)), &report.signature) != Some(worker.get()) {
         return Err(ReportError::Signature(worker));
     }
-    let own = Own { shelf, worker, task: deal.task(report.index) };
-    own.bind(terms, digest, report.manifest).await?;
-    let mut parts = own.parts(digest, report.stdout.into_iter().chain(report.stderr)).await?;
-    let partial = own.partial(digest, report.manifest, &mut parts).await?;
-    Ok(Checked {
-        index: report.index,
+    let Report { manifest, stdout, stderr, sealed, wall_ms, failure, .. } = report;
+    let (manifest, failure) = (*manifest, failure.clone());
+    let kept = Kept {
+        worker,
         digest,
-        list,
-        signature: report.signature.to_vec(),
-        stdout: report.stdout,
-        stderr: report.stderr,
-        wall_ms: report.wall_ms,
-        failure: report.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
-        partial,
-        parts,
-    })
-}
-
-/// A result of a replicated task, of which everything is in the store.
-#[derive(Debug, Clone)]
-pub(crate) struct Delivered {
-    pub(crate) digest: ResultDigest,
-    pub(crate) stdout: Option<Content>,
-    pub(crate) stderr: Option<Content>,
-    pub(crate) wall_ms: u64,
-    pub(crate) failure: Option<String>,
-    /// The manifest of what a failure left, if all of that was put.
-    pub(crate) partial: Option<Content>,
-    /// All that the worker has to have put of it.
-    pub(crate) parts: Vec<Content>,
+        stdout: *stdout,
+        stderr: *stderr,
+        sealed: *sealed,
+        wall_ms: *wall_ms,
+        failure,
+        partial: None,
+    };
+    let own = Own { shelf, worker, task: deal.id.task(report.index) };
+    let handed = own.take(deal, manifest, kept).await?;
+    Ok(Checked { index: report.index, list, signature: report.signature.to_vec(), handed })
 }
 
 /// Checks the result of a revealed task.
 pub(crate) async fn check_delivery(
     shelf: Shelf<'_>,
-    terms: &DealTerms,
+    deal: &Deal,
     worker: WorkerAddr,
     deliver: &Deliver,
-) -> Result<Delivered, ReportError> {
+) -> Result<Handed, ReportError> {
     let digest = ResultDigest::new(deliver.digest).ok_or(ReportError::UnknownFailure(deliver.digest))?;
-    let own = Own { shelf, worker, task: DealId::new(deliver.deal).task(deliver.index) };
-    own.bind(terms, digest, deliver.manifest).await?;
-    let mut parts = own.parts(digest, deliver.stdout.into_iter().chain(deliver.stderr)).await?;
-    let partial = own.partial(digest, deliver.manifest, &mut parts).await?;
-    Ok(Delivered {
+    let Deliver { manifest, stdout, stderr, sealed, wall_ms, failure, .. } = deliver;
+    let (manifest, failure) = (*manifest, failure.clone());
+    let kept = Kept {
+        worker,
         digest,
-        stdout: deliver.stdout,
-        stderr: deliver.stderr,
-        wall_ms: deliver.wall_ms,
-        failure: deliver.failure.as_deref().filter(|_| digest.is_failure()).map(shortened),
-        partial,
-        parts,
-    })
+        stdout: *stdout,
+        stderr: *stderr,
+        sealed: *sealed,
+        wall_ms: *wall_ms,
+        failure,
+        partial: None,
+    };
+    Own { shelf, worker, task: deal.id.task(deliver.index) }.take(deal, manifest, kept).await
+}
+
+/// Whether a deal's job names who alone can open its results.
+pub(crate) async fn is_sealed(conn: &mut SqliteConnection, job: JobHash) -> Result<bool, StoreError> {
+    let document = store::job::document(conn, job).await?;
+    Ok(document.and_then(|document| Job::from_bytes(&document).ok()).is_some_and(|job| job.recipient.is_some()))
 }
 
 /// What a worker has put itself, or has made a part of its task before. Nothing else is looked at: who knows the name of
@@ -178,6 +175,49 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
+    /// Takes what is handed in, open or sealed, as the job asks.
+    async fn take(&self, deal: &Deal, manifest: Option<B256>, mut kept: Kept) -> Result<Handed, ReportError> {
+        let digest = kept.digest;
+        if digest.is_failure() {
+            digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
+        }
+        kept.failure = kept.failure.as_deref().filter(|_| digest.is_failure()).map(shortened);
+        let is_sealed = is_sealed(&mut *self.shelf.db.read().await?, deal.job_hash).await?;
+        if is_sealed {
+            return self.take_sealed(manifest, kept).await;
+        }
+        if kept.sealed.is_some() {
+            return Err(ReportError::Sealed);
+        }
+        self.bind(&deal.terms, digest, manifest).await?;
+        let mut parts = self.parts(digest, kept.stdout.into_iter().chain(kept.stderr)).await?;
+        kept.partial = self.partial(digest, manifest, &mut parts).await?;
+        Ok(Handed { kept, parts })
+    }
+
+    /// What is sealed can't be looked into: that its worker has put it, and has left nothing beside it, is all there is to
+    /// check. Of a failure it is told where it was put; a job that never ran has none, but a reason in words.
+    async fn take_sealed(&self, manifest: Option<B256>, mut kept: Kept) -> Result<Handed, ReportError> {
+        let is_open = manifest.is_some() || kept.stdout.is_some() || kept.stderr.is_some();
+        let is_told = kept.sealed.is_some() && kept.failure.is_some();
+        if is_open || is_told || (kept.sealed.is_none() && !kept.digest.is_failure()) {
+            return Err(ReportError::Open);
+        }
+        if kept.digest.is_failure()
+            && let Some(sealed) = kept.sealed
+            && !self.has(&mut *self.shelf.db.read().await?, sealed).await?
+        {
+            kept.sealed = None;
+        }
+        Ok(Handed { parts: kept.sealed.into_iter().collect(), kept })
+    }
+
+    /// Whether the worker has put exactly this, or has made it a part of its task before.
+    async fn has(&self, conn: &mut SqliteConnection, part: Content) -> Result<bool, ReportError> {
+        Ok(store::holding::has(conn, self.worker.get(), part).await?
+            || store::data::is_part(conn, self.task.get(), part.sha256).await?)
+    }
+
     async fn read(&self, name: Sha256, max: u64) -> Result<Bytes, ReportError> {
         let mut tx = self.shelf.db.read().await?;
         let is_own = store::holding::size(&mut tx, self.worker.get(), name).await?.is_some()
@@ -197,7 +237,12 @@ impl Own<'_> {
 
     /// Where a deal has a callback, a result's digest is made of a manifest and the bytes for it: both are there, and the
     /// digest leads to them from now on.
-    async fn bind(&self, terms: &DealTerms, digest: ResultDigest, named: Option<B256>) -> Result<(), ReportError> {
+    async fn bind(
+        &self,
+        terms: &berth_protocol::DealTerms,
+        digest: ResultDigest,
+        named: Option<B256>,
+    ) -> Result<(), ReportError> {
         if terms.callback.is_zero() || digest.is_failure() {
             return Ok(());
         }
@@ -219,9 +264,7 @@ impl Own<'_> {
         logs: impl Iterator<Item = Content>,
     ) -> Result<Vec<Content>, ReportError> {
         let mut parts = Vec::new();
-        if digest.is_failure() {
-            digest.failure().ok_or(ReportError::UnknownFailure(digest.get()))?;
-        } else {
+        if !digest.is_failure() {
             let name = self.shelf.blobs.manifest_of(digest).await?;
             let (content, manifest) = self.manifest(name).await?;
             parts.push(content);
@@ -251,9 +294,7 @@ impl Own<'_> {
         let left: Vec<Content> = manifest.blobs().chain([content]).collect();
         let mut tx = self.shelf.db.read().await?;
         for part in &left {
-            if !store::holding::has(&mut tx, self.worker.get(), *part).await?
-                && !store::data::is_part(&mut tx, self.task.get(), part.sha256).await?
-            {
+            if !self.has(&mut tx, *part).await? {
                 return Ok(None);
             }
         }

@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) digest: ResultDigest,
     pub(crate) stdout: Option<Content>,
     pub(crate) stderr: Option<Content>,
+    /// All of it in one file, for its recipient.
+    pub(crate) sealed: Option<Content>,
     pub(crate) wall_ms: u64,
     /// Why it failed, in words.
     pub(crate) failure: Option<String>,
@@ -31,6 +33,8 @@ struct Row {
     stdout_size: Option<i64>,
     stderr: Option<Vec<u8>>,
     stderr_size: Option<i64>,
+    sealed: Option<Vec<u8>>,
+    sealed_size: Option<i64>,
     wall_ms: i64,
     failure: Option<String>,
     partial: Option<Vec<u8>>,
@@ -51,6 +55,7 @@ impl TryFrom<Row> for Report {
             digest: ResultDigest::new(hash(TABLE, &row.digest)?).ok_or_else(|| foreign(TABLE, "no digest"))?,
             stdout: content(row.stdout, row.stdout_size)?,
             stderr: content(row.stderr, row.stderr_size)?,
+            sealed: content(row.sealed, row.sealed_size)?,
             wall_ms: unsigned(TABLE, row.wall_ms)?,
             failure: row.failure,
             partial: content(row.partial, row.partial_size)?,
@@ -64,12 +69,12 @@ pub(crate) async fn put(conn: &mut SqliteConnection, task: TaskId, report: &Repo
     let size = |content: &Option<Content>| content.map(|content| signed(content.size));
     sqlx::query(
         "INSERT INTO report (task, worker, digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
-             partial, partial_size)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             partial, partial_size, sealed, sealed_size)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (task, worker) DO UPDATE SET digest = excluded.digest, stdout = excluded.stdout,
              stdout_size = excluded.stdout_size, stderr = excluded.stderr, stderr_size = excluded.stderr_size,
              wall_ms = excluded.wall_ms, failure = excluded.failure, partial = excluded.partial,
-             partial_size = excluded.partial_size",
+             partial_size = excluded.partial_size, sealed = excluded.sealed, sealed_size = excluded.sealed_size",
     )
     .bind(task.get().to_vec())
     .bind(report.worker.get().to_vec())
@@ -82,6 +87,8 @@ pub(crate) async fn put(conn: &mut SqliteConnection, task: TaskId, report: &Repo
     .bind(report.failure.as_deref())
     .bind(name(&report.partial))
     .bind(size(&report.partial))
+    .bind(name(&report.sealed))
+    .bind(size(&report.sealed))
     .execute(conn)
     .await?;
     Ok(())
@@ -94,7 +101,7 @@ pub(crate) async fn get(
 ) -> Result<Option<Report>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
-             partial, partial_size
+             partial, partial_size, sealed, sealed_size
          FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.worker = $2",
     )
     .bind(task.get().to_vec())
@@ -112,7 +119,7 @@ pub(crate) async fn saying(
 ) -> Result<Option<Report>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
-             partial, partial_size
+             partial, partial_size, sealed, sealed_size
          FROM report JOIN task ON task.id = report.task WHERE report.task = $1 AND report.digest = $2
          ORDER BY report.worker LIMIT 1",
     )
@@ -123,11 +130,32 @@ pub(crate) async fn saying(
     row.map(TryInto::try_into).transpose()
 }
 
+/// The sealed results of those who said this, by worker.
+pub(crate) async fn sealed(
+    conn: &mut SqliteConnection,
+    task: TaskId,
+    digest: ResultDigest,
+) -> Result<Vec<(WorkerAddr, Content)>, StoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT worker, sealed, sealed_size FROM report WHERE task = $1 AND digest = $2 AND sealed IS NOT NULL
+         ORDER BY worker",
+    )
+    .bind(task.get().to_vec())
+    .bind(digest.get().to_vec())
+    .fetch_all(conn)
+    .await?;
+    let read = |(worker, name, size): (Vec<u8>, Vec<u8>, i64)| {
+        let content = Content { sha256: Sha256(hash(TABLE, &name)?.0), size: unsigned(TABLE, size)? };
+        Ok((WorkerAddr::new(address(TABLE, &worker)?), content))
+    };
+    rows.into_iter().map(read).collect()
+}
+
 /// All answers to a deal's tasks, by index.
 pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result<Vec<(u32, Report)>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT task.idx, report.worker, report.digest, stdout, stdout_size, stderr, stderr_size, wall_ms, failure,
-             partial, partial_size
+             partial, partial_size, sealed, sealed_size
          FROM report JOIN task ON task.id = report.task WHERE task.deal = $1 ORDER BY task.idx",
     )
     .bind(deal.get().to_vec())

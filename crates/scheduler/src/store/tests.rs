@@ -219,6 +219,7 @@ async fn a_deal_is_taken_once_and_goes_with_all_that_hangs_on_it() {
         digest: samples::digest(1),
         stdout: None,
         stderr: Some(berth_wire::manifest::Content::of(b"oh")),
+        sealed: None,
         wall_ms: 12,
         failure: Some("because".into()),
         partial: Some(berth_wire::manifest::Content::of(b"left")),

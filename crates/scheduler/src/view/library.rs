@@ -70,6 +70,10 @@ impl Library {
         let Some(job) = job else {
             return Ok(Work::Missing(format!("the job document {}", deal.job_hash)));
         };
+        if job.recipient.is_some() && !deal.terms.callback.is_zero() {
+            let reason = "the job names a recipient, and the deal a callback, whose bytes everybody sees on chain";
+            return Ok(Work::Impossible(reason.to_owned()));
+        }
         let Some(app) = self.app(conn, deal.app).await? else {
             return Ok(Work::Impossible(format!("the app {} has no descriptor on this chain", deal.app)));
         };

@@ -9,6 +9,7 @@ mod reorg;
 mod replicated;
 mod resume;
 mod s3;
+mod sealed;
 mod seaweed;
 /// What the S3 server is configured by.
 mod settings {

@@ -103,6 +103,7 @@ impl Replica {
                 manifest: None,
                 stdout: Some(stdout),
                 stderr: None,
+                sealed: None,
                 wall_ms: 12,
                 failure: None,
             };
@@ -690,7 +691,17 @@ async fn what_is_out_of_phase_of_another_deal_or_not_its_own_is_refused_and_chan
 fn delivery(answer: &Answer) -> ToScheduler {
     let Answer { deal, index, digest } = *answer;
     let (stdout, stderr, failure) = (None, None, None);
-    ToScheduler::Deliver(Box::new(Deliver { deal, index, digest, manifest: None, stdout, stderr, wall_ms: 1, failure }))
+    ToScheduler::Deliver(Box::new(Deliver {
+        deal,
+        index,
+        digest,
+        manifest: None,
+        stdout,
+        stderr,
+        sealed: None,
+        wall_ms: 1,
+        failure,
+    }))
 }
 
 async fn refused(replica: &mut Replica, wanted: &str) -> eyre::Result<()> {

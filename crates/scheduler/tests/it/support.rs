@@ -372,6 +372,7 @@ pub(crate) fn job(name: &str) -> Job {
         limits: Limits::default(),
         outputs: Vec::new(),
         each: Vec::new(),
+        recipient: None,
     }
 }
 
@@ -620,6 +621,7 @@ impl ScriptedWorker {
             signature: self.key.sign(&self.market, &all.statement(terms.id())),
             stdout,
             stderr: None,
+            sealed: None,
             wall_ms: 12,
             failure: digest.is_failure().then(|| "as the script says".to_owned()),
         })

@@ -15,9 +15,9 @@ use alloy::primitives::B256;
 use berth_chain::Class;
 use berth_fault::Faults;
 use berth_protocol::{AssetId, DealId, ResultDigest, TaskId, WorkerAddr, domain::Domain, single::MAX_ENTRIES};
-use berth_wire::worker::Mail;
+use berth_wire::{manifest::Content, worker::Mail};
 pub use facts::{Append, Fact, Published, Settlement};
-pub use phase::{KILL_POINTS, Phase, UnknownPhase};
+pub use phase::{KILL_POINTS, Phase, SEAL_POINTS, UnknownPhase};
 pub use round::{Hidden, Opened, Seed, Shown};
 pub(crate) use rounds::{chain_of, own};
 pub use row::{Computed, Row, Totals};
@@ -284,6 +284,23 @@ impl Journal {
             self.faults.reach(after);
         }
         Ok(moved)
+    }
+
+    /// Notes in which file a result is sealed, before anybody is told of it: sealing it again would make another file.
+    /// `false`: it is not to be handed over any more.
+    ///
+    /// # Errors
+    /// [`JournalError::Statement`].
+    pub async fn seal(&self, task: TaskId, content: Content) -> Result<bool, JournalError> {
+        let [before, after] = SEAL_POINTS;
+        self.faults.reach(before);
+        let mut tx = self.pool.begin().await?;
+        let noted = row::seal(&mut tx, task, content).await?;
+        tx.commit().await?;
+        if noted {
+            self.faults.reach(after);
+        }
+        Ok(noted)
     }
 
     /// Gives a task back: ended here, and to be told to the scheduler.

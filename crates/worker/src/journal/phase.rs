@@ -141,6 +141,10 @@ pub const KILL_POINTS: [&str; Phase::ALL.len() * 2] = {
     points
 };
 
+/// The same for the note of the file in which a result is sealed: no phase, since a task of one worker comes to it on its
+/// way to Uploaded, and a replicated one on its way to Delivered.
+pub const SEAL_POINTS: [&str; 2] = ["sealed:before", "sealed:after"];
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

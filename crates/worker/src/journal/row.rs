@@ -1,10 +1,10 @@
 //! The table of tasks. Functions take a connection; callers own the transaction.
 
 use super::{JournalError, Phase, signed, unsigned};
-use crate::clock::now_ms;
+use crate::{clock::now_ms, seal::has_parts};
 use alloy::primitives::B256;
 use berth_protocol::{Amount, DealId, ResultDigest, TaskId};
-use berth_wire::{manifest::Content, units::Sha256, worker::Assign};
+use berth_wire::{job::Job, manifest::Content, sealed::Recipient, units::Sha256, worker::Assign};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
 /// A task in the journal.
@@ -28,6 +28,23 @@ pub struct Row {
     pub answer: Option<ResultDigest>,
 }
 
+impl Row {
+    /// Who alone can open the result, if its job says so. A job that can't be read has no result.
+    pub fn recipient(&self) -> Option<Recipient> {
+        Job::from_bytes(self.assign.job.as_bytes()).ok()?.recipient
+    }
+
+    /// The result as the scheduler is told it. Of one that is for a recipient, that is its digest, and the file in which
+    /// it is sealed; of a job that never ran also why, since that says nothing of what it would have written.
+    pub fn told(&self) -> Option<Computed> {
+        let computed = self.computed.clone()?;
+        if self.recipient().is_none() || !has_parts(&computed) {
+            return Some(computed);
+        }
+        Some(Computed { manifest: None, stdout: None, stderr: None, failure: None, ..computed })
+    }
+}
+
 /// A result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Computed {
@@ -39,6 +56,8 @@ pub struct Computed {
     pub stdout: Option<Content>,
     /// What is kept of standard error.
     pub stderr: Option<Content>,
+    /// All of it in one file, for its recipient, once that is made.
+    pub sealed: Option<Content>,
     /// How long the job ran.
     pub wall_ms: u64,
     /// Why it failed, in words.
@@ -127,7 +146,7 @@ pub(super) async fn write_result(
 ) -> Result<(), JournalError> {
     sqlx::query(
         "UPDATE tasks SET digest = $2, manifest = $3, stdout_sha256 = $4, stdout_bytes = $5, stderr_sha256 = $6, \
-         stderr_bytes = $7, wall_ms = $8, failure = $9 WHERE task = $1",
+         stderr_bytes = $7, wall_ms = $8, failure = $9, sealed_sha256 = $10, sealed_bytes = $11 WHERE task = $1",
     )
     .bind(task.to_string())
     .bind(result.digest.to_string())
@@ -138,9 +157,28 @@ pub(super) async fn write_result(
     .bind(result.stderr.map(|content| signed(content.size)))
     .bind(signed(result.wall_ms))
     .bind(result.failure.as_deref())
+    .bind(result.sealed.map(|content| content.sha256.to_string()))
+    .bind(result.sealed.map(|content| signed(content.size)))
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Notes in which file a result is sealed, as long as that is still to be handed over.
+pub(super) async fn seal(
+    tx: &mut Transaction<'_, Sqlite>,
+    task: TaskId,
+    content: Content,
+) -> Result<bool, JournalError> {
+    let done = sqlx::query(
+        "UPDATE tasks SET sealed_sha256 = $2, sealed_bytes = $3 WHERE task = $1 AND phase IN ('computed', 'revealed')",
+    )
+    .bind(task.to_string())
+    .bind(content.sha256.to_string())
+    .bind(signed(content.size))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn list(pool: &SqlitePool, phases: &[Phase]) -> Result<Vec<Row>, JournalError> {
@@ -197,6 +235,7 @@ fn read(row: &SqliteRow) -> Result<Row, JournalError> {
             manifest: row.try_get("manifest")?,
             stdout: content("stdout_sha256", "stdout_bytes")?,
             stderr: content("stderr_sha256", "stderr_bytes")?,
+            sealed: content("sealed_sha256", "sealed_bytes")?,
             wall_ms: unsigned(row.try_get::<Option<i64>, _>("wall_ms")?.unwrap_or(0)),
             failure: row.try_get("failure")?,
         }),

@@ -207,6 +207,11 @@ impl TaskFolder {
     pub fn result(&self) -> PathBuf {
         self.0.join("result")
     }
+
+    /// The result in one file, for its recipient.
+    pub fn sealed(&self) -> PathBuf {
+        self.0.join("sealed")
+    }
 }
 
 /// How a run ended.

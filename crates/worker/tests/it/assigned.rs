@@ -69,6 +69,18 @@ fn a_sound_assignment_is_taken_with_its_element_and_its_apps_environment() {
 }
 
 #[test]
+fn what_is_for_one_reader_and_for_a_contract_is_refused() {
+    let recipient = berth_wire::sealed::Identity::of_wallet(&[1; 65]).recipient();
+    let sealed = letter(0, |_, job, _| job.recipient = Some(recipient.clone()));
+    assert_eq!(check(&sealed, &standing()).expect("sound").job.recipient, Some(recipient.clone()));
+    let both = letter(0, |terms, job, _| {
+        job.recipient = Some(recipient.clone());
+        terms.callback = alloy::primitives::Address::repeat_byte(9);
+    });
+    assert!(refused(&both).contains("callback"));
+}
+
+#[test]
 fn what_is_not_what_it_says_is_declined() {
     type Forgery<'a> = (&'a str, &'a dyn Fn(&mut Assign));
     let forged: [Forgery<'_>; 8] = [

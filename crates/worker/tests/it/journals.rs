@@ -4,7 +4,7 @@ use crate::letters::{DOMAIN, letter, mail, pool, worker};
 use alloy::primitives::{Address, B256};
 use berth_fault::Faults;
 use berth_protocol::{DealId, Failure, ResultDigest, TaskId, WorkerAddr};
-use berth_wire::{manifest::Content, units::Decimal, worker::Mail};
+use berth_wire::{manifest::Content, sealed::Identity, units::Decimal, worker::Mail};
 use berth_worker::journal::{Computed, Identity, Journal, JournalError, Phase, Received};
 use std::path::Path;
 
@@ -30,6 +30,7 @@ fn result(byte: u8) -> Computed {
         manifest: Some(b"{}".to_vec()),
         stdout: Some(Content::of(b"said")),
         stderr: None,
+        sealed: None,
         wall_ms: 12,
         failure: None,
     }
@@ -86,6 +87,48 @@ async fn every_step_may_be_repeated_and_is_done_once() {
     let rows = journal.rows(&[Phase::Reported]).await.expect("reads");
     assert_eq!(rows[0].computed, Some(result(1)));
     assert!(journal.open_tasks().await.expect("reads").is_empty());
+}
+
+/// Sealing is by chance: what was told of must be what is handed over.
+#[tokio::test]
+async fn a_sealed_file_is_noted_while_it_is_to_be_handed_over_and_told_of_in_place_of_all_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = open(folder.path()).await;
+    let recipient = Identity::of_wallet(&[1; 65]).recipient();
+    let assign = letter(0, |_, job, _| job.recipient = Some(recipient.clone()));
+    let task = DealId::new(assign.deal).task(0);
+    let (file, other) = (Content::of(b"sealed"), Content::of(b"sealed again"));
+    journal.receive(1, &Mail::Assign(Box::new(assign))).await.expect("taken");
+    assert!(!journal.seal(task, file).await.expect("writes"), "there is nothing to seal yet");
+    let failed = Computed { failure: Some("it wrote `x`".into()), digest: Failure::TimedOut.digest(), ..result(1) };
+    assert!(journal.compute(task, &failed).await.expect("writes"));
+    for content in [file, other] {
+        assert!(journal.seal(task, content).await.expect("writes"), "a file that was lost is made again");
+    }
+    drop(journal);
+    let journal = open(folder.path()).await;
+    assert!(journal.enter(task, Phase::Uploaded).await.expect("writes"));
+    assert!(!journal.seal(task, file).await.expect("writes"), "it is handed over");
+    let row = journal.row(task).await.expect("reads").expect("there");
+    assert_eq!(row.recipient(), Some(recipient));
+    assert_eq!(row.computed, Some(Computed { sealed: Some(other), ..failed.clone() }), "it forgets nothing");
+    let told = Computed { manifest: None, stdout: None, stderr: None, failure: None, sealed: Some(other), ..failed };
+    assert_eq!(row.told(), Some(told), "and tells nothing");
+
+    // What never ran says why; and a job without a recipient tells all.
+    bring(&journal, 2, 1, Phase::Computed).await;
+    let open = journal.row(crate::journals::task(1)).await.expect("reads").expect("there");
+    assert_eq!((open.recipient(), open.told()), (None, Some(result(1))));
+    let reason = Computed {
+        digest: Failure::FetchFailed.digest(),
+        manifest: None,
+        stdout: None,
+        failure: Some("an input is gone".into()),
+        ..result(1)
+    };
+    let mut never = row;
+    never.computed = Some(reason.clone());
+    assert_eq!(never.told(), Some(reason));
 }
 
 #[tokio::test]

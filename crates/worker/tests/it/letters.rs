@@ -45,6 +45,7 @@ pub(crate) fn job() -> Job {
         limits: Limits::default(),
         outputs: vec![],
         each: (0..300).map(|i| format!("e{i}")).collect(),
+        recipient: None,
     }
 }
 

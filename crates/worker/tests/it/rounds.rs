@@ -37,6 +37,7 @@ async fn committed(journal: &Journal, seq: u64, index: u32) -> Hidden {
         manifest: Some(b"{}".to_vec()),
         stdout: Some(Content::of(b"said")),
         stderr: None,
+        sealed: None,
         wall_ms: 12,
         failure: None,
     };

@@ -17,6 +17,10 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait before a scheduler that does not answer is asked again.
 const SILENT_PAUSE: Duration = Duration::from_millis(500);
 
+/// Why nothing is shown of a job that has a recipient.
+pub(crate) const SEALED: &str =
+    "what this job prints is encrypted with its result, and comes with it: until then only its stages are shown";
+
 /// How much of each stream was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Shown {
@@ -46,6 +50,13 @@ async fn follow(client: &SchedulerClient, task: B256, stream: Stream) -> Result<
                 }
             }
             Err(ClientError::Refused(problem)) if problem.status == 404 => sleep(UNKNOWN_PAUSE).await,
+            Err(ClientError::Refused(problem)) if problem.code == "sealed" => {
+                // Said once for both.
+                if stream == Stream::Stderr {
+                    render::err(SEALED);
+                }
+                return Ok(0);
+            }
             Err(error) if error.is_transient() => sleep(SILENT_PAUSE).await,
             Err(error) => return Err(error.into()),
         }

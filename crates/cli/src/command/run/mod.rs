@@ -2,7 +2,7 @@
 //!
 //! In order: `image` says what is to run, `offer` which offers fit, `stage` puts job and inputs into the pool's store,
 //! `request` signs and matches, `follow` waits, `ending` reads from the chain how it went and who was paid, `result`
-//! downloads and verifies, `receipt` says it all.
+//! downloads and verifies (`sealed` opens what is encrypted), `receipt` says it all.
 
 pub(crate) mod ending;
 mod folder;
@@ -14,6 +14,7 @@ pub(crate) mod partial;
 pub(super) mod receipt;
 pub(crate) mod request;
 pub(crate) mod result;
+pub(crate) mod sealed;
 pub(crate) mod stage;
 
 pub(crate) use self::folder::{check_empty, check_free, claim, finished};
@@ -30,8 +31,8 @@ use crate::{
     chain::{Call, Chain, Spent},
     exit::Exit,
     hint::Failure,
-    intent::{RunIntent, Sponsor},
-    keys,
+    intent::{Encrypt, RunIntent, Sponsor},
+    keys::{self, Keyring},
     render::{Progress, Report},
     scheduler,
     settings::Settings,
@@ -63,6 +64,30 @@ struct Plan {
     deposit: Amount,
 }
 
+impl Plan {
+    /// Says in the job who alone is to open its result.
+    fn address(&mut self, intent: &RunIntent, keys: Option<&Keyring>) {
+        self.job.recipient = match &intent.encrypt {
+            Some(Encrypt::To(recipient)) => Some(recipient.clone()),
+            Some(Encrypt::ToAccount) => keys.map(Keyring::own),
+            None => None,
+        };
+    }
+
+    /// That a store takes in one piece what an encrypted job may leave.
+    async fn check_room(&self) -> Result<(), Failure> {
+        if self.job.recipient.is_none() {
+            return Ok(());
+        }
+        let (most, limit) = (self.client.pool().await?.max_blob_bytes, self.job.limits.disk_bytes);
+        if limit <= most {
+            return Ok(());
+        }
+        let message = format!("an encrypted result is one file: this pool's store takes {most} bytes, not {limit}");
+        Err(Failure::preflight("store-too-small", message).hint("give less (--disk), or another --pool"))
+    }
+}
+
 pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Result<Report, Failure> {
     let intent = RunIntent::new(args)?;
     if intent.follow {
@@ -73,14 +98,22 @@ pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Res
     }
     let progress = Progress::new();
     let account = keys::account(settings)?;
-    if intent.dry_run {
-        let plan = plan(settings, &intent, account, &progress).await?;
+    // Only the key itself says to whom its results are encrypted.
+    if intent.dry_run && intent.encrypt != Some(Encrypt::ToAccount) {
+        let mut plan = plan(settings, &intent, account, &progress).await?;
+        plan.address(&intent, None);
         return Ok(dry(&plan, &intent));
     }
     progress.step("looking for offers");
     // Opening the key takes a while on purpose; the network does not wait for it.
     let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, &intent, account, &progress));
-    let (signer, plan) = (unlocked?, plan?);
+    let (signer, mut plan) = (unlocked?, plan?);
+    let keys = Keyring::new(&signer, &plan.chain.domain(), intent.identity.as_deref())?;
+    plan.address(&intent, Some(&keys));
+    plan.check_room().await?;
+    if intent.dry_run {
+        return Ok(dry(&plan, &intent));
+    }
     if let Some(sponsor) = &intent.sponsor {
         let payer = payer(settings, account, sponsor)?;
         let (orders, signatures) = request(&plan, &intent, &signer, payer, &progress).await?;
@@ -92,7 +125,7 @@ pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Res
         return Ok(detached(&matched.0, &matched.1));
     }
     tokio::select! {
-        report = finish(&plan, &intent, &signer, matched, &progress) => {
+        report = finish(&plan, &intent, (&signer, &keys), matched, &progress) => {
             report.map_err(|failure| failure.hint(format!("the job goes on: `berth task result {deal}` fetches its result")))
         }
         _ = tokio::signal::ctrl_c() => Err(detached_failure(deal)),
@@ -109,7 +142,10 @@ pub(crate) struct Submitted {
 pub(crate) async fn submit(settings: &Settings, intent: &RunIntent, progress: &Progress) -> Result<Submitted, Failure> {
     let account = keys::account(settings)?;
     let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, intent, account, progress));
-    let (signer, plan) = (unlocked?, plan?);
+    let (signer, mut plan) = (unlocked?, plan?);
+    let keys = Keyring::new(&signer, &plan.chain.domain(), intent.identity.as_deref())?;
+    plan.address(intent, Some(&keys));
+    plan.check_room().await?;
     let (matched, _) = match_offers(&plan, intent, &signer, progress).await?;
     Ok(Submitted { client: plan.client, matched })
 }
@@ -387,12 +423,16 @@ pub(super) async fn made(chain: &Chain, signer: &Signer, calls: Vec<Call>) -> Re
 async fn finish(
     plan: &Plan,
     intent: &RunIntent,
-    signer: &Signer,
+    (signer, keys): (&Signer, &Keyring),
     (matched, cost): (Matched, Match),
     progress: &Progress,
 ) -> Result<Report, Failure> {
     let following = follow::follow(&plan.chain, &plan.client, &matched, progress);
-    let (endings, shown) = match intent.follow {
+    let recipient = plan.job.recipient.as_ref();
+    if intent.follow && recipient.is_some() {
+        progress.say(live::SEALED);
+    }
+    let (endings, shown) = match intent.follow && recipient.is_none() {
         true => {
             let client = scheduler::sign_in(plan.client.clone(), &plan.chain, signer).await?;
             let task = matched.deal.task(matched.terms.first).get();
@@ -400,7 +440,9 @@ async fn finish(
         }
         false => (following.await?, live::Shown::default()),
     };
-    let receipt = Receipt { chain: &plan.chain, matched: &matched, endings: &endings, cost: Some(cost) };
+    // What is for somebody else's key is left as it is.
+    let keys = Some(keys).filter(|keys| recipient.is_none_or(|recipient| keys.opens(recipient)));
+    let receipt = Receipt { chain: &plan.chain, matched: &matched, endings: &endings, cost: Some(cost), keys };
     let folder = intent.out.clone();
     let mut report = receipt.deliver(plan.client.clone(), signer, folder, intent.job_exit, progress).await?;
     // Where standard output is the result, the report begins with what was shown of it.
@@ -431,7 +473,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
     let (app, pool) = (&quote.app, &quote.pool);
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "(no name)".to_owned());
     let volume = intent.volume();
-    let text = crate::render::fields(&[
+    let mut text = vec![
         ("app", format!("{} {}", name(&app.listed.name), app.order.app)),
         ("pool", format!("{} {}", name(&pool.listed.name), pool.order.pool)),
         ("image", job.image.as_ref().map_or_else(|| "the app's".to_owned(), |image| image.reference.clone())),
@@ -442,7 +484,8 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         ("deposit", format!("{} with the match", chain.token.show(*deposit))),
         ("time", format!("{} s a task at the most", quote.duration)),
         ("callback", intent.callback.map_or_else(|| "none".to_owned(), |callback| callback.to_string())),
-    ]);
+    ];
+    text.extend(job.recipient.iter().map(|recipient| ("encrypted to", recipient.to_string())));
     let json = json!({
         "app": app.order.app, "app_order": app.listed.hash,
         "pool": pool.order.pool, "pool_order": pool.listed.hash,
@@ -453,7 +496,7 @@ fn dry(plan: &Plan, intent: &RunIntent) -> Report {
         "callback": intent.callback,
         "dataset": quote.dataset.as_ref().map(|dataset| dataset.order.dataset),
     });
-    let mut report = Report::new(text, json);
+    let mut report = Report::new(crate::render::fields(&text), json);
     report.note = "Nothing was signed or sent.".to_owned();
     report
 }

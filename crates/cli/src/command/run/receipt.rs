@@ -8,13 +8,14 @@ use super::{
     ending::{By, Ending, Endings, How, Part},
     finished,
     request::Matched,
-    result::{self, Outcome},
+    result::{self, Access, Outcome},
     usual_folder,
 };
 use crate::{
     chain::Chain,
     exit::Exit,
     hint::Failure,
+    keys::Keyring,
     render::{Progress, Report, fields, table},
     scheduler,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Receipt<'a> {
     pub(crate) endings: &'a Endings,
     /// Known to whoever made the match.
     pub(crate) cost: Option<Match>,
+    /// What opens encrypted results; `None`: they stay as they are.
+    pub(crate) keys: Option<&'a Keyring>,
 }
 
 /// A task with all that is known of it.
@@ -81,7 +84,8 @@ impl Receipt<'_> {
             for (index, ending) in &self.endings.0 {
                 let task = self.matched.deal.task(*index);
                 let into = if self.matched.terms.size == 1 { folder.clone() } else { folder.join(index.to_string()) };
-                let outcome = result::fetch(&client, task, ending, views.get(index), &into).await?;
+                let access = Access { client: &client, keys: self.keys };
+                let outcome = result::fetch(access, task, ending, views.get(index), &into).await?;
                 let (gas, close_gas) = (gas.get(index).copied().unwrap_or(0), close_gas.get(index).copied());
                 tasks.push(Done { index: *index, task, ending, outcome, gas, close_gas });
             }
@@ -111,6 +115,9 @@ impl Receipt<'_> {
             }
             _ => {
                 for task in tasks {
+                    if let Outcome::Sealed(path) = &task.outcome {
+                        report.data.extend_from_slice(format!("{}\n", path.display()).as_bytes());
+                    }
                     if let Outcome::Verified { manifest, folder, stdout, .. } = &task.outcome {
                         let files = manifest.files.iter().map(|file| folder.join(&file.path));
                         let stdout = stdout.iter().filter(|_| manifest.files.is_empty()).cloned();
@@ -145,6 +152,7 @@ impl Receipt<'_> {
         for task in tasks {
             let this = match &task.outcome {
                 Outcome::Verified { manifest, .. } if manifest.exit == 0 => continue,
+                Outcome::Sealed(_) => continue,
                 Outcome::Verified { manifest, stderr, .. } => {
                     let message = format!("{}the job ended with exit code {}", name(task), manifest.exit);
                     let exit = match u8::try_from(manifest.exit & 0xff) {
@@ -318,6 +326,10 @@ impl Receipt<'_> {
                         json!({ "address": self.matched.terms.callback, "data": hex::encode_prefixed(bytes) });
                 }
             }
+            Outcome::Sealed(path) => {
+                json["verified"] = false.into();
+                json["sealed"] = json!(path);
+            }
             Outcome::Failed { digest, detail, .. } => {
                 json["failure"] = digest.failure().map_or("unknown", failure_code).into();
                 json["detail"] = json!(detail);
@@ -346,6 +358,9 @@ fn verified(outcome: &Outcome) -> String {
                 count => format!("{count} files"),
             };
             format!("{what}, {size} bytes, exit code {}: all hashes are those of the chain", manifest.exit)
+        }
+        Outcome::Sealed(path) => {
+            format!("not here: it is encrypted to another key, and kept as it is in {}", path.display())
         }
         Outcome::Failed { digest, .. } => {
             format!("a failure: {}", digest.failure().map_or("unknown", |failure| failure.describe()))
@@ -403,6 +418,7 @@ fn row(task: &Done<'_>) -> [String; 6] {
     let verified = match &task.outcome {
         Outcome::Verified { manifest, .. } if manifest.exit == 0 => "yes".to_owned(),
         Outcome::Verified { manifest, .. } => format!("yes, exit {}", manifest.exit),
+        Outcome::Sealed(_) => "not here: encrypted".to_owned(),
         Outcome::Failed { digest, .. } => digest.failure().map_or("failed", failure_code).to_owned(),
         Outcome::GivenBack => "-".to_owned(),
     };

@@ -95,8 +95,13 @@ fn verified(text: &str) -> (ResultDigest, Outcome) {
 fn shown(matched: &Matched, all: Vec<(Ending, Outcome)>) -> String {
     let chain = chain();
     let endings = Endings((0..).zip(&all).map(|(index, (ending, _))| (index, ending.clone())).collect());
-    let receipt =
-        Receipt { chain: &chain, matched, endings: &endings, cost: Some(Match { gas: 226_108, wei: 226_108_000 }) };
+    let receipt = Receipt {
+        chain: &chain,
+        matched,
+        endings: &endings,
+        cost: Some(Match { gas: 226_108, wei: 226_108_000 }),
+        keys: None,
+    };
     let done = |(index, (_, outcome)): (u32, (Ending, Outcome))| {
         let ending = &endings.0[&index];
         let close_gas = matches!(ending.how, How::Settled { .. }).then_some(65_150);

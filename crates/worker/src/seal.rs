@@ -1,0 +1,111 @@
+//! In which form a result leaves the worker: open or, where its job names a recipient, as one file that nobody else can
+//! read (ADR 0006). The file is made once, from what was kept anyway: digest and journal know nothing of it but its hash.
+
+use crate::{journal::Computed, runtime::TaskFolder};
+use berth_wire::{
+    manifest::Content,
+    sealed::{Parts, Recipient},
+};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+};
+
+/// How a result leaves the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Each of its parts as it is.
+    Open,
+    /// All of it in this file.
+    Sealed(Content),
+    /// Not at all: nothing ran, so that there is nothing to show.
+    Nothing,
+}
+
+/// Whether there is anything to seal.
+pub(crate) const fn has_parts(computed: &Computed) -> bool {
+    computed.manifest.is_some() || computed.stdout.is_some() || computed.stderr.is_some()
+}
+
+/// The sealed file of a task: the one that is known, if it is still there as it was, or a new one. Blocks.
+pub(crate) fn file(recipient: &Recipient, computed: &Computed, folder: &TaskFolder) -> io::Result<Content> {
+    let path = folder.sealed();
+    if let Some(known) = computed.sealed
+        && let Ok(file) = File::open(&path)
+        && Content::read(file)? == known
+    {
+        return Ok(known);
+    }
+    let parts = Parts {
+        manifest: computed.manifest.as_deref(),
+        stdout: computed.stdout,
+        stderr: computed.stderr,
+        failure: computed.failure.as_deref(),
+        folder: &folder.result(),
+    };
+    let part = path.with_extension("part");
+    let made = File::create(&part).and_then(|file| parts.seal(recipient, BufWriter::new(file)));
+    match made.and_then(|content| fs::rename(&part, &path).map(|()| content)) {
+        Ok(content) => Ok(content),
+        Err(error) => {
+            // A disk that is full is not left fuller.
+            drop(fs::remove_file(&part));
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::B256;
+    use berth_protocol::{Failure, TaskId};
+    use berth_wire::sealed::{self, Identity};
+
+    #[test]
+    fn a_sealed_file_is_made_once_and_again_only_where_it_was_lost_or_changed() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = TaskFolder::new(place.path(), TaskId::new(B256::repeat_byte(1)));
+        fs::create_dir_all(folder.result()).expect("makes");
+        let stdout = Content::of(b"said");
+        fs::write(folder.result().join(stdout.sha256.to_string()), "said").expect("writes");
+        let mut computed = Computed {
+            digest: Failure::TimedOut.digest(),
+            manifest: None,
+            stdout: Some(stdout),
+            stderr: None,
+            sealed: None,
+            wall_ms: 1,
+            failure: Some("because".into()),
+        };
+        assert!(has_parts(&computed));
+        let reader = Identity::of_wallet(&[1; 65]);
+        let seal = |computed: &Computed| file(&reader.recipient(), computed, &folder);
+        let first = seal(&computed).expect("seals");
+        let again = seal(&computed).expect("seals");
+        assert_ne!(first, again, "nobody was told of the first: it is gone");
+        computed.sealed = Some(again);
+        assert_eq!(seal(&computed).expect("is there"), again);
+        for damage in
+            [&|path: &std::path::Path| fs::write(path, "other"), &|path: &std::path::Path| fs::remove_file(path)]
+                as [&dyn Fn(&std::path::Path) -> io::Result<()>; 2]
+        {
+            damage(&folder.sealed()).expect("damages");
+            let new = seal(&computed).expect("seals anew");
+            assert_ne!(Some(new), computed.sealed);
+            computed.sealed = Some(new);
+        }
+        let into = tempfile::tempdir().expect("a folder");
+        let sealed = File::open(folder.sealed()).expect("there");
+        let index = sealed::open(sealed, &[reader.clone()], into.path()).expect("opens");
+        assert_eq!((index.stdout, index.failure.as_deref()), (Some(stdout), Some("because")));
+
+        // What can't be sealed leaves nothing behind, and what was there stays.
+        fs::remove_file(folder.result().join(stdout.sha256.to_string())).expect("removes");
+        computed.sealed = None;
+        seal(&computed).expect_err("a blob is gone");
+        let mut names: Vec<_> = fs::read_dir(folder.path()).expect("reads").flatten().map(|e| e.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["result", "sealed"]);
+    }
+}
