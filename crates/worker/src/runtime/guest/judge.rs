@@ -29,17 +29,18 @@ const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
 /// * It turned itself off without: a result, too, since the same image does the same everywhere; what it last said on its
 ///   console goes to standard error. A Linux that ran out of memory for everything ends so.
 pub(crate) async fn judge(request: &Request, streams: &mut Streams) -> Result<Ended, RuntimeError> {
-    let (file, into) = (request.folder.machine().join(OUTPUT_FILE), request.folder.output());
+    let file = request.folder.machine().join(OUTPUT_FILE);
     let limit = request.limits.disk_bytes;
     match output::said(&file).map_err(part(&file))? {
-        Some(Said::OutOfMemory) => Ok(Ended::OutOfMemory),
+        Some(Said::OutOfMemory) => {
+            keep(request).await?;
+            Ok(Ended::OutOfMemory)
+        }
         Some(Said::Full(code)) => {
             Ok(Ended::OutputTooLarge(format!("exit {code} with the output folder full: its limit is {limit} bytes")))
         }
         Some(Said::Exited(code)) => {
-            let unpacking = tokio::task::spawn_blocking(move || output::unpack(&file, &into, limit)).await;
-            let unpacked = unpacking.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-            Ok(unpacked.map_or(Ended::Exited(code), Ended::OutputTooLarge))
+            Ok(unpacked(request).await?.map_or(Ended::Exited(code), Ended::OutputTooLarge))
         }
         None => {
             let words = streams.last_words();
@@ -52,6 +53,29 @@ pub(crate) async fn judge(request: &Request, streams: &mut Streams) -> Result<En
             Ok(Ended::Exited(NO_RESULT))
         }
     }
+}
+
+/// Keeps what a machine has handed over of a job that was stopped, if it is fit to be a result; else nothing. It is no reason
+/// to run the job again.
+pub(crate) async fn keep(request: &Request) -> Result<(), RuntimeError> {
+    let into = request.folder.output();
+    if !matches!(output::said(&request.folder.machine().join(OUTPUT_FILE)), Ok(Some(_))) {
+        return Ok(());
+    }
+    match unpacked(request).await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) | Err(_) => {
+            fs::remove_dir_all(&into).and_then(|()| fs::create_dir(&into)).map_err(part(&into))
+        }
+    }
+}
+
+/// Unpacks what a machine has handed over. `Some`: it is not fit to be a result, and why.
+async fn unpacked(request: &Request) -> Result<Option<String>, RuntimeError> {
+    let (file, into) = (request.folder.machine().join(OUTPUT_FILE), request.folder.output());
+    let limit = request.limits.disk_bytes;
+    let unpacking = tokio::task::spawn_blocking(move || output::unpack(&file, &into, limit)).await;
+    unpacking.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Ends when a machine has written too much to the layer over its system disk (a file, or a folder's files), and says by

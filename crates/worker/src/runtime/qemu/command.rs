@@ -48,14 +48,15 @@ impl Qemu {
         disks(&mut command, machine);
         pipes(&mut command);
         command.current_dir(folder).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(command)
     }
 
     /// No device that a job does not need, and QEMU's own sandbox: no new programs, no privileges, no priorities.
     fn confine(&self, command: &mut Command, request: &Request) {
         let bare = ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"];
-        command.args(bare);
+        // It hears this worker alone, and on its standard input.
+        command.args(bare).args(["-qmp", "stdio"]);
         // As root QEMU opens its files, and goes on as nobody, without a capability and with no way to gain one: it may
         // start no program. The sandbox's own ban on changing users would forbid that step, and is for everybody else.
         let privileges = if geteuid().is_root() {
@@ -97,8 +98,8 @@ fn disks(command: &mut Command, machine: &Machine) {
     };
     if let Some(disk) = &machine.disk {
         let file = json!({"driver": "file", "filename": disk.file});
-        let mut base = json!({"driver": disk.format.name(), "node-name": "base", "read-only": true, "file": file});
-        if disk.format.name() == "qcow2" {
+        let mut base = json!({"driver": disk.form.format.name(), "node-name": "base", "read-only": true, "file": file});
+        if disk.form.format.name() == "qcow2" {
             // Whatever its header says.
             base["backing"] = Value::Null;
         }

@@ -5,10 +5,10 @@
 
 use super::{LEAST_VERSION, VirtualBox, error::VirtualBoxError, image::System, settings::described};
 use crate::runtime::{
-    Ended, RuntimeError, folder_error,
-    guest::{self, SECTOR_EXIT, part, sector_request},
+    RuntimeError,
+    guest::{self, part, sector_judged, sector_request},
 };
-use std::{fs, io, process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -49,20 +49,8 @@ impl VirtualBox {
             self.run_machine(&request, &manager, &CancellationToken::new()).await
         };
         let booted = booted.await;
-        let said = fs::read_to_string(request.folder.stderr()).unwrap_or_default();
         let cleared = self.clear_task(request.task, &request.folder).await;
-        let folder = request.folder.path();
-        let removed = match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder_error("removing", folder)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        };
-        let ended = booted?.ended;
-        cleared?;
-        removed?;
-        if ended == Ended::Exited(SECTOR_EXIT) {
-            return Ok(());
-        }
-        let said = format!("a trivial machine ended with {ended:?} instead of exit {SECTOR_EXIT}: {}", said.trim());
+        let Some(said) = sector_judged(&request, booted, cleared)? else { return Ok(()) };
         Err(VirtualBoxError::Refused { action: "boot a machine", said }.into())
     }
 }
