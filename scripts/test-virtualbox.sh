@@ -100,7 +100,7 @@ cases() {
 payload() {
   local suite=$1 tree=$work/payload
   mkdir -p "$tree$root/.tools/virtualbox" "$tree$root/.tools/vm/image" "$tree$root/crates/worker"
-  for name in VBoxManage VBoxHeadless; do
+  for name in VBoxManage VBoxSVC VBoxHeadless; do
     printf '#!/bin/sh\nexec /usr/lib/virtualbox/%s "$@"\n' $name >"$tree$root/.tools/virtualbox/$name"
     chmod 755 "$tree$root/.tools/virtualbox/$name"
   done

@@ -57,8 +57,7 @@ const FOREIGN: &[(&str, &[u8])] = &[
 
 impl DiskFormat {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Iso, Self::Vdi, Self::Vmdk, Self::Vhd, Self::Qcow2, Self::Raw, Self::Machine];
+    pub const ALL: [Self; 7] = [Self::Iso, Self::Vdi, Self::Vmdk, Self::Vhd, Self::Qcow2, Self::Raw, Self::Machine];
 
     /// Its name in lower case.
     pub const fn name(self) -> &'static str {

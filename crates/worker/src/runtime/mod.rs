@@ -361,8 +361,9 @@ impl RuntimeError {
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \
                  in worker.toml"
             ),
-            Self::Machine { .. } => "give the file and sha256 of a disk that stands alone, in the format of its ending"
-                .to_owned(),
+            Self::Machine { .. } => {
+                "give the file and sha256 of a disk that stands alone, in the format of its ending".to_owned()
+            }
             Self::VirtualBox(error) => error.hint(),
         }
     }

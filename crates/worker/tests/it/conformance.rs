@@ -1,7 +1,7 @@
 //! What every runtime must do, whatever it is. A case that a runtime can't pass is a row of its table of capabilities, and
 //! a job that needs it is refused: that is checked instead.
 
-use crate::bed::{Bed, is_container};
+use crate::bed::{Bed, PATIENCE, is_container};
 use berth_wire::{job::Limits, units::Sha256};
 use berth_worker::{
     dataset::Dataset,
@@ -132,7 +132,7 @@ async fn what_a_job_says_is_there_while_it_runs(kind: RuntimeKind) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), said).await.expect("both streams are followed in the files");
+        tokio::time::timeout(PATIENCE, said).await.expect("both streams are followed in the files");
         cancel.cancel();
     };
     let (outcome, ()) = tokio::join!(bed.runtime.run(&bed.request, &cancel), watch);
@@ -259,7 +259,7 @@ async fn time_ends_and_what_was_said_and_written_is_kept(kind: RuntimeKind) {
     let (wall, lingers) = match kind {
         RuntimeKind::Docker | RuntimeKind::Slurm => (1, 10),
         RuntimeKind::Qemu => (45, 40),
-        RuntimeKind::Virtualbox => (400, 60),
+        RuntimeKind::Virtualbox => (600, 60),
     };
     bed.request.wall = Duration::from_secs(wall);
     let started = Instant::now();

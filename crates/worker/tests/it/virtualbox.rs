@@ -88,6 +88,21 @@ async fn a_machine_is_made_as_the_job_asks_and_its_start_refused_with_the_reason
         for line in ["vrde=\"off\"", "clipboard=\"disabled\"", "triplefaultreset=\"on\"", "VMState=\"poweroff\""] {
             assert!(said.lines().any(|said| said == line), "{line} in {said}");
         }
+        // Both streams go to the worker as they come.
+        for line in ["uart2=\"0x02f8,3\"", "uart3=\"0x03e8,10\""] {
+            assert!(said.lines().any(|said| said == line), "{line} in {said}");
+        }
+        for (port, pipe) in [("uartmode2", "stdout"), ("uartmode3", "stderr")] {
+            let line = format!("{port}=\"file,{}\"", bed.request.folder.machine().join(pipe).display());
+            assert!(said.lines().any(|said| said == line), "{line} in {said}");
+        }
+        let inner = fs::read_to_string(bed.request.folder.machine().join("home/VirtualBox.xml")).expect("there");
+        for value in ["berth-root", "berth-in", "berth-out", "berth-disk"] {
+            assert!(inner.contains(&format!("/SerialNumber\" value=\"{value}\"")), "{value} in {inner}");
+        }
+        assert!(
+            inner.contains("VBoxInternal/PowerOffInsteadOfReset\" value=\"1\"") && inner.contains("<MachineEntry ")
+        );
         let boots = if image.reference.ends_with(".iso") { "boot1=\"dvd\"" } else { "boot1=\"disk\"" };
         assert!(said.lines().any(|said| said == boots), "{boots} in {said}");
         let disk = |place: &str| {

@@ -39,9 +39,7 @@ pub(crate) async fn judge(request: &Request, streams: &mut Streams) -> Result<En
         Some(Said::Full(code)) => {
             Ok(Ended::OutputTooLarge(format!("exit {code} with the output folder full: its limit is {limit} bytes")))
         }
-        Some(Said::Exited(code)) => {
-            Ok(unpacked(request).await?.map_or(Ended::Exited(code), Ended::OutputTooLarge))
-        }
+        Some(Said::Exited(code)) => Ok(unpacked(request).await?.map_or(Ended::Exited(code), Ended::OutputTooLarge)),
         None => {
             let words = streams.last_words();
             if OUT_OF_MEMORY.iter().any(|said| words.contains(said)) {
@@ -64,9 +62,7 @@ pub(crate) async fn keep(request: &Request) -> Result<(), RuntimeError> {
     }
     match unpacked(request).await {
         Ok(None) => Ok(()),
-        Ok(Some(_)) | Err(_) => {
-            fs::remove_dir_all(&into).and_then(|()| fs::create_dir(&into)).map_err(part(&into))
-        }
+        Ok(Some(_)) | Err(_) => fs::remove_dir_all(&into).and_then(|()| fs::create_dir(&into)).map_err(part(&into)),
     }
 }
 
@@ -101,4 +97,48 @@ fn files(layer: &Path) -> Vec<PathBuf> {
 
 fn taken(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |found| found.blocks() * BLOCK_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::guest::sector;
+
+    /// What is kept of a stopped machine's output disk with this line and these files.
+    async fn kept(line: &str, files: &[(&str, &str)]) -> Vec<String> {
+        let tasks = tempfile::tempdir().expect("a folder");
+        let (request, _) = sector::request(tasks.path(), Duration::ZERO).expect("writable");
+        for folder in [request.folder.machine(), request.folder.output()] {
+            fs::create_dir(folder).expect("makes");
+        }
+        let mut disk = line.as_bytes().to_vec();
+        disk.resize(4_096, 0);
+        let mut archive = tar::Builder::new(disk);
+        for (name, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            archive.append(&header, content.as_bytes()).expect("into memory");
+        }
+        let disk = archive.into_inner().expect("into memory");
+        fs::write(request.folder.machine().join(OUTPUT_FILE), disk).expect("writes");
+        keep(&request).await.expect("no reason to run it again");
+        let entries = fs::read_dir(request.folder.output()).expect("there").flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn of_a_stopped_machine_all_that_is_fit_is_kept_or_nothing() {
+        let line = "berth1 137 -\n";
+        assert_eq!(kept(line, &[("a", "half")]).await, ["a"]);
+        assert_eq!(kept("berth1 1 oom\n", &[("a", "half")]).await, ["a"]);
+        assert_eq!(kept("", &[("a", "half")]).await, [""; 0], "no line, no archive");
+        assert_eq!(kept(line, &[("a", "half"), ("../b", "out")]).await, [""; 0]);
+        let too_much = "x".repeat(2 << 20);
+        assert_eq!(kept(line, &[("a", "half"), ("b", &too_much)]).await, [""; 0]);
+        assert_eq!(kept(line, &[("a", "1"), ("a", "2")]).await, [""; 0]);
+    }
 }

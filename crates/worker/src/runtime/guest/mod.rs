@@ -2,6 +2,7 @@
 //! given, what it hands over, and that a shared file is what it is called.
 
 mod attend;
+pub(super) mod cgroup;
 mod disk;
 mod disks;
 mod file;

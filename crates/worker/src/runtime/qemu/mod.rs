@@ -5,7 +5,6 @@
 //! folder, one for the finished output, which this program reads as bytes and never mounts; the streams come through two
 //! pipes. The system disk is never written to: changes go to a layer that is thrown away.
 
-mod cgroup;
 mod command;
 mod image;
 mod machine;
@@ -14,7 +13,7 @@ mod sweep;
 
 use super::{
     Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder,
-    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared},
+    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared, cgroup},
 };
 use crate::{
     config::{Accel, QemuShare},

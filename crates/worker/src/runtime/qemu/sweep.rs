@@ -1,20 +1,14 @@
 //! Clearing up: machines of this worker are known among all processes by the name that they were given.
 
-use super::{Qemu, cgroup};
+use super::Qemu;
 use crate::runtime::{
     RuntimeError, TaskFolder,
-    guest::{end_all, processes, remove, remove_unheld, word_after},
+    guest::{cgroup, end_all, processes, remove, remove_unheld, word_after},
 };
 use berth_protocol::TaskId;
 use nix::unistd::Pid;
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
 
-/// A dead process leaves its control group within this.
-const LEAVING_TAKES: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What a process of ours has on its command line before its label.
 const NAME: &[u8] = b"-name";
 
@@ -31,7 +25,7 @@ impl Qemu {
         }
         let ours = self.label(task);
         end_all(|| machines(|label| label == ours)).await?;
-        ungroup(&ours).await;
+        cgroup::leave(&ours).await;
         remove(folder)
     }
 
@@ -42,16 +36,8 @@ impl Qemu {
         let unheld = |label: &str| task_of(label).is_some_and(|task| !held.contains(&task));
         end_all(|| machines(unheld)).await?;
         for label in cgroup::named(&ours).iter().filter(|label| unheld(label)) {
-            ungroup(label).await;
+            cgroup::leave(label).await;
         }
         remove_unheld(&self.tasks, held)
-    }
-}
-
-/// Removes a machine's control group, once the dead have left it. One that stays is removed by the next sweep.
-async fn ungroup(label: &str) {
-    let begun = Instant::now();
-    while !cgroup::remove(label) && begun.elapsed() < LEAVING_TAKES {
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::runtime::{
     Outcome, Request, RuntimeError,
-    guest::{self, COMPLAINT_BYTES, Hypervisor, ORPHAN_LIVES, Streams, part},
+    ext4::program,
+    guest::{self, COMPLAINT_BYTES, Hypervisor, ORPHAN_LIVES, Streams, cgroup, part},
 };
 use std::{
     fs,
@@ -20,7 +21,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 /// How often a machine's state is looked at: VirtualBox can stop one without ending it.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The states from which a machine does not go on by itself.
 const STOPPED: [&str; 4] = ["paused", "gurumeditation", "stuck", "aborted"];
 
@@ -62,8 +63,8 @@ impl VirtualBox {
     pub(super) async fn run_job(&self, request: &Request, cancel: &CancellationToken) -> Result<Outcome, RuntimeError> {
         self.clear_task(request.task, &request.folder).await?;
         let manager = self.manager(request.task, &request.folder);
-        fs::create_dir_all(manager.home()).map_err(part(manager.home()))?;
         let ran = async {
+            let _service = manager.serve(request.wall + ORPHAN_LIVES).await?;
             guest::make(request).await?;
             {
                 let _alone = self.making.lock().await;
@@ -74,7 +75,6 @@ impl VirtualBox {
             self.run_machine(request, &manager, cancel).await
         };
         let ran = ran.await;
-        // The service would end by itself, some seconds after its last command.
         let ended = self.end_service(request.task).await;
         ran.and_then(|outcome| ended.map(|()| outcome))
     }
@@ -90,7 +90,7 @@ impl VirtualBox {
         fs::create_dir_all(&output).map_err(part(&output))?;
         let mut streams = Streams::open(&request.folder)?;
         let absent = |source| VirtualBoxError::Absent { program: self.headless.clone(), source };
-        let mut child = self.command(request, manager).spawn().map_err(absent)?;
+        let mut child = self.command(request, manager)?.spawn().map_err(absent)?;
         let label = self.label(request.task);
         let layer = settings::layers(request, &label);
         let mut running = Running { manager, label: &label, log: layer.with_file_name("Logs").join("VBox.log") };
@@ -101,16 +101,29 @@ impl VirtualBox {
     }
 
     /// The process that is the machine. If the worker is gone for good, it ends some time after the job's.
-    fn command(&self, request: &Request, manager: &Manager<'_>) -> Command {
-        let lives = (request.wall + ORPHAN_LIVES).as_secs().to_string();
-        let mut command = Command::new("timeout");
+    fn command(&self, request: &Request, manager: &Manager<'_>) -> Result<Command, RuntimeError> {
+        let label = self.label(request.task);
+        let mut command = cgroup::command(self.has_groups.then_some((label.as_str(), request.limits.cpu_millis)))?;
         manager.private(&mut command).kill_on_drop(false);
-        command.args(["-s", "KILL", &lives]).arg(&self.headless);
-        command.args(["--startvm", &self.label(request.task), "--vrde", "off"]);
+        if self.has_networks && !(request.limits.network && self.share.network) {
+            command.args(OWN_NETWORK);
+        }
+        let lives = (request.wall + ORPHAN_LIVES).as_secs().to_string();
+        command.args(["timeout", "-s", "KILL", &lives]).arg(&self.headless);
+        command.args(["--startvm", &label, "--vrde", "off"]);
         command.current_dir(request.folder.machine()).process_group(0);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command
+        Ok(command)
     }
+}
+
+/// Runs what follows it without a network.
+const OWN_NETWORK: [&str; 2] = ["unshare", "--net"];
+
+/// Whether programs may be run so here.
+pub(super) async fn has_networks() -> bool {
+    let [name, net] = OWN_NETWORK;
+    program(name, Command::new(name).args([net, "true"])).await.is_ok()
 }
 
 /// The end of a log.

@@ -14,7 +14,7 @@ mod sweep;
 
 use super::{
     Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder,
-    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared},
+    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared, cgroup},
 };
 use crate::{config::VirtualboxShare, status::Absent};
 use berth_protocol::{TaskId, WorkerAddr};
@@ -39,6 +39,9 @@ pub struct VirtualBox {
     headless: PathBuf,
     /// Where the disks are that VirtualBox works on.
     copies: PathBuf,
+    /// Whether a machine's process gets a control group of its own, and can be left without a network.
+    has_groups: bool,
+    has_networks: bool,
     /// Held while a machine is made.
     making: tokio::sync::Mutex<()>,
     shared: Shared<Disk>,
@@ -54,7 +57,8 @@ impl VirtualBox {
         let copies = tasks.with_file_name("virtualbox");
         let shared = Shared::new(share.images.clone(), image::read);
         let making = tokio::sync::Mutex::default();
-        let virtualbox = Self { worker, tasks, share, headless, copies, making, shared };
+        let (has_groups, has_networks) = (cgroup::are_there(), machine::has_networks().await);
+        let virtualbox = Self { worker, tasks, share, headless, copies, has_groups, has_networks, making, shared };
         virtualbox.look().await?;
         virtualbox.remove_copies()?;
         Ok(virtualbox)

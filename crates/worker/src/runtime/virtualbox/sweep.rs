@@ -4,7 +4,7 @@
 use super::VirtualBox;
 use crate::runtime::{
     RuntimeError, TaskFolder, folder_error,
-    guest::{end_all, processes, remove, remove_unheld, removed, word_after},
+    guest::{cgroup, end_all, processes, remove, remove_unheld, removed, word_after},
 };
 use berth_protocol::TaskId;
 use nix::unistd::Pid;
@@ -25,6 +25,7 @@ impl VirtualBox {
             return Ok(());
         }
         self.end_service(task).await?;
+        cgroup::leave(&self.label(task)).await;
         remove(folder)
     }
 
@@ -42,6 +43,12 @@ impl VirtualBox {
         let unheld = |service: &str| service.starts_with(&ours) && !held_services.contains(service);
         end_all(|| self.services(unheld)).await?;
         unlinked(unheld)?;
+        let task_of = |label: &str| label.strip_prefix(&self.label_of_all())?.parse::<TaskId>().ok();
+        for label in cgroup::named(&self.label_of_all()) {
+            if task_of(&label).is_some_and(|task| !held.contains(&task)) {
+                cgroup::leave(&label).await;
+            }
+        }
         remove_unheld(&self.tasks, held)
     }
 
