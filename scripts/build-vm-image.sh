@@ -9,8 +9,8 @@
 #   --entry   which of the machine's programs gets the job's arguments; without it the job names its program
 #
 # Makes `machine.json` (kernel and initial file system, booted directly: the quick one) and the same as disks that boot by
-# themselves, `disk.qcow2`, `disk.vdi` and `disk.raw`; prints a line for each: its file and its digest. The same packages
-# and files give the same bytes of machine.json and of the disks' contents. Needs no root.
+# themselves, `disk.qcow2`, `disk.vdi`, `disk.raw` and the live CD `disk.iso`; prints a line for each: its file and its digest.
+# The same packages and files give the same bytes of machine.json, of the live CD, and of the disks' contents. Needs no root.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,7 +21,7 @@ entry=''
 # What init loads, by what it finds.
 modules=(drivers/virtio/virtio{,_ring,_pci,_pci_legacy_dev,_pci_modern_dev,_mmio} drivers/block/virtio_blk
   drivers/char/virtio_console net/core/failover drivers/net/{net_failover,virtio_net}
-  drivers/scsi/{scsi_common,scsi_mod,sd_mod} drivers/ata/{libata,ata_piix})
+  drivers/scsi/{scsi_common,scsi_mod,sd_mod} drivers/ata/{libata,ata_piix} drivers/acpi/button drivers/input/evdev)
 
 fail() {
   printf 'error: %s\n\nhint: %s\n' "$1" "$2" >&2
@@ -34,13 +34,15 @@ while [ $# -gt 0 ]; do
     --add) add=$(realpath "$2") ;;
     --entry) entry=$2 ;;
     *)
-      sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2
       exit 2
       ;;
   esac
   shift 2
 done
 
+# What is made is of one day: FAT's and a CD's first.
+day=315619200
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$cache" "$out"
@@ -99,11 +101,23 @@ disk() {
   rm -f "$raw"
   truncate -s 40M "$raw"
   mformat -i "$raw" -T 81920 -h 64 -s 32 -H 0 -N 42455254 -v BERTH ::
-  touch -d @315619200 "$work"/{syslinux.cfg,initrd.gz,vmlinuz}
+  touch -d "@$day" "$work"/{syslinux.cfg,initrd.gz,vmlinuz}
   mcopy -m -i "$raw" "$work/syslinux.cfg" "$work/initrd.gz" "$work/vmlinuz" ::
   syslinux --install "$raw"
   qemu-img convert -q -f raw -O qcow2 -c "$raw" "$out/disk.qcow2"
   qemu-img convert -q -f raw -O vdi "$raw" "$out/disk.vdi"
+}
+
+# The same as a CD.
+live_cd() {
+  local tree=$work/cd
+  mkdir -p "$tree/boot"
+  cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/vmlinuz" "$work/initrd.gz" "$tree/boot/"
+  cp "$work/syslinux.cfg" "$tree/boot/isolinux.cfg"
+  find "$tree" -exec touch -d "@$day" {} +
+  SOURCE_DATE_EPOCH=$day xorriso -as mkisofs -quiet -V BERTH -o "$out/disk.iso" -b boot/isolinux.bin -c boot/boot.cat \
+    -no-emul-boot -boot-load-size 4 -boot-info-table "$tree" 2>"$work/log" || fail "the CD can't be made: $(tail -n1 "$work/log")" \
+    "install xorriso, isolinux and syslinux-common"
 }
 
 kernel=$(kernel)
@@ -114,6 +128,7 @@ cp "$work/initrd" "$out/initrd"
 printf '{"append":"console=ttyS0 quiet panic=-1 reboot=t","initrd":{"file":"initrd","sha256":"%s"},"kernel":{"file":"vmlinuz","sha256":"%s"},"version":1}' \
   "$(digest "$out/initrd")" "$(digest "$out/vmlinuz")" >"$out/machine.json"
 disk "$wrapped"
-for file in machine.json disk.qcow2 disk.vdi disk.raw; do
+live_cd
+for file in machine.json disk.qcow2 disk.vdi disk.raw disk.iso; do
   echo "$out/$file sha256:$(digest "$out/$file")"
 done

@@ -2,12 +2,12 @@
 # Starts virtual machines under VirtualBox for real, by the worker's own runtime, on a machine whose kernel lacks
 # VirtualBox's driver: inside a machine that QEMU emulates, processor's virtualisation included.
 #
-#   scripts/test-virtualbox.sh [--only CASE]
+#   scripts/test-virtualbox.sh [--only CASE]...
 #
-#   --only   the case of that name; without it those of `cases` below
+#   --only   the cases whose names end so; without it all of the worker's conformance suite, and what else starts machines
 #
 # The machine outside runs Debian's kernel with VirtualBox's driver, built here once from Debian's packages, and the worker's
-# conformance suite; the machines inside are those of scripts/build-vm-image.sh. All of it is emulated twice over: a case
+# tests, two at a time; the machines inside are those of scripts/build-vm-image.sh. All of it is emulated twice over: a case
 # takes minutes. Nothing is installed; what is built is kept in .tools/virtualbox/nested (0.5 GB). Needs scripts/setup.sh test.
 set -euo pipefail
 
@@ -16,14 +16,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/scripts/virtualbox.sh"
 nested=$virtualbox/nested
 # What the machine outside may take in all.
-limit=${BERTH_NESTED_LIMIT:-3600}
-cases=(the_probe_passes_and_leaves_nothing inputs_streams_environment_and_exit_code time_ends_and_words_are_kept
-  no_run_changes_the_image the_next_life_clears_what_nobody_holds)
+limit=${BERTH_NESTED_LIMIT:-7200}
+only=()
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --only) cases=("$2") ;;
-    *) fail "scripts/test-virtualbox.sh knows nothing of '$1'" "scripts/test-virtualbox.sh [--only CASE]" ;;
+    --only) only+=("$2") ;;
+    *) fail "scripts/test-virtualbox.sh knows nothing of '$1'" "scripts/test-virtualbox.sh [--only CASE]..." ;;
   esac
   shift 2
 done
@@ -86,17 +85,28 @@ initial() {
   (cd "$work/initrd" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$work/initrd.img"
 }
 
+# The cases to run. The probe's is the first: where it fails no other can pass.
+cases() {
+  local suite=$1 found name
+  found=$("$suite" --list | sed -n 's/^\(\(conformance::virtualbox\|virtualbox::started\)::.*\): test$/\1/p')
+  { grep '::the_probe_' <<<"$found" && grep -v '::the_probe_' <<<"$found"; } >"$work/all"
+  [ ${#only[@]} -gt 0 ] || only=('')
+  for name in "${only[@]}"; do
+    grep -- "$name\$" "$work/all" || fail "there is no case '$name'" "one of these: $(sed 's/.*:://' "$work/all" | tr '\n' ' ')"
+  done
+}
+
 # The suite, what it boots, and the cases to run, on a disk of their own: at the paths that the suite was built with.
 payload() {
   local suite=$1 tree=$work/payload
   mkdir -p "$tree$root/.tools/virtualbox" "$tree$root/.tools/vm/image" "$tree$root/crates/worker"
-  for name in VBoxManage VBoxHeadless; do
+  for name in VBoxManage VBoxSVC VBoxHeadless; do
     printf '#!/bin/sh\nexec /usr/lib/virtualbox/%s "$@"\n' $name >"$tree$root/.tools/virtualbox/$name"
     chmod 755 "$tree$root/.tools/virtualbox/$name"
   done
   cp "$root"/.tools/vm/image/* "$tree$root/.tools/vm/image/"
   strip -o "$tree/suite" "$suite"
-  printf '%s\n' "${cases[@]/#/conformance::virtualbox::}" >"$tree/cases"
+  cases "$suite" >"$tree/cases"
   truncate -s 400M "$work/payload.img"
   mke2fs -q -F -t ext4 -O ^has_journal -d "$tree" "$work/payload.img"
 }
@@ -104,9 +114,12 @@ payload() {
 "$root/scripts/virtualbox.sh"
 build
 log "building the suite"
-suite=$(cd "$root" && cargo test --locked -p berth-worker --features virtualbox-driver --test it --no-run --message-format json 2>"$work/cargo.log" |
-  grep -o '"executable":"[^"]*/it-[^"]*"' | tail -n1 | cut -d'"' -f4) || true
-[ -x "$suite" ] || fail "the suite can't be built: $(tail -n3 "$work/cargo.log")" "cargo test -p berth-worker --features virtualbox-driver --test it --no-run"
+# With all crates, so that none of their dependencies is built anew with other features.
+suite=$(cd "$root" && cargo test --locked --workspace --features berth-worker/virtualbox-driver --test it --no-run \
+  --message-format json 2>"$work/cargo.log" |
+  grep '"src_path":"[^"]*/crates/worker/tests/' | grep -o '"executable":"[^"]*"' | tail -n1 | cut -d'"' -f4) || true
+[ -x "$suite" ] || fail "the suite can't be built: $(tail -n3 "$work/cargo.log")" \
+  "cargo test --workspace --features berth-worker/virtualbox-driver --test it --no-run"
 initial
 payload "$suite"
 log "starting the machine"

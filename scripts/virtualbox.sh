@@ -6,7 +6,7 @@
 #   scripts/virtualbox.sh version   the version that is there
 #
 # Its packages are of the newest Debian (sid), whose libraries are newer than those here; so the programs run in a root of
-# their own. .tools/virtualbox/VBoxManage and VBoxHeadless do that: in there they see all folders of this machine but its
+# their own. .tools/virtualbox/VBoxManage, VBoxSVC and VBoxHeadless do that: in there they see all folders of this machine but its
 # programs, under their own names. scripts/test-virtualbox.sh adds a kernel and its driver, and starts machines.
 set -euo pipefail
 
@@ -91,19 +91,18 @@ EOF
 }
 
 install_virtualbox() {
-  local wanted work packages
+  local wanted work packages name
   wanted=$(sha256sum "$root/scripts/virtualbox.sh" | cut -d' ' -f1)
   [ "$(cat "$virtualbox/.installed" 2>/dev/null)" != "$wanted" ] || return 0
   echo "virtualbox: unpacking VirtualBox from Debian's packages (60 MB)" >&2
-  rm -rf "$virtualbox"
+  rm -rf "$virtualbox/root"
   mkdir -p "$virtualbox"
   work=$virtualbox/packages
   mapfile -t packages < <(sid_packages "$work" base-files virtualbox)
   [ ${#packages[@]} -gt 0 ] || exit 1
   unpack "$virtualbox/root" "${packages[@]}"
   rm -rf "$work"
-  program VBoxManage
-  program VBoxHeadless
+  for name in VBoxManage VBoxSVC VBoxHeadless; do program "$name"; done
   "$virtualbox/VBoxManage" --version >"$virtualbox/version" ||
     fail "VBoxManage does not run in $virtualbox/root" "see whether this machine lets its users make name spaces (unshare --mount)"
   echo "$wanted" >"$virtualbox/.installed"

@@ -1,5 +1,6 @@
 //! What an asset is: the document that `Assets.register` takes and its event carries.
 
+pub use crate::disk::DiskFormat;
 use crate::{
     canonical::{self, NotCanonical},
     job::Image,
@@ -70,51 +71,6 @@ pub struct Minimum {
     /// Software that has to be there, by name ([`crate::name`]), sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
-}
-
-/// The form of a virtual machine's disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiskFormat {
-    /// A live CD.
-    Iso,
-    /// VirtualBox's own.
-    Vdi,
-    /// VMware's.
-    Vmdk,
-    /// Microsoft's.
-    Vhd,
-    /// QEMU's own.
-    Qcow2,
-    /// The bytes of the disk, and nothing else.
-    Raw,
-    /// A document that names a kernel, an initial RAM disk, and perhaps a disk, by their sha256.
-    Machine,
-}
-
-impl DiskFormat {
-    /// Its name in lower case, as file names end.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Iso => "iso",
-            Self::Vdi => "vdi",
-            Self::Vmdk => "vmdk",
-            Self::Vhd => "vhd",
-            Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
-            Self::Machine => "machine",
-        }
-    }
-
-    /// Whether VirtualBox attaches it.
-    pub const fn is_virtualbox(self) -> bool {
-        matches!(self, Self::Iso | Self::Vdi | Self::Vmdk | Self::Vhd)
-    }
-
-    /// Whether a worker's QEMU takes it.
-    pub const fn is_qemu(self) -> bool {
-        matches!(self, Self::Qcow2 | Self::Vdi | Self::Raw | Self::Machine)
-    }
 }
 
 /// A virtual machine's disk, pinned.

@@ -3,8 +3,8 @@
 //!
 //! It decides nothing and keeps nothing. All JSON is versioned by the `/v1/` of its path, or by its `version` member.
 //!
-//! [`job`] what a requester wants run, with the [`name`]s of what it needs, [`descriptor`] what an asset is, [`manifest`] what came out, and [`sealed`]
-//! the same for one reader; [`order`] and
+//! [`job`] what a requester wants run, with the [`name`]s of what it needs, [`descriptor`] what an asset is, with its [`disk`],
+//! [`manifest`] what came out, and [`sealed`] the same for one reader; [`order`] and
 //! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers, with the
 //! [`announcement`] of what each shares;
 //! [`scheduler`] and [`market`] the HTTP interfaces; [`problem`] how all of them say no; [`client`] calls them.
@@ -15,6 +15,7 @@ pub mod canonical;
 pub mod client;
 pub mod deal;
 pub mod descriptor;
+pub mod disk;
 pub mod job;
 pub mod manifest;
 pub mod market;

@@ -3,39 +3,27 @@
 use crate::hint::Failure;
 use berth_wire::{
     descriptor::{Disk, DiskFormat},
+    disk::ends,
     manifest::Content,
 };
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
+    io::Seek as _,
     path::{Path, PathBuf},
 };
 
-/// What stands where in a file of a format.
-const SIGNS: &[(DiskFormat, u64, &[u8])] = &[
-    (DiskFormat::Iso, 0x8001, b"CD001"),
-    (DiskFormat::Vdi, 0x40, &[0x7f, 0x10, 0xda, 0xbe]),
-    (DiskFormat::Vmdk, 0, b"KDMV"),
-    (DiskFormat::Vhd, 0, b"conectix"),
-    (DiskFormat::Qcow2, 0, b"QFI\xfb"),
-    (DiskFormat::Machine, 0, b"{"),
-];
-
 /// The format that a file's name says.
 fn by_name(path: &Path) -> Result<DiskFormat, Failure> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "iso" => Ok(DiskFormat::Iso),
-        "vdi" => Ok(DiskFormat::Vdi),
-        "vmdk" => Ok(DiskFormat::Vmdk),
-        "vhd" => Ok(DiskFormat::Vhd),
-        "qcow2" => Ok(DiskFormat::Qcow2),
-        "raw" | "img" => Ok(DiskFormat::Raw),
-        "json" => Ok(DiskFormat::Machine),
-        "zip" => Err(malformed(path, "is packed").hint("unpack it: what is registered is the disk's own sha256")),
-        _ => Err(malformed(path, "does NOT end with one of 'ISO', 'VDI', 'VHD', 'VMDK', 'QCOW2', 'RAW', 'JSON'")
-            .hint("give a disk image, a live CD, or a machine's document, under a name that says its format")),
+    if let Some(format) = DiskFormat::of_name(path) {
+        return Ok(format);
     }
+    let is_packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+    Err(if is_packed {
+        malformed(path, "is packed").hint("unpack it: what is registered is the disk's own sha256")
+    } else {
+        malformed(path, "does NOT end with one of 'ISO', 'VDI', 'VHD', 'VMDK', 'QCOW2', 'RAW', 'JSON'")
+            .hint("give a disk image, a live CD, or a machine's document, under a name that says its format")
+    })
 }
 
 fn malformed(path: &Path, what: &str) -> Failure {
@@ -59,40 +47,17 @@ fn disk(path: &Path) -> Result<Disk, Failure> {
     if meta.len() == 0 {
         return Err(malformed(path, "is empty").hint("give a disk image or a live CD"));
     }
-    let found = sign(&mut file, meta.len()).map_err(|error| failed(&error))?;
-    if found != format {
-        let message = format!("is named as {}, and what is in it is {}", format.name(), found.name());
+    let (head, foot) = ends(&mut file).map_err(|error| failed(&error))?;
+    let found = DiskFormat::of_bytes(&head, &foot);
+    if found != Ok(format) {
+        let found = found.map_or_else(|foreign| foreign, DiskFormat::name);
+        let message = format!("is named as {}, and what is in it is {found}", format.name());
         return Err(malformed(path, &message).hint("name it by what it is, or give another file"));
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("disk").to_owned();
-    file.seek(SeekFrom::Start(0)).map_err(|error| failed(&error))?;
+    file.rewind().map_err(|error| failed(&error))?;
     let Content { sha256, size } = Content::read(&file).map_err(|error| failed(&error))?;
     Ok(Disk { name, format, size, sha256, url: None })
-}
-
-/// The format that a file's bytes say; a raw disk says nothing.
-fn sign(file: &mut File, size: u64) -> std::io::Result<DiskFormat> {
-    for (format, at, bytes) in SIGNS {
-        if has(file, size, *at, bytes)? {
-            return Ok(*format);
-        }
-    }
-    // A fixed VHD has its sign in its last sector; a VMDK may be a text that names its parts.
-    if has(file, size, size.saturating_sub(512), b"conectix")? {
-        return Ok(DiskFormat::Vhd);
-    }
-    let is_text = has(file, size, 0, b"# Disk DescriptorFile")?;
-    Ok(if is_text { DiskFormat::Vmdk } else { DiskFormat::Raw })
-}
-
-fn has(file: &mut File, size: u64, at: u64, bytes: &[u8]) -> std::io::Result<bool> {
-    if at.saturating_add(bytes.len() as u64) > size {
-        return Ok(false);
-    }
-    let mut found = vec![0; bytes.len()];
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(&mut found)?;
-    Ok(found == bytes)
 }
 
 #[cfg(test)]
@@ -123,6 +88,7 @@ mod tests {
             ("b.iso", b"QFI\xfb"),
             ("b.raw", b"QFI\xfb"),
             ("b.json", b"[]"),
+            ("b.img", b"LUKS\xba\xbe"),
             ("b.zip", b"PK"),
             ("b.txt", b"x"),
             ("b", b"x"),

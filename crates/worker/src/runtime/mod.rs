@@ -303,9 +303,22 @@ pub enum RuntimeError {
         /// Its standard error.
         said: String,
     },
+    /// A shared machine's file is not what it is called.
+    #[error("a shared machine's file is not used")]
+    Machine {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// VirtualBox's own affair.
     #[error(transparent)]
     VirtualBox(#[from] virtualbox::VirtualBoxError),
+}
+
+impl From<guest::ImageError> for RuntimeError {
+    fn from(error: guest::ImageError) -> Self {
+        Self::Machine { source: Box::new(error) }
+    }
 }
 
 impl RuntimeError {
@@ -317,6 +330,7 @@ impl RuntimeError {
             | Self::Lost(_)
             | Self::Folder { .. }
             | Self::Program { .. }
+            | Self::Machine { .. }
             | Self::VirtualBox(_) => Class::Retry,
             Self::Unconfined { .. } | Self::NoImage(_) => Class::Refused,
         }
@@ -352,6 +366,9 @@ impl RuntimeError {
                 "install `{program}` or, if loop devices are not allowed here, set `quota = \"watched\"` under [docker] \
                  in worker.toml"
             ),
+            Self::Machine { .. } => {
+                "give the file and sha256 of a disk that stands alone, in the format of its ending".to_owned()
+            }
             Self::VirtualBox(error) => error.hint(),
         }
     }

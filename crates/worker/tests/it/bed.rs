@@ -31,9 +31,9 @@ use tokio_util::sync::CancellationToken;
 /// How often it is looked for what nobody tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A job begins within this, on a busy machine too. (VirtualBox runs where all of it is emulated twice over.)
-const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 60 });
+pub(crate) const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 3_000 } else { 60 });
 /// A job is done within this.
-const WALL: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 900 } else { 120 });
+const WALL: Duration = Duration::from_secs(if cfg!(feature = "virtualbox-driver") { 3_000 } else { 120 });
 
 pub(crate) struct Bed {
     pub(crate) kind: RuntimeKind,

@@ -1,7 +1,7 @@
 //! What every runtime must do, whatever it is. A case that a runtime can't pass is a row of its table of capabilities, and
 //! a job that needs it is refused: that is checked instead.
 
-use crate::bed::{Bed, is_container};
+use crate::bed::{Bed, PATIENCE, is_container};
 use berth_wire::{job::Limits, units::Sha256};
 use berth_worker::{
     dataset::Dataset,
@@ -49,7 +49,7 @@ conform!(
     a_full_disk_is_seen_and_named,
     all_of_the_disk_is_the_jobs,
     processes_are_limited_or_the_job_refused,
-    time_ends_and_words_are_kept,
+    time_ends_and_what_was_said_and_written_is_kept,
     a_cancelled_job_ends,
     what_somebody_else_killed_is_lost_and_run_again,
     a_worker_that_died_has_its_run_resumed_or_repeated,
@@ -111,12 +111,15 @@ async fn standard_input_is_handed_over_whole(kind: RuntimeKind) {
 }
 
 async fn a_flood_of_words_is_counted_and_its_head_kept(kind: RuntimeKind) {
-    let bed = Bed::new(kind, "echo head; yes | head -c 20000000; yes e | head -c 3000000 >&2").await;
+    // A serial port is slow.
+    let (stdout, stderr) = if kind == RuntimeKind::Virtualbox { (1_060_000, 1_000) } else { (20_000_000, 3_000_000) };
+    let script = format!("echo head; yes | head -c {stdout}; yes e | head -c {stderr} >&2");
+    let bed = Bed::new(kind, &script).await;
     let outcome = bed.run().await.expect("runs");
-    assert_eq!((outcome.ended, outcome.stdout_bytes, outcome.stderr_bytes), (Ended::Exited(0), 20_000_005, 3_000_000));
+    assert_eq!((outcome.ended, outcome.stdout_bytes, outcome.stderr_bytes), (Ended::Exited(0), stdout + 5, stderr));
     assert_eq!(bed.stdout().len() as u64, STREAM_BYTES);
     assert!(bed.stdout().starts_with("head\ny\ny\n"));
-    assert_eq!(bed.stderr().len() as u64, STREAM_BYTES);
+    assert_eq!(bed.stderr().len() as u64, STREAM_BYTES.min(stderr));
     bed.clear().await;
 }
 
@@ -129,7 +132,7 @@ async fn what_a_job_says_is_there_while_it_runs(kind: RuntimeKind) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), said).await.expect("both streams are followed in the files");
+        tokio::time::timeout(PATIENCE, said).await.expect("both streams are followed in the files");
         cancel.cancel();
     };
     let (outcome, ()) = tokio::join!(bed.runtime.run(&bed.request, &cancel), watch);
@@ -201,8 +204,10 @@ async fn memory_and_cores_are_the_jobs_own(kind: RuntimeKind) {
 }
 
 async fn out_of_memory_is_named(kind: RuntimeKind) {
-    let bed = Bed::new(kind, "exec dd if=/dev/zero of=/dev/null bs=200M count=1").await;
-    assert_eq!(bed.run().await.expect("runs").ended, Ended::OutOfMemory);
+    let bed = Bed::new(kind, "echo half > /iexec_out/x; exec dd if=/dev/zero of=/dev/null bs=200M count=1").await;
+    let outcome = bed.run().await.expect("runs");
+    assert_eq!(outcome.ended, Ended::OutOfMemory);
+    assert_eq!(fs::read(outcome.output.join("x")).expect("what it had written is there"), b"half\n");
     let mut small = Bed::new(kind, "true").await;
     small.request.limits.memory_bytes = 1 << 20;
     assert!(small.runtime.capabilities().missing(&small.request.limits).is_some_and(|said| said.contains("memory")));
@@ -247,18 +252,22 @@ async fn processes_are_limited_or_the_job_refused(kind: RuntimeKind) {
     bed.clear().await;
 }
 
-async fn time_ends_and_words_are_kept(kind: RuntimeKind) {
-    let mut bed = Bed::new(kind, "trap '' TERM; echo begun; while true; do sleep 1; done").await;
-    // A machine's time begins before it has booted.
-    bed.request.wall = Duration::from_secs(match kind {
-        RuntimeKind::Docker | RuntimeKind::Slurm => 1,
-        RuntimeKind::Qemu => 45,
-        RuntimeKind::Virtualbox => 400,
-    });
+async fn time_ends_and_what_was_said_and_written_is_kept(kind: RuntimeKind) {
+    let script = "trap '' TERM; echo half > /iexec_out/x; echo begun; while true; do sleep 1; done";
+    let mut bed = Bed::new(kind, script).await;
+    // A machine's time begins before it has booted, and it is asked to hand over what there is.
+    let (wall, lingers) = match kind {
+        RuntimeKind::Docker | RuntimeKind::Slurm => (1, 10),
+        RuntimeKind::Qemu => (45, 40),
+        RuntimeKind::Virtualbox => (600, 60),
+    };
+    bed.request.wall = Duration::from_secs(wall);
     let started = Instant::now();
-    assert_eq!(bed.run().await.expect("runs").ended, Ended::TimedOut);
-    assert!(started.elapsed() < bed.request.wall + Duration::from_secs(10), "a killed job does not linger");
+    let outcome = bed.run().await.expect("runs");
+    assert_eq!(outcome.ended, Ended::TimedOut);
+    assert!(started.elapsed() < Duration::from_secs(wall + lingers), "a killed job does not linger");
     assert_eq!(bed.stdout(), "begun\n");
+    assert_eq!(fs::read(outcome.output.join("x")).expect("what it had written is there"), b"half\n");
     bed.clear().await;
 }
 

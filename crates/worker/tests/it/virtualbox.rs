@@ -41,15 +41,6 @@ fn converted(folder: &Path, format: &[&str], name: &str) -> MachineFile {
     of(to)
 }
 
-/// What looks like a live CD as long as nobody boots it.
-fn live_cd(folder: &Path, name: &str) -> MachineFile {
-    let mut bytes = vec![0; 64 << 10];
-    bytes[32_768..32_774].copy_from_slice(b"\x01CD001");
-    let file = folder.join(name);
-    fs::write(&file, bytes).expect("writes");
-    of(file)
-}
-
 /// What VirtualBox knows of the machine that a failed run left.
 fn shown(bed: &Bed) -> String {
     let mut command = Command::new(virtualbox(Vec::new()).program);
@@ -81,7 +72,7 @@ async fn a_machine_is_made_as_the_job_asks_and_its_start_refused_with_the_reason
         converted(&disks, &["vmdk"], "disk.vmdk"),
         converted(&disks, &["vpc"], "disk.vhd"),
         converted(&disks, &["vpc", "-o", "subformat=fixed"], "fixed.vhd"),
-        live_cd(&disks, "live.iso"),
+        machine("disk.iso"),
     ];
     bed.runtime = Box::new(connect(&bed, virtualbox(images.to_vec())).await);
     assert_eq!(bed.runtime.images().await.expect("lists").len(), images.len());
@@ -97,6 +88,21 @@ async fn a_machine_is_made_as_the_job_asks_and_its_start_refused_with_the_reason
         for line in ["vrde=\"off\"", "clipboard=\"disabled\"", "triplefaultreset=\"on\"", "VMState=\"poweroff\""] {
             assert!(said.lines().any(|said| said == line), "{line} in {said}");
         }
+        // Both streams go to the worker as they come.
+        for line in ["uart2=\"0x02f8,3\"", "uart3=\"0x03e8,10\""] {
+            assert!(said.lines().any(|said| said == line), "{line} in {said}");
+        }
+        for (port, pipe) in [("uartmode2", "stdout"), ("uartmode3", "stderr")] {
+            let line = format!("{port}=\"file,{}\"", bed.request.folder.machine().join(pipe).display());
+            assert!(said.lines().any(|said| said == line), "{line} in {said}");
+        }
+        let inner = fs::read_to_string(bed.request.folder.machine().join("home/VirtualBox.xml")).expect("there");
+        for value in ["berth-root", "berth-in", "berth-out", "berth-disk"] {
+            assert!(inner.contains(&format!("/SerialNumber\" value=\"{value}\"")), "{value} in {inner}");
+        }
+        assert!(
+            inner.contains("VBoxInternal/PowerOffInsteadOfReset\" value=\"1\"") && inner.contains("<MachineEntry ")
+        );
         let boots = if image.reference.ends_with(".iso") { "boot1=\"dvd\"" } else { "boot1=\"disk\"" };
         assert!(said.lines().any(|said| said == boots), "{boots} in {said}");
         let disk = |place: &str| {
@@ -182,7 +188,7 @@ async fn a_disk_that_is_not_what_it_says_is_not_shared() {
     let vdi = machine("disk.vdi");
     let vmdk = converted(&folder, &["vmdk"], "good.vmdk");
     let vhd = converted(&folder, &["vpc"], "good.vhd");
-    let iso = live_cd(&folder, "good.iso");
+    let iso = machine("disk.iso");
     let based = folder.join("based.vmdk");
     let create = ["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b"];
     assert!(Command::new("qemu-img").args(create).args([&vmdk.file, &based]).status().expect("runs").success());
@@ -296,4 +302,26 @@ async fn a_machine_that_was_half_made_is_made_anew() {
     assert!(is_no_driver(&bed.run().await.expect_err("no driver")));
     assert!(shown(&bed).contains("\"disks-1-1\"="));
     bed.clear().await;
+}
+
+/// Where there is the kernel driver: scripts/test-virtualbox.sh.
+#[cfg(feature = "virtualbox-driver")]
+mod started {
+    use super::*;
+    use berth_worker::runtime::Ended;
+
+    #[tokio::test]
+    async fn a_live_cd_boots_and_runs_a_job() {
+        let mut bed = Bed::new(RuntimeKind::Virtualbox, "cat /iexec_in/a; echo x > /iexec_out/x; exit 3").await;
+        bed.input("a", b"live\n");
+        let cd = machine("disk.iso");
+        bed.runtime = Box::new(connect(&bed, virtualbox(vec![cd.clone()])).await);
+        bed.request.image = cd.image();
+        let before = bed.base().await;
+        let outcome = bed.run().await.expect("runs");
+        assert_eq!((outcome.ended, bed.stdout().as_str()), (Ended::Exited(3), "live\n"), "{}", bed.stderr());
+        assert_eq!(fs::read(outcome.output.join("x")).expect("there"), b"x\n");
+        assert_eq!(bed.base().await, before, "nobody writes to a CD");
+        bed.clear().await;
+    }
 }

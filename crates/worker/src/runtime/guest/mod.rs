@@ -1,23 +1,29 @@
 //! The worker's side of `docs/guest-contract.md`, whatever runs the machine: the disks and pipes that a task's machine is
 //! given, what it hands over, and that a shared file is what it is called.
 
+mod attend;
+pub(super) mod cgroup;
+mod disk;
 mod disks;
 mod file;
 mod judge;
 mod output;
 mod sector;
+mod shared;
 mod stream;
+mod sweep;
 
 use super::{RuntimeError, folder_error};
 use std::path::Path;
 
+pub(super) use attend::{COMPLAINT_BYTES, Hypervisor, Job, attend};
+pub(super) use disk::{Form, form};
 pub(super) use disks::make;
-pub(super) use file::{
-    HEADER_BYTES, ImageError, Seen, at_offset, checked, foreign_magic, hashed, head, look, number, same, vdi,
-};
-pub(super) use judge::{judge, overrun};
-pub(super) use sector::{DISK_BYTES as SECTOR_DISK_BYTES, EXIT as SECTOR_EXIT, request as sector_request};
+pub(super) use file::{ImageError, Seen, checked, hashed, look};
+pub(super) use sector::{DISK_BYTES as SECTOR_DISK_BYTES, judged as sector_judged, request as sector_request};
+pub(super) use shared::{Shared, blocking};
 pub(super) use stream::Streams;
+pub(super) use sweep::{end_all, processes, remove, remove_unheld, removed, word_after};
 
 /// The serial numbers by which a machine finds its disks.
 pub(super) const IN: &str = "berth-in";

@@ -2,19 +2,19 @@
 //! resets the machine. What boots it boots.
 
 use super::LEAST_MEMORY_BYTES;
-use crate::runtime::{Request, RuntimeError, TaskFolder, folder_error};
+use crate::runtime::{Ended, Outcome, Request, RuntimeError, TaskFolder, folder_error};
 use alloy::primitives::B256;
 use berth_protocol::TaskId;
 use berth_wire::{
     job::{Image, Limits},
     units::{OciDigest, Sha256},
 };
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
 
 /// The task under which the probe runs. Zero is no task's id.
 const PROBE: TaskId = TaskId::new(B256::ZERO);
 /// What its result is.
-pub(crate) const EXIT: i32 = 42;
+const EXIT: i32 = 42;
 pub(crate) const DISK_BYTES: u64 = 1 << 20;
 
 /// The boot sector's machine code (x86, real mode), loaded at 0x7c00:
@@ -61,6 +61,25 @@ pub(crate) fn request(tasks: &std::path::Path, wall: Duration) -> Result<(Reques
         folder,
     };
     Ok((request, disk))
+}
+
+/// What came of a least machine, after it was cleared: removes the rest, and says why it did not boot as it must.
+pub(crate) fn judged(
+    request: &Request,
+    ended: Result<Outcome, RuntimeError>,
+    cleared: Result<(), RuntimeError>,
+) -> Result<Option<String>, RuntimeError> {
+    let said = fs::read_to_string(request.folder.stderr()).unwrap_or_default();
+    let folder = request.folder.path();
+    let removed = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder_error("removing", folder)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    let ended = ended?.ended;
+    cleared?;
+    removed?;
+    Ok((ended != Ended::Exited(EXIT))
+        .then(|| format!("a trivial machine ended with {ended:?} instead of exit {EXIT}: {}", said.trim())))
 }
 
 #[cfg(test)]

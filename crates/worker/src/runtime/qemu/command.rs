@@ -1,19 +1,19 @@
 //! The command line of a machine, and everything that is withheld from it.
 
-use super::{PROGRAM, Qemu, cgroup, image::Machine};
+use super::{PROGRAM, Qemu, image::Machine};
 use crate::{
     config::Accel,
     runtime::{
-        Request, RuntimeError, folder_error,
+        Request, RuntimeError,
         guest::{
             CONSOLE_PIPE, DISK, DISK_FILE, IN, INPUT_FILE, ORPHAN_LIVES, OUT, OUTPUT_FILE, ROOT, STDERR_PIPE,
-            STDOUT_PIPE,
+            STDOUT_PIPE, cgroup,
         },
     },
 };
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 use tokio::process::Command;
 
 /// Nobody, on every system.
@@ -25,37 +25,30 @@ const CORE_MILLIS: u32 = 1_000;
 /// What is written to the system disk, in the machine's folder.
 pub(super) const LAYER_FILE: &str = "layer.qcow2";
 
-/// Joins the group before anything else is started, so that nothing escapes it: `$1` takes the process, the rest is run.
-const ENTER: &str = "if [ -n \"$1\" ]; then echo $$ >\"$1\" || exit 90; fi; shift; exec \"$@\"";
-
 impl Qemu {
     /// The whole command.
     pub(super) fn command(&self, request: &Request, machine: &Machine, accel: Accel) -> Result<Command, RuntimeError> {
         let folder = request.folder.machine();
         let label = self.label(request.task);
-        let group = if self.parts_of_cores {
-            let made = cgroup::make(&label, request.limits.cpu_millis);
-            made.map_err(folder_error("making", Path::new("the machine's control group")))?.display().to_string()
-        } else {
-            String::new()
-        };
-        let mut command = Command::new("sh");
+        let share = self.parts_of_cores.then_some((label.as_str(), request.limits.cpu_millis));
+        let mut command = cgroup::command(share)?;
         let lives = (request.wall + ORPHAN_LIVES).as_secs().to_string();
-        command.args(["-c", ENTER, "sh", &group, "timeout", "-s", "KILL", &lives, PROGRAM]);
+        command.args(["timeout", "-s", "KILL", &lives, PROGRAM]);
         command.args(["-name", &label]);
         self.confine(&mut command, request);
         resources(&mut command, request, accel);
         disks(&mut command, machine);
         pipes(&mut command);
         command.current_dir(folder).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(command)
     }
 
     /// No device that a job does not need, and QEMU's own sandbox: no new programs, no privileges, no priorities.
     fn confine(&self, command: &mut Command, request: &Request) {
         let bare = ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"];
-        command.args(bare);
+        // It hears this worker alone, and on its standard input.
+        command.args(bare).args(["-qmp", "stdio"]);
         // As root QEMU opens its files, and goes on as nobody, without a capability and with no way to gain one: it may
         // start no program. The sandbox's own ban on changing users would forbid that step, and is for everybody else.
         let privileges = if geteuid().is_root() {
@@ -97,8 +90,8 @@ fn disks(command: &mut Command, machine: &Machine) {
     };
     if let Some(disk) = &machine.disk {
         let file = json!({"driver": "file", "filename": disk.file});
-        let mut base = json!({"driver": disk.format.name(), "node-name": "base", "read-only": true, "file": file});
-        if disk.format.name() == "qcow2" {
+        let mut base = json!({"driver": disk.form.format.name(), "node-name": "base", "read-only": true, "file": file});
+        if disk.form.format.name() == "qcow2" {
             // Whatever its header says.
             base["backing"] = Value::Null;
         }

@@ -5,7 +5,6 @@
 //! folder, one for the finished output, which this program reads as bytes and never mounts; the streams come through two
 //! pipes. The system disk is never written to: changes go to a layer that is thrown away.
 
-mod cgroup;
 mod command;
 mod image;
 mod machine;
@@ -14,7 +13,7 @@ mod sweep;
 
 use super::{
     Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder,
-    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES},
+    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared, cgroup},
 };
 use crate::{
     config::{Accel, QemuShare},
@@ -24,11 +23,7 @@ use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 use futures_util::future::BoxFuture;
 use image::Machine;
-use std::{
-    collections::HashSet,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashSet, path::PathBuf};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ENGINE: &str = "QEMU";
@@ -43,9 +38,7 @@ pub struct Qemu {
     share: QemuShare,
     accel: Accel,
     parts_of_cores: bool,
-    /// What was hashed, and was what it should be.
-    known: Mutex<Vec<Arc<Machine>>>,
-    absent: Mutex<Vec<Absent>>,
+    shared: Shared<Machine>,
 }
 
 impl Qemu {
@@ -58,8 +51,8 @@ impl Qemu {
         super::ext4::program(PROGRAM, tokio::process::Command::new(PROGRAM).arg("--version")).await?;
         let parts_of_cores = cgroup::are_there();
         let accel = Accel::Tcg;
-        let mut qemu =
-            Self { worker, tasks, share, accel, parts_of_cores, known: Mutex::default(), absent: Mutex::default() };
+        let shared = Shared::new(share.images.clone(), image::read);
+        let mut qemu = Self { worker, tasks, share, accel, parts_of_cores, shared };
         qemu.accel = match qemu.share.accel {
             Accel::Auto if qemu.boots_by_kvm().await => Accel::Kvm,
             Accel::Auto => Accel::Tcg,
@@ -105,25 +98,11 @@ impl Runtime for Qemu {
     }
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
-        Box::pin(async {
-            let (mut there, mut absent) = (Vec::new(), Vec::new());
-            for declared in &self.share.images {
-                match self.machine(&declared.image(), None).await {
-                    Ok(_) => there.push(declared.image()),
-                    Err(error) => {
-                        let reason = crate::assignment::chain(&error);
-                        let hint = "put the right file there; `sha256sum` says what is there now";
-                        absent.push(Absent::new("image", &declared.reference, &reason, hint));
-                    }
-                }
-            }
-            *self.absent.lock().expect("nothing panics under this lock") = absent;
-            Ok(there)
-        })
+        Box::pin(async { Ok(self.shared.images().await) })
     }
 
     fn absent(&self) -> Vec<Absent> {
-        self.absent.lock().expect("nothing panics under this lock").clone()
+        self.shared.absent()
     }
 
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {

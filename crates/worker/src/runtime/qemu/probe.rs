@@ -8,8 +8,8 @@ use super::{ENGINE, Qemu, image::Machine};
 use crate::{
     config::Accel,
     runtime::{
-        Ended, RuntimeError, folder_error,
-        guest::{SECTOR_DISK_BYTES, SECTOR_EXIT, sector_request},
+        RuntimeError,
+        guest::{SECTOR_DISK_BYTES, sector_judged, sector_request},
     },
 };
 use std::{fs, io, time::Duration};
@@ -33,20 +33,8 @@ impl Qemu {
         let (request, disk) = sector_request(&self.tasks, wall)?;
         let machine = Machine::own(disk, SECTOR_DISK_BYTES);
         let booted = self.run_machine(&request, &machine, accel, &CancellationToken::new()).await;
-        let said = fs::read_to_string(request.folder.stderr()).unwrap_or_default();
         let cleared = self.clear_task(request.task, &request.folder).await;
-        let folder = request.folder.path();
-        let removed = match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder_error("removing", folder)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        };
-        let ended = booted?.ended;
-        cleared?;
-        removed?;
-        if ended == Ended::Exited(SECTOR_EXIT) {
-            return Ok(());
-        }
-        let reason = format!("a trivial machine ended with {ended:?} instead of exit {SECTOR_EXIT}: {}", said.trim());
+        let Some(reason) = sector_judged(&request, booted, cleared)? else { return Ok(()) };
         Err(RuntimeError::Engine { engine: ENGINE, action: "boot a machine", source: io::Error::other(reason).into() })
     }
 }

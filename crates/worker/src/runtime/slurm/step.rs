@@ -66,6 +66,7 @@ fn said_of(done: Result<Said, RuntimeError>) -> Said {
             | RuntimeError::Engine { .. }
             | RuntimeError::Folder { .. }
             | RuntimeError::Program { .. }
+            | RuntimeError::Machine { .. }
             | RuntimeError::VirtualBox(_)),
         ) => Said::Lost(chain(&error)),
     }

@@ -1,6 +1,5 @@
 //! What VirtualBox says when it does not do what it should, and what to do about it.
 
-use crate::runtime::guest::ImageError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -55,19 +54,6 @@ pub enum VirtualBoxError {
         /// The end of the machine's log.
         said: String,
     },
-    /// A shared disk is not what it is called.
-    #[error("a shared disk is not used")]
-    Image {
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-impl From<ImageError> for VirtualBoxError {
-    fn from(error: ImageError) -> Self {
-        Self::Image { source: Box::new(error) }
-    }
 }
 
 /// The numbers and names of VirtualBox's own errors: see its `include/VBox/err.h`.
@@ -138,9 +124,6 @@ impl VirtualBoxError {
             Self::Stopped { .. } => {
                 "look at the machine's log; a full disk of this host stops a machine, too".to_owned()
             }
-            Self::Image { .. } => "give the file and sha256 of a disk that stands alone, in the format of its ending \
-                                   (.vdi, .vmdk, .vhd, .iso)"
-                .to_owned(),
         }
     }
 }

@@ -5,24 +5,33 @@
 use super::{
     VirtualBox,
     error::{VirtualBoxError, one_line},
+    settings::inner,
 };
-use crate::runtime::{RuntimeError, TaskFolder};
+use crate::runtime::{RuntimeError, TaskFolder, guest::part};
 use berth_protocol::TaskId;
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
-use tokio::process::Command;
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, Command},
+};
 
 /// A command is done within this, on a busy machine too.
-const COMMAND_TAKES: Duration = Duration::from_secs(120);
+const COMMAND_TAKES: Duration = Duration::from_secs(300);
+/// What a service says on the pipe that it is given for that, when it serves.
+const READY: &[u8] = b"READY";
 /// Of a worker's address and of a task's id so much stands in the name of a task's service: the path of its socket is
 /// limited to 108 bytes.
 const SHORT_CHARS: usize = 16;
 /// Where a machine's folder has the settings and registry of its VirtualBox.
 const HOME: &str = "home";
+/// What VirtualBox calls its settings there.
+const SETTINGS: &str = "VirtualBox.xml";
 
 /// The VirtualBox of one task.
 #[derive(Debug)]
@@ -31,6 +40,9 @@ pub(super) struct Manager<'a> {
     home: PathBuf,
     service: String,
 }
+
+/// The service program, beside VBoxManage.
+pub(super) const SERVICE: &str = "VBoxSVC";
 
 fn short(text: &str) -> &str {
     let digits = text.trim_start_matches("0x");
@@ -65,6 +77,30 @@ impl Manager<'_> {
             .kill_on_drop(true)
     }
 
+    /// Starts the service, which then serves until it is ended, or that time is over. One that VirtualBox starts by itself
+    /// ends when nobody has called it for some seconds: on a busy machine between two calls.
+    pub(super) async fn serve(&self, lives: Duration) -> Result<Child, RuntimeError> {
+        fs::create_dir_all(&self.home).map_err(part(&self.home))?;
+        let settings = self.home.join(SETTINGS);
+        fs::write(&settings, inner()).map_err(part(&settings))?;
+        let mut command = Command::new("timeout");
+        self.private(&mut command).kill_on_drop(false).process_group(0);
+        command.args(["-s", "KILL", &lives.as_secs().to_string()]).arg(self.program.with_file_name(SERVICE));
+        command.args(["--inherit-startup-pipe", "1"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let absent = |source| VirtualBoxError::Absent { program: self.program.with_file_name(SERVICE), source };
+        let mut service = command.spawn().map_err(absent)?;
+        let mut said = [0; READY.len()];
+        if let Some(pipe) = &mut service.stdout {
+            // One that ends, or says nothing in time, has said what is not expected.
+            let _said = tokio::time::timeout(COMMAND_TAKES, pipe.read_exact(&mut said)).await;
+        }
+        if said == READY {
+            return Ok(service);
+        }
+        let said = "it does not serve; its log is in the task's folder".to_owned();
+        Err(VirtualBoxError::Refused { action: "start its service", said }.into())
+    }
+
     /// Runs one command to its end, and gives what it says.
     pub(super) async fn call<A: AsRef<OsStr>>(
         &self,
@@ -80,10 +116,6 @@ impl Manager<'_> {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(refused(one_line(&String::from_utf8_lossy(&output.stderr))))
-    }
-
-    pub(super) fn home(&self) -> &Path {
-        &self.home
     }
 }
 

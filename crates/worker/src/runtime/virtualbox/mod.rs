@@ -14,17 +14,18 @@ mod sweep;
 
 use super::{
     Capabilities, Outcome, Request, Runtime, RuntimeError, RuntimeKind, TaskFolder,
-    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES},
+    guest::{LEAST_MEMORY_BYTES, MOST_DATA_BYTES, Shared, cgroup},
 };
 use crate::{config::VirtualboxShare, status::Absent};
 use berth_protocol::{TaskId, WorkerAddr};
 use berth_wire::job::Image;
 pub use error::VirtualBoxError;
 use futures_util::future::BoxFuture;
-use image::Known;
-use std::{collections::HashSet, path::PathBuf, sync::Mutex};
+use image::Disk;
+use std::{collections::HashSet, path::PathBuf};
 use tokio_util::sync::CancellationToken;
 
+const ENGINE: &str = "VirtualBox";
 /// The first version whose commands these are.
 const LEAST_VERSION: u32 = 7;
 
@@ -38,11 +39,12 @@ pub struct VirtualBox {
     headless: PathBuf,
     /// Where the disks are that VirtualBox works on.
     copies: PathBuf,
+    /// Whether a machine's process gets a control group of its own, and can be left without a network.
+    has_groups: bool,
+    has_networks: bool,
     /// Held while a machine is made.
     making: tokio::sync::Mutex<()>,
-    known: Mutex<Vec<Known>>,
-    /// What was declared and was not there when it was last looked.
-    absent: Mutex<Vec<Absent>>,
+    shared: Shared<Disk>,
 }
 
 impl VirtualBox {
@@ -53,8 +55,10 @@ impl VirtualBox {
     pub async fn connect(share: VirtualboxShare, worker: WorkerAddr, tasks: PathBuf) -> Result<Self, RuntimeError> {
         let headless = share.program.with_file_name("VBoxHeadless");
         let copies = tasks.with_file_name("virtualbox");
-        let (making, known, absent) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        let virtualbox = Self { worker, tasks, share, headless, copies, making, known, absent };
+        let shared = Shared::new(share.images.clone(), image::read);
+        let making = tokio::sync::Mutex::default();
+        let (has_groups, has_networks) = (cgroup::are_there(), machine::has_networks().await);
+        let virtualbox = Self { worker, tasks, share, headless, copies, has_groups, has_networks, making, shared };
         virtualbox.look().await?;
         virtualbox.remove_copies()?;
         Ok(virtualbox)
@@ -92,25 +96,11 @@ impl Runtime for VirtualBox {
     }
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
-        Box::pin(async {
-            let (mut there, mut absent) = (Vec::new(), Vec::new());
-            for declared in &self.share.images {
-                match self.disk(&declared.image()).await {
-                    Ok(_) => there.push(declared.image()),
-                    Err(error) => {
-                        let reason = crate::assignment::chain(&error);
-                        let hint = "put the right file there; `sha256sum` says what is there now";
-                        absent.push(Absent::new("image", &declared.reference, &reason, hint));
-                    }
-                }
-            }
-            *self.absent.lock().expect("nothing panics under this lock") = absent;
-            Ok(there)
-        })
+        Box::pin(async { Ok(self.shared.images().await) })
     }
 
     fn absent(&self) -> Vec<Absent> {
-        self.absent.lock().expect("nothing panics under this lock").clone()
+        self.shared.absent()
     }
 
     fn sweep<'a>(&'a self, held: &'a HashSet<TaskId>) -> BoxFuture<'a, Result<(), RuntimeError>> {

@@ -3,20 +3,20 @@
 //! It is managed well without its kernel driver, and says nothing until a machine is started. So one is started: of a
 //! disk with one sector, whose program writes a result to the output disk as any guest does, and resets the machine.
 
-use super::{LEAST_VERSION, VirtualBox, error::VirtualBoxError, image::System, settings::described};
+use super::{LEAST_VERSION, VirtualBox, error::VirtualBoxError, image::System, manage::SERVICE, settings::described};
 use crate::runtime::{
-    Ended, RuntimeError, folder_error,
-    guest::{self, SECTOR_EXIT, part, sector_request},
+    RuntimeError,
+    guest::{self, ORPHAN_LIVES, sector_judged, sector_request},
 };
-use std::{fs, io, process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 /// A machine of one sector is done in some seconds; inside another machine that is itself emulated, in a minute.
-const BOOT_TAKES: Duration = Duration::from_secs(120);
+const BOOT_TAKES: Duration = Duration::from_secs(300);
 
 impl VirtualBox {
-    /// Asks both programs who they are.
+    /// Asks the program who it is, and looks for the others.
     pub(super) async fn look(&self) -> Result<(), RuntimeError> {
         let program = &self.share.program;
         let absent = |program: &std::path::Path| {
@@ -33,7 +33,10 @@ impl VirtualBox {
             Some(major) if major < LEAST_VERSION => return Err(VirtualBoxError::Old(said).into()),
             Some(_) => {}
         }
-        fs::metadata(&self.headless).map(|_| ()).map_err(|error| absent(&self.headless)(error).into())
+        for other in [&self.headless, &program.with_file_name(SERVICE)] {
+            fs::metadata(other).map_err(absent(other))?;
+        }
+        Ok(())
     }
 
     /// Boots a trivial machine, exactly as jobs are.
@@ -42,27 +45,15 @@ impl VirtualBox {
         let manager = self.manager(request.task, &request.folder);
         let booted = async {
             self.clear_task(request.task, &request.folder).await?;
-            fs::create_dir_all(manager.home()).map_err(part(manager.home()))?;
+            let _service = manager.serve(BOOT_TAKES + ORPHAN_LIVES).await?;
             let system = System { file: described(&disk)?, is_cd: false };
             guest::make(&request).await?;
             self.create(&request, &system, &manager).await?;
             self.run_machine(&request, &manager, &CancellationToken::new()).await
         };
         let booted = booted.await;
-        let said = fs::read_to_string(request.folder.stderr()).unwrap_or_default();
         let cleared = self.clear_task(request.task, &request.folder).await;
-        let folder = request.folder.path();
-        let removed = match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder_error("removing", folder)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        };
-        let ended = booted?.ended;
-        cleared?;
-        removed?;
-        if ended == Ended::Exited(SECTOR_EXIT) {
-            return Ok(());
-        }
-        let said = format!("a trivial machine ended with {ended:?} instead of exit {SECTOR_EXIT}: {}", said.trim());
+        let Some(said) = sector_judged(&request, booted, cleared)? else { return Ok(()) };
         Err(VirtualBoxError::Refused { action: "boot a machine", said }.into())
     }
 }

@@ -34,6 +34,22 @@ pub(super) fn layers(request: &Request, label: &str) -> PathBuf {
     request.folder.machine().join(MACHINES).join(label).join("Snapshots")
 }
 
+/// What VirtualBox has no command for, as its settings for all machines, of which there will be one: the disks' serial
+/// numbers, and that a machine which restarts itself ends.
+pub(super) fn inner() -> String {
+    let serials = PLACES
+        .iter()
+        .zip([ROOT, IN, OUT, DISK])
+        .map(|((.., place), serial)| (format!("Devices/piix3ide/0/Config/{place}/SerialNumber"), serial));
+    let items = serials.chain([("PowerOffInsteadOfReset".to_owned(), "1")]);
+    let items: String =
+        items.map(|(key, value)| format!("<ExtraDataItem name=\"VBoxInternal/{key}\" value=\"{value}\"/>\n")).collect();
+    format!(
+        "<?xml version=\"1.0\"?>\n<VirtualBox xmlns=\"http://www.virtualbox.org/\" version=\"1.12-linux\">\n<Global>\n\
+         <ExtraData>\n{items}</ExtraData>\n</Global>\n</VirtualBox>\n"
+    )
+}
+
 impl VirtualBox {
     /// Makes a machine, from first to last.
     pub(super) async fn create(
@@ -55,14 +71,6 @@ impl VirtualBox {
         for (place, (file, medium)) in disks.into_iter().enumerate() {
             let described = described(&folder.join(file))?;
             manager.call("attach a machine's disk", attach(&label, &described, medium, place + 1)).await?;
-        }
-        // What VirtualBox has no command for.
-        let serials = PLACES.iter().zip([ROOT, IN, OUT, DISK]).map(|((.., place), serial)| {
-            (format!("VBoxInternal/Devices/piix3ide/0/Config/{place}/SerialNumber"), serial)
-        });
-        let ends = ("VBoxInternal/PowerOffInsteadOfReset".to_owned(), "1");
-        for (key, set) in serials.skip(usize::from(system.is_cd)).chain([ends]) {
-            manager.call("set up a machine", ["setextradata", &label, &key, set]).await?;
         }
         Ok(())
     }
