@@ -1,6 +1,10 @@
 //! `berth run`, checked.
 
-use super::{InputFile, Subject, each, inputs, units};
+use super::{
+    Subject, each,
+    inputs::{self, Elsewhere, InputFile, Inputs},
+    units,
+};
 use crate::{args, hint::Failure};
 use alloy::primitives::Address;
 use berth_wire::{
@@ -17,6 +21,8 @@ pub(crate) struct RunIntent {
     pub(crate) subject: Subject,
     /// The files that it gets, by name.
     pub(crate) inputs: Vec<InputFile>,
+    /// Inputs that workers fetch elsewhere.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     /// Inputs that the pool's store has already.
     pub(crate) stored: Vec<Input>,
     /// A dataset on offer: its id or name.
@@ -63,7 +69,10 @@ pub(crate) struct Sponsor {
 impl RunIntent {
     /// Checks what was typed.
     pub(crate) fn new(args: args::Run) -> Result<Self, Failure> {
-        let (inputs, stdin) = inputs::gather(&args.input, args.stdin.as_deref())?;
+        no_enclave(&args)?;
+        let Inputs { files, elsewhere, stdin } = inputs::gather(&args.input, args.stdin.as_deref())?;
+        let names = files.iter().map(|file| file.name.as_str());
+        inputs::apart(names.chain(elsewhere.iter().map(|input| input.name.as_str())))?;
         let each = args.each.as_deref().map_or(Ok(Vec::new()), each::parse)?;
         let job = Job {
             version: 1,
@@ -82,7 +91,8 @@ impl RunIntent {
         let timeout = args.timeout.map(|text| units::seconds("--timeout", &text)).transpose()?;
         Ok(Self {
             subject: Subject::parse(&args.subject)?,
-            inputs,
+            inputs: files,
+            elsewhere,
             stored: Vec::new(),
             dataset: args.dataset,
             job: Job { stdin, ..job },
@@ -105,6 +115,18 @@ impl RunIntent {
     /// How many tasks.
     pub(crate) fn volume(&self) -> u32 {
         u32::try_from(self.job.each.len()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// That nothing is asked for which only an enclave could give.
+fn no_enclave(args: &args::Run) -> Result<(), Failure> {
+    let asked = args.tag.as_ref().map(|tag| format!("--tag {tag}"));
+    match asked.or_else(|| (!args.secret.is_empty()).then(|| "--secret".to_owned())) {
+        Some(asked) => {
+            Err(Failure::usage("enclave", format!("{asked}: no worker runs jobs in an enclave, or keeps secrets"))
+                .hint("leave it out; a worker can read whatever its job is given (docs/jobs.md)"))
+        }
+        None => Ok(()),
     }
 }
 
