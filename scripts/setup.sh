@@ -78,6 +78,8 @@ system_packages() {
     [ -e /usr/lib/syslinux/modules/bios/ldlinux.c32 ] || missing+=(syslinux-common)
     have runsc || missing+=(runsc)
     have mcopy || missing+=(mtools)
+    # A registry of images on this machine.
+    have docker-registry || missing+=(docker-registry)
     # A cluster of one machine: scripts/slurm-cluster.sh.
     { [ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/slurmd ]; } || missing+=(slurm-wlm)
     [ -x /usr/sbin/munged ] || missing+=(munge)
@@ -160,7 +162,7 @@ versions() {
     solc "$(contracts/bin/solc --version | awk 'NR==2 {print $2}')"
   dpkg-query -W -f '${binary:Package;-16} ${Version}\n' \
     docker.io containerd runc busybox-static nodejs gcc libc6-dev shellcheck git util-linux \
-    qemu-system-x86 qemu-utils seabios e2fsprogs syslinux isolinux xorriso mtools runsc slurm-wlm munge 2>/dev/null || true
+    qemu-system-x86 qemu-utils seabios e2fsprogs syslinux isolinux xorriso mtools runsc docker-registry slurm-wlm munge 2>/dev/null || true
   # Unpacked, not installed: scripts/virtualbox.sh, scripts/build-vm-image.sh.
   printf '%-16s %s\n' virtualbox "$(scripts/virtualbox.sh version 2>/dev/null)"
   printf '%-16s %s\n' kernel "$(find .tools/vm -path '*/boot/vmlinuz-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n1)"

@@ -24,7 +24,7 @@ async fn library(world: &World) -> eyre::Result<(PathBuf, String)> {
 }
 
 /// Has the first worker look often, and adds to its file while it runs.
-fn add(world: &World, keys: &str, tables: &str) -> eyre::Result<()> {
+pub(crate) fn add(world: &World, keys: &str, tables: &str) -> eyre::Result<()> {
     let keys = format!("confirmations = 1\nlook_every = \"200ms\"\n{keys}");
     world.configure_worker(1, "confirmations = 1", &keys)?;
     let path = world.devnet().join(format!("{}.toml", World::worker_name(1)));
@@ -36,7 +36,7 @@ fn dataset(name: &str, path: &std::path::Path, digest: &str) -> String {
 }
 
 /// Waits until the scheduler has heard that the first worker shares so many data, and takes tasks or not.
-async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Result<()> {
+pub(crate) async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Result<()> {
     announces(world, &format!("{datasets} data, open: {is_open}"), |said| {
         said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open
     })
@@ -44,7 +44,7 @@ async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Resul
 }
 
 /// Waits until the scheduler has heard this from the first worker. Before that, a task would go by what it said last.
-async fn announces(world: &World, what: &str, is: impl Fn(&Announcement) -> bool) -> eyre::Result<()> {
+pub(crate) async fn announces(world: &World, what: &str, is: impl Fn(&Announcement) -> bool) -> eyre::Result<()> {
     let worker = world.address(1)?;
     until(&format!("it announces {what}"), async || {
         let workers = world.workers().await?;
@@ -55,7 +55,7 @@ async fn announces(world: &World, what: &str, is: impl Fn(&Announcement) -> bool
 }
 
 /// Waits until the first worker is known to keep a task off for this reason.
-async fn waits(world: &World, job: &Detached, words: &str) -> eyre::Result<()> {
+pub(crate) async fn waits(world: &World, job: &Detached, words: &str) -> eyre::Result<()> {
     let (task, worker) = (job.tasks[0], world.address(1)?);
     let mut last = String::new();
     let found = until(&format!("it waits: {words}"), async || {
@@ -68,18 +68,18 @@ async fn waits(world: &World, job: &Detached, words: &str) -> eyre::Result<()> {
 }
 
 /// What a job printed, once it is paid for.
-async fn printed(world: &World, job: &Detached, out: &str) -> eyre::Result<String> {
+pub(crate) async fn printed(world: &World, job: &Detached, out: &str) -> eyre::Result<String> {
     until("it is settled", async || Ok((world.chain.open_tasks(job.deal).await? == Some(0)).then_some(()))).await?;
     let receipt: Receipt = world.berth(["task", "result", &job.deal.to_string(), "--out", out])?.json().await?;
     receipt.only()?.stdout.clone().wrap_err("it printed nothing")
 }
 
-async fn own_status(world: &World) -> eyre::Result<Value> {
+pub(crate) async fn own_status(world: &World) -> eyre::Result<Value> {
     let config = format!(".berth/{}.toml", World::worker_name(1));
     world.berth(["worker", "status", "--config", &config])?.json().await
 }
 
-async fn hand(world: &World, word: &str) -> eyre::Result<()> {
+pub(crate) async fn hand(world: &World, word: &str) -> eyre::Result<()> {
     let config = format!(".berth/{}.toml", World::worker_name(1));
     world.berth(["worker", word, "--config", &config])?.must().await?;
     Ok(())
@@ -254,6 +254,71 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         world.run(&[], "echo open again")?.must().await?;
         world.service(&name)?.signal(Signal::SIGHUP);
         world.run(&[], "echo still there")?.must().await?;
+        world.all_cleared().await
+    })
+    .await
+}
+
+/// Keeps a core busy for as long as it is there.
+struct Spinning(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Spinning {
+    fn start() -> Self {
+        let goes_on = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let seen = goes_on.clone();
+        std::thread::spawn(move || while seen.load(std::sync::atomic::Ordering::Relaxed) {});
+        Self(goes_on)
+    }
+}
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        self.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        add(world, "", "")?;
+        world.be_patient().await?;
+        let config = world.devnet().join(format!("{}.toml", World::worker_name(1)));
+        let plain = fs::read_to_string(&config)?;
+        let policy = |text: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{text}\n"))?);
+        let closed = async |words: &str| {
+            let is = |said: &Announcement| said.terms.closed.as_ref().is_some_and(|why| why.contains(words));
+            announces(world, &format!("that it is closed: {words}"), is).await
+        };
+        // Some days from now, so that no midnight opens it. (1970 began on a Thursday.)
+        let day = world.chain.head().await?.1.seconds() / 86_400 + 3 + 3;
+        let day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][usize::try_from(day % 7)?];
+        let other_day = format!("zone = \"UTC\"\nschedule = [\"{day} 00:00-24:00\"]");
+        policy(&other_day)?;
+        closed("outside its hours").await?;
+        let early: Detached = world.run(&["--detach"], "echo in time")?.json().await?;
+        waits(world, &early, &format!("it is outside its hours ({day} 00:00-24:00, UTC time)")).await?;
+        policy("schedule = [\"daily 00:00-24:00\"]")?;
+        ensure!(printed(world, &early, "early").await? == "in time\n");
+
+        // What runs when the hours end goes on to its end, and nothing else is begun.
+        let worker = world.address(1)?;
+        let last: Detached = world.run(&["--detach"], "sleep 3; echo overtime")?.json().await?;
+        until("its container runs", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
+            .await?;
+        policy(&other_day)?;
+        closed("outside its hours").await?;
+        let late: Detached = world.run(&["--detach"], "echo at last")?.json().await?;
+        ensure!(printed(world, &last, "last").await? == "overtime\n");
+        waits(world, &late, "it is outside its hours").await?;
+
+        // Somebody else needs the machine, or nobody does.
+        let spinning = [Spinning::start(), Spinning::start()];
+        policy("[policy.idle]\nload_millis = 0\ninput = \"0s\"")?;
+        closed("others load its machine").await?;
+        waits(world, &late, "others load its machine with more than 0 thousandths of a core").await?;
+        drop(spinning);
+        policy("[policy.idle]\nload_millis = 4000000\ninput = \"0s\"")?;
+        ensure!(printed(world, &late, "late").await? == "at last\n");
         world.all_cleared().await
     })
     .await

@@ -1,12 +1,15 @@
 //! A worker's process, its container and its network are lost, each by itself.
 
+use berth_chain::signer::Signer;
 use berth_tests::{
     proxy::Proxy,
     receipt::{Detached, Receipt},
-    world::{World, until, within},
+    world::{SCHEDULER, World, until, within},
 };
+use berth_wire::units::Sha256;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use eyre::{ContextCompat as _, ensure};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 const JOB: &str = "sleep 2; echo home";
 
@@ -92,4 +95,44 @@ async fn running(world: &World, script: &str) -> eyre::Result<Detached> {
     })
     .await?;
     Ok(detached)
+}
+
+/// The scheduler dies when bytes are in its store and nobody's yet: the next one finds them, and they go.
+#[tokio::test]
+async fn bytes_that_a_scheduler_kept_and_died_are_found_and_removed() -> eyre::Result<()> {
+    within(1, async |world: &mut World| {
+        let account = Signer::random();
+        let challenge = world.scheduler.challenge(account.address()).await?;
+        let signature = account.sign_text(&challenge.message);
+        let session = world.scheduler.session(challenge.message, signature).await?;
+        let client = world.scheduler.clone().with_token(session.token);
+        let own = client.put_bytes(b"kept for somebody".to_vec()).await?;
+        let place = |bytes: &[u8]| {
+            let name = Sha256::of(bytes).to_string();
+            world.devnet().join("data/store").join(&name[..2]).join(&name)
+        };
+        let (kept, stray) = (place(b"kept for somebody"), place(b"kept for nobody"));
+
+        // Whoever writes to the database keeps others from it: the note whose these bytes are has to wait.
+        let database = SqliteConnectOptions::new().filename(world.devnet().join("data/scheduler.db"));
+        let mut connection = SqliteConnection::connect_with(&database).await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        let putting = client.put_bytes(b"kept for nobody".to_vec());
+        let dying = async {
+            until("the bytes are kept", async || Ok(stray.exists().then_some(()))).await?;
+            world.service(SCHEDULER)?.kill().await
+        };
+        let (put, died) = tokio::join!(putting, dying);
+        died?;
+        ensure!(put.is_err(), "it was noted whose they are");
+        sqlx::query("ROLLBACK").execute(&mut connection).await?;
+        connection.close().await?;
+        ensure!(stray.exists() && kept.exists());
+        world.restart(SCHEDULER, &[])?;
+        world.ready().await?;
+        until("the bytes are gone", async || Ok((!stray.exists()).then_some(()))).await?;
+        ensure!(kept.exists() && client.has_blob(own).await?);
+        Ok(())
+    })
+    .await
 }

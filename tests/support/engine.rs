@@ -44,7 +44,14 @@ impl Engine {
     /// # Errors
     /// None answers, or there is no busybox on this machine.
     pub async fn with_image() -> eyre::Result<Self> {
-        let host = host();
+        Self::at(host()).await
+    }
+
+    /// The same of the engine at this address.
+    ///
+    /// # Errors
+    /// None answers there, or there is no busybox on this machine.
+    pub async fn at(host: String) -> eyre::Result<Self> {
         let docker = Docker::connect_with_host(&host)?;
         let docker = docker.with_timeout(std::time::Duration::from_secs(TIMEOUT_S));
         docker.ping().await.wrap_err_with(|| {
@@ -56,16 +63,24 @@ impl Engine {
     }
 
     async fn load_image(&self) -> eyre::Result<()> {
-        let (id, archive) = image()?;
+        let (id, archive) = image(IMAGE, &[])?;
         let there = self.docker.inspect_image(IMAGE).await.ok().and_then(|image| image.id);
         if there.as_deref() == Some(id.as_str()) {
             return Ok(());
         }
+        self.load(archive).await
+    }
+
+    /// Brings an image into the engine.
+    ///
+    /// # Errors
+    /// The engine does not take it.
+    pub async fn load(&self, archive: Vec<u8>) -> eyre::Result<()> {
         let body = bollard::body_stream(stream::iter([Bytes::from(archive)]));
         let mut progress =
             self.docker.import_image(ImportImageOptions { quiet: true, ..Default::default() }, body, None);
         while let Some(step) = progress.next().await {
-            step.wrap_err("the engine does not take the tests' image")?;
+            step.wrap_err("the engine does not take an image")?;
         }
         Ok(())
     }
@@ -83,18 +98,23 @@ impl Engine {
     }
 }
 
-/// The image as `docker save` would write it, and its id: both follow from busybox alone.
-fn image() -> eyre::Result<(String, Vec<u8>)> {
+/// An image with busybox, under this name and with these variables, as `docker save` would write it; and its id before it:
+/// both follow from busybox, name and variables alone.
+///
+/// # Errors
+/// There is no busybox on this machine.
+pub fn image(name: &str, variables: &[&str]) -> eyre::Result<(String, Vec<u8>)> {
     let layer = layer(Path::new(BUSYBOX))?;
+    let env: Vec<&str> = ["PATH=/bin"].iter().chain(variables).copied().collect();
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": { "Env": ["PATH=/bin"], "WorkingDir": "/" },
+        "config": { "Env": env, "WorkingDir": "/" },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", hex::encode(Sha256::digest(&layer)))] },
     });
     let config = serde_json::to_vec(&config)?;
     let id = format!("sha256:{}", hex::encode(Sha256::digest(&config)));
-    let manifest = json!([{ "Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"] }]);
+    let manifest = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]);
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in
         [("config.json", config), ("layer.tar", layer), ("manifest.json", serde_json::to_vec(&manifest)?)]
@@ -131,7 +151,8 @@ mod tests {
 
     #[test]
     fn the_image_is_the_same_each_time() -> eyre::Result<()> {
-        assert_eq!(image()?, image()?);
+        assert_eq!(image(IMAGE, &[])?, image(IMAGE, &[])?);
+        assert_ne!(image(IMAGE, &[])?.0, image(IMAGE, &["A=1"])?.0);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     results::{
         Backend, Blobs, ResultsError,
         intake::{Intake, Unused},
+        strays::Strays,
     },
     signals::Signals,
     store::Database,
@@ -366,6 +367,7 @@ impl Parts {
             silence: config.silence(),
             max_jobs: config.max_jobs,
         };
+        let strays = Strays { intake: intake.clone(), blobs: blobs.clone() };
         let reconciler = Reconciler {
             viewer: Viewer { db: db.clone(), presence, library },
             actor,
@@ -378,9 +380,13 @@ impl Parts {
         };
         let mut parts = JoinSet::new();
         let (intake, money, rest) = (stages.intake.clone(), stages.money.clone(), stages.rest.clone());
-        let send = money.clone();
+        let (send, look) = (money.clone(), money.clone());
         parts.spawn(async move { ("api", serve(listener, api, intake).await) });
         parts.spawn(async move { ("reconcile", reconciler.run(money).await.map_err(SchedulerError::from)) });
+        parts.spawn(async move {
+            strays.run(look).await;
+            ("strays", Ok(()))
+        });
         parts.spawn(async move { ("outbox", sender.run(send).await.map_err(SchedulerError::from)) });
         parts.spawn(async move { ("follow", follower.run(rest).await.map_err(SchedulerError::from)) });
         observe::started(address, pool);

@@ -114,6 +114,8 @@ pub(crate) struct Need {
     pub(crate) memory_bytes: u64,
     pub(crate) disk_bytes: u64,
     pub(crate) network: bool,
+    /// Whether inputs are to be fetched from elsewhere.
+    pub(crate) elsewhere: bool,
     /// Software that has to be there.
     pub(crate) packages: Vec<String>,
     /// Data that have to be there.

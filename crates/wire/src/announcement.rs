@@ -44,6 +44,9 @@ pub struct Shares {
     /// Whether it fetches virtual machines' disks that it does not have.
     #[serde(default)]
     pub fetches_disks: bool,
+    /// Whether it fetches inputs from the addresses that jobs name.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub fetches_inputs: bool,
 }
 
 /// Data that a worker shares.

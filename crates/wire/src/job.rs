@@ -1,6 +1,7 @@
 //! The job document (ADR 0001, section 5): what a requester wants run, once a task.
 
 use crate::{
+    address::{self, AddressError},
     canonical, name,
     sealed::Recipient,
     units::{OciDigest, Sha256},
@@ -66,6 +67,16 @@ pub struct Image {
     pub manifest: Option<OciDigest>,
 }
 
+impl Image {
+    /// The registry that its reference names, as `host` or `host:port`; `None`: Docker's own.
+    pub fn registry(&self) -> Option<&str> {
+        let (first, _) = self.reference.split_once('/')?;
+        // As Docker tells a host from a folder.
+        let is_host = first == "localhost" || first.contains(|c: char| c == '.' || c == ':' || c.is_uppercase());
+        is_host.then_some(first)
+    }
+}
+
 /// An input file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +87,7 @@ pub struct Input {
     pub size: u64,
     /// Its sha256.
     pub sha256: Sha256,
-    /// Where it may be fetched, if not from the pool's store.
+    /// Where it is fetched from ([`crate::address`]), if not from the pool's store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -130,6 +141,9 @@ pub enum JobError {
     /// Names that would leave the input folder, or stand twice, or out of order.
     #[error("input `{0}`: names are single path components, each once, in order")]
     InputName(String),
+    /// An address from which nothing is fetched.
+    #[error("input `{0}`: `{1}`: {2}")]
+    InputUrl(String, String, AddressError),
     /// The same of data; or an input has the name already.
     #[error("dataset `{0}`: names are single path components, each once, in order, and no input's")]
     DatasetName(String),
@@ -202,6 +216,9 @@ impl Job {
         for input in &self.inputs {
             if !is_component(&input.name) || input.name.as_str() <= last {
                 return Err(JobError::InputName(input.name.clone()));
+            }
+            if let Some(url) = &input.url {
+                address::read(url).map_err(|error| JobError::InputUrl(input.name.clone(), url.clone(), error))?;
             }
             last = &input.name;
         }
@@ -314,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn an_images_registry_is_the_host_before_its_first_slash() {
+        for (reference, registry) in [
+            ("busybox", None),
+            ("busybox:1.36", None),
+            ("library/busybox:1", None),
+            ("localhost/a", Some("localhost")),
+            ("LocalHost/a", Some("LocalHost")),
+            ("host:5000/a@sha256:00", Some("host:5000")),
+            ("10.0.0.1/a/b:1", Some("10.0.0.1")),
+            ("[::1]:5000/a", Some("[::1]:5000")),
+        ] {
+            let image = Image { reference: reference.into(), config: None, manifest: None };
+            assert_eq!(image.registry(), registry, "{reference}");
+        }
+    }
+
+    #[test]
     fn another_form_of_the_same_job_is_refused() {
         let spaced = serde_json::to_vec_pretty(&job()).expect("serialises");
         assert!(matches!(Job::from_bytes(&spaced), Err(JobError::Form(canonical::NotCanonical::Form))));
@@ -328,6 +362,10 @@ mod tests {
         };
         for name in ["", "..", "a/b", "a\0", "\n"] {
             assert!(matches!(with(&|j| j.inputs[0].name = name.into()), Err(JobError::InputName(_))), "{name:?}");
+        }
+        for url in ["ftp://a.example/x", "https://me:secret@a.example/x"] {
+            let elsewhere = with(&|j| j.inputs[0].url = Some(url.into()));
+            assert!(matches!(elsewhere, Err(JobError::InputUrl(..))), "{url:?}");
         }
         for path in ["", "/etc", "a/../b", "a//b"] {
             assert!(matches!(with(&|j| j.outputs = vec![path.into()]), Err(JobError::OutputPath(_))), "{path:?}");

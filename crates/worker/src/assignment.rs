@@ -135,6 +135,9 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
         return decline(DeclineCode::Engine, format!("there is no working {:?} engine here", app.runtime));
     };
     let image = app.image_for(&job)?;
+    if !standing.shares.fetches_inputs && job.inputs.iter().any(|input| input.url.is_some()) {
+        return decline(DeclineCode::Policy, "inputs are elsewhere, and this worker fetches none");
+    }
     limits(&job.limits, &app.minimum, capabilities)?;
     let (datasets, dealt) = datasets(assign, &job)?;
     local(&datasets, job.packages.iter().chain(&app.minimum.packages), standing, capabilities)?;

@@ -5,7 +5,7 @@ mod machine;
 mod policy;
 mod size;
 
-pub use data::{Cache, DatasetFile, FetchedSize};
+pub use data::{Cache, DatasetFile, Fetch, FetchedSize};
 pub use machine::{Accel, MachineFile, QemuShare, VirtualboxShare};
 pub use policy::{Idle, ParseWindowError, Policy, Window};
 pub use size::{ByteSize, ParseByteSizeError};
@@ -66,6 +66,9 @@ pub struct Config {
     /// Data that stay here, and that jobs may read.
     #[serde(default)]
     pub datasets: Vec<DatasetFile>,
+    /// What is fetched from where others say.
+    #[serde(default)]
+    pub fetch: Fetch,
     /// What is kept of what was fetched.
     #[serde(default)]
     pub cache: Cache,

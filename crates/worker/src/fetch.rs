@@ -80,24 +80,24 @@ pub fn make_places(folder: &TaskFolder, data: &[Data]) -> Result<(), FetchError>
     Ok(())
 }
 
-/// Fetches all inputs of a job that are not here yet. May be repeated.
+/// Fetches all inputs of a job that the pool's store has and that are not here yet. May be repeated.
 ///
 /// # Errors
 /// [`FetchError`]: of the first input that fails.
 pub async fn fetch(client: &SchedulerClient, task: TaskId, job: &Job, folder: &TaskFolder) -> Result<(), FetchError> {
     prepare(folder)?;
     let into = folder.inputs();
-    let inputs: Vec<_> =
-        job.inputs.iter().map(|input| one(client, task, input, into.join(&input.name)).boxed()).collect();
+    let inputs: Vec<_> = job
+        .inputs
+        .iter()
+        .filter(|input| input.url.is_none())
+        .map(|input| one(client, task, input, into.join(&input.name)).boxed())
+        .collect();
     stream::iter(inputs).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn one(client: &SchedulerClient, task: TaskId, input: &Input, path: PathBuf) -> Result<(), FetchError> {
-    let there = {
-        let (path, wanted) = (path.clone(), input.sha256);
-        tokio::task::spawn_blocking(move || hash(&path).is_some_and(|found| found == wanted))
-    };
-    if there.await.unwrap_or(false) {
+    if has(&path, input.sha256).await {
         return Ok(());
     }
     let never = |reason: String| FetchError::Never { name: input.name.clone(), reason };
@@ -113,6 +113,24 @@ async fn one(client: &SchedulerClient, task: TaskId, input: &Input, path: PathBu
         return Err(never(format!("it has {size} bytes; the job says {}", input.size)));
     }
     open_to_all(&path, 0o644)
+}
+
+/// Whether an input is where the job will find it.
+pub(crate) async fn is_here(folder: &TaskFolder, input: &Input) -> bool {
+    has(&folder.inputs().join(&input.name), input.sha256).await
+}
+
+/// Puts a file that was fetched where the job will find it.
+pub(crate) async fn place(from: &Path, folder: &TaskFolder, input: &Input) -> Result<(), FetchError> {
+    let path = folder.inputs().join(&input.name);
+    tokio::fs::copy(from, &path).await.map_err(failed(&path))?;
+    open_to_all(&path, 0o644)
+}
+
+async fn has(path: &Path, wanted: Sha256) -> bool {
+    let path = path.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || hash(&path).is_some_and(|found| found == wanted));
+    hashed.await.unwrap_or(false)
 }
 
 fn open_to_all(path: &Path, mode: u32) -> Result<(), FetchError> {

@@ -16,7 +16,7 @@
 //! a requester's or an app owner's outside a sandbox, and passes nothing of its own environment into one.
 //!
 //! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share` what
-//! really works, [`dataset`] data that stay, [`cache`] what was fetched, `session`,
+//! really works, [`dataset`] data that stay, [`cache`] what was fetched, [`reach`] from where, `session`,
 //! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
 //! [`environment`] in it, [`digest`] what came out, `seal` the same for one
 //! reader, `local` what else a task needs here,
@@ -37,6 +37,7 @@ pub mod journal;
 mod live;
 mod local;
 mod observe;
+pub mod reach;
 mod reveal;
 mod run;
 pub mod runtime;

@@ -232,7 +232,11 @@ impl Bench {
                 return Ok(Step::Declined(DeclineCode::NoRoom, detail));
             }
             self.link.progress(task, Stage::Fetching);
-            match self.fetch(task, (&job, &data), folder, cancel).await {
+            let fetched = match self.fetch(task, (&job, &data), folder, cancel).await {
+                Step::On(()) => self.inputs(&stock, row, &job, folder, cancel).await,
+                other @ (Step::Failed(..) | Step::Declined(..) | Step::Over) => other,
+            };
+            match fetched {
                 Step::On(()) => {}
                 Step::Failed(failure, detail) => return Ok(Step::Failed(failure, detail)),
                 Step::Declined(code, detail) => return Ok(Step::Declined(code, detail)),
@@ -268,7 +272,7 @@ impl Bench {
     ) -> Step<()> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let fetched = if job.inputs.is_empty() {
+            let fetched = if job.inputs.iter().all(|input| input.url.is_some()) {
                 fetch::prepare(folder)
             } else {
                 let Some(client) = self.link.client(cancel).await else { return Step::Over };

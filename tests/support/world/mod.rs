@@ -329,6 +329,21 @@ impl World {
         Ok(std::fs::write(&config, text.replace(from, to))?)
     }
 
+    /// Has tasks that no worker can run wait for ten minutes, and not for seconds as on any devnet.
+    ///
+    /// # Errors
+    /// The scheduler does not come up again.
+    pub async fn be_patient(&mut self) -> eyre::Result<()> {
+        let config = self.devnet().join("scheduler.toml");
+        let text = std::fs::read_to_string(&config)?;
+        let patient = text.replace("unable_wait = \"5s\"", "unable_wait = \"10m\"");
+        ensure!(patient != text, "{} does not say how long tasks wait", config.display());
+        std::fs::write(&config, patient)?;
+        self.service(SCHEDULER)?.kill().await?;
+        self.restart(SCHEDULER, &[])?;
+        self.ready().await
+    }
+
     /// Starts a service that can't start, and gives what it said.
     ///
     /// # Errors

@@ -24,8 +24,9 @@ pub(crate) struct Run {
     /// The command line; `{}` stands for the element of --each
     #[arg(last = true, value_name = "CMD")]
     pub(crate) args: Vec<String>,
-    /// A file for the job's input folder; once per file
-    #[arg(long, value_name = "FILE|NAME=FILE")]
+    /// A file for the job's input folder, or an address (http, https) from which workers fetch it, by the sha256 that it has
+    /// now; once for each
+    #[arg(long, value_name = "[NAME=]FILE|URL")]
     pub(crate) input: Vec<String>,
     /// Data that stay where they are, by their digest: the task runs only where they are, and finds them in its input
     /// folder under this name; once for each
@@ -84,6 +85,12 @@ pub(crate) struct Run {
     /// The file of that key, as age has it, where it is yours: then the result is opened here
     #[arg(long, value_name = "FILE", requires = "encrypt_to")]
     pub(crate) identity: Option<PathBuf>,
+    /// iExec's, for an enclave: refused
+    #[arg(long, value_name = "TAGS", hide = true)]
+    pub(crate) tag: Option<String>,
+    /// iExec's, for an enclave: refused
+    #[arg(long, value_name = "SECRET", hide = true)]
+    pub(crate) secret: Vec<String>,
     /// Folder for the result; `berth-` and the deal's first digits if left out
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -127,6 +134,8 @@ impl Run {
             encrypt: false,
             encrypt_to: None,
             identity: None,
+            tag: None,
+            secret: Vec::new(),
             out: None,
             detach: false,
             follow: false,

@@ -18,6 +18,7 @@ use berth_protocol::{
     order::UNLIMITED,
 };
 use berth_wire::{
+    address,
     descriptor::{Descriptor, Disk, Minimum, Runtime, Sharing},
     job::Image,
     name,
@@ -158,11 +159,12 @@ async fn wanted(args: &AppRegister) -> Result<Descriptor, Failure> {
 
 fn address(url: Option<&str>) -> Result<Option<String>, Failure> {
     match url {
-        Some(url) if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) => {
-            Err(Failure::usage("disk-url", format!("--disk-url: `{url}` is no address"))
-                .hint("write http:// or https:// and the rest"))
-        }
-        other => Ok(other.map(str::to_owned)),
+        Some(url) => match address::read(url) {
+            Ok(_) => Ok(Some(url.to_owned())),
+            Err(error) => Err(Failure::usage("disk-url", format!("--disk-url: `{url}`: {error}"))
+                .hint("workers fetch it as it is: give an address that is open to them")),
+        },
+        None => Ok(None),
     }
 }
 

@@ -41,6 +41,10 @@ struct Ran {
 pub(super) async fn test(args: args::Test) -> Result<Report, Failure> {
     let args::Test { image: named, twice, run } = args;
     let intent = RunIntent::new(run.into_run(named.clone()))?;
+    if let Some(input) = intent.elsewhere.first() {
+        return Err(Failure::usage("input-kind", format!("--input: {} is elsewhere", input.url))
+            .hint("fetch it, and give the file: a job that is tried here has all of its inputs here"));
+    }
     let progress = Progress::new();
     let image = image::pinned(&named).await?;
     let job = stage::job(&intent, Some(image.clone())).await?;

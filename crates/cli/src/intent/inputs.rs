@@ -1,7 +1,7 @@
-//! Files that go to the job.
+//! What goes to the job: files, and what is fetched from elsewhere.
 
 use crate::hint::Failure;
-use berth_wire::job::is_component;
+use berth_wire::{address, job::is_component};
 use std::path::{Path, PathBuf};
 
 /// A file, and the name that it gets in the job's input folder.
@@ -13,20 +13,53 @@ pub(crate) struct InputFile {
     pub(crate) path: PathBuf,
 }
 
-impl InputFile {
-    /// Reads `FILE` or `NAME=FILE`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let file = match text.split_once('=') {
-            Some((name, path)) => Self { name: name.to_owned(), path: PathBuf::from(path) },
-            None => Self::of(Path::new(text))?,
-        };
-        if !is_component(&file.name) {
-            let message = format!("--input: `{}` is no plain file name", file.name);
-            return Err(Failure::usage("input-name", message).hint("write NAME=FILE, with a name without `/`"));
-        }
-        file.check("--input")
-    }
+/// An input that workers fetch from an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    /// Its name in the job's input folder.
+    pub(crate) name: String,
+    /// The address.
+    pub(crate) url: String,
+}
 
+/// All inputs of a job.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// Files, sorted by name.
+    pub(crate) files: Vec<InputFile>,
+    /// What is elsewhere.
+    pub(crate) elsewhere: Vec<Elsewhere>,
+    /// The name of the one that becomes standard input.
+    pub(crate) stdin: Option<String>,
+}
+
+/// Whether a text is an address, and no file's name.
+pub(crate) fn is_url(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+impl Elsewhere {
+    /// An address, under this name or that of its last part.
+    pub(crate) fn of(name: Option<&str>, url: &str, flag: &str) -> Result<Self, Failure> {
+        let read = address::read(url).map_err(|error| {
+            Failure::usage("input-url", format!("{flag}: `{url}`: {error}"))
+                .hint("workers fetch it as it is: give an address that is open to them")
+        })?;
+        let last = read.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
+        let name = named(name.unwrap_or(&last), flag)?;
+        Ok(Self { name, url: url.to_owned() })
+    }
+}
+
+fn named(name: &str, flag: &str) -> Result<String, Failure> {
+    if is_component(name) {
+        return Ok(name.to_owned());
+    }
+    Err(Failure::usage("input-name", format!("{flag}: `{name}` is no plain file name"))
+        .hint("write NAME=FILE or NAME=URL, with a name without `/`"))
+}
+
+impl InputFile {
     /// A file under its own name.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -48,23 +81,41 @@ impl InputFile {
     }
 }
 
-/// All inputs in the order that a job wants, and the name of the one that becomes standard input.
-pub(crate) fn gather(inputs: &[String], stdin: Option<&Path>) -> Result<(Vec<InputFile>, Option<String>), Failure> {
-    let mut files = inputs.iter().map(|text| InputFile::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let mut name = None;
-    if let Some(path) = stdin {
-        let file = InputFile::of(path)?.check("--stdin")?;
-        name = Some(file.name.clone());
-        if !files.contains(&file) {
-            files.push(file);
+/// Reads all inputs: `FILE`, `NAME=FILE`, `URL` or `NAME=URL`, and standard input.
+pub(crate) fn gather(inputs: &[String], stdin: Option<&Path>) -> Result<Inputs, Failure> {
+    let flag = "--input";
+    let mut all = Inputs::default();
+    for text in inputs {
+        match text.split_once('=').filter(|_| !is_url(text)) {
+            Some((name, url)) if is_url(url) => all.elsewhere.push(Elsewhere::of(Some(name), url, flag)?),
+            Some((name, path)) => {
+                let file = InputFile { name: named(name, flag)?, path: PathBuf::from(path) };
+                all.files.push(file.check(flag)?);
+            }
+            None if is_url(text) => all.elsewhere.push(Elsewhere::of(None, text, flag)?),
+            None => all.files.push(InputFile::of(Path::new(text))?.check(flag)?),
         }
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(pair) = files.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        let message = format!("two inputs are called `{}`", pair[0].name);
-        return Err(Failure::usage("input-name", message).hint("give one of them another name: NAME=FILE"));
+    if let Some(path) = stdin {
+        let file = InputFile::of(path)?.check("--stdin")?;
+        all.stdin = Some(file.name.clone());
+        if !all.files.contains(&file) {
+            all.files.push(file);
+        }
     }
-    Ok((files, name))
+    all.files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// That no two inputs have one name.
+pub(crate) fn apart<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Failure::usage("input-name", format!("two inputs are called `{}`", pair[0]))
+            .hint("give one of them another name: NAME=FILE")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -76,12 +127,23 @@ mod tests {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let manifest = here.join("Cargo.toml");
         let text = manifest.display().to_string();
-        let (files, stdin) = gather(&[format!("z={text}"), format!("a={text}")], Some(&manifest)).expect("files");
-        assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["Cargo.toml", "a", "z"]);
-        assert_eq!(stdin.as_deref(), Some("Cargo.toml"));
-        assert!(gather(&[format!("a={text}"), format!("a={text}")], None).is_err());
+        let all = gather(&[format!("z={text}"), format!("a={text}")], Some(&manifest)).expect("files");
+        assert_eq!(all.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["Cargo.toml", "a", "z"]);
+        assert_eq!(all.stdin.as_deref(), Some("Cargo.toml"));
+        assert!(apart(["a", "b"].into_iter()).is_ok() && apart(["a", "b", "a"].into_iter()).is_err());
         assert!(gather(&[format!("a/b={text}")], None).is_err());
         assert!(gather(&[here.join("src").display().to_string()], None).is_err());
         assert_eq!(gather(&["nowhere.txt".into()], None).map_err(|e| e.exit.code()), Err(3));
+    }
+    #[test]
+    fn an_address_is_an_input_under_its_own_or_another_name() {
+        let of = |text: &str| gather(&[text.to_owned()], None).map(|all| all.elsewhere);
+        let is = |name: &str, url: &str| vec![Elsewhere { name: name.into(), url: url.into() }];
+        let url = "https://a.example/data/set.csv?v=1";
+        assert_eq!(of(url).expect("an address"), is("set.csv", url));
+        assert_eq!(of(&format!("in={url}")).expect("an address"), is("in", url));
+        for text in ["https://a.example/", "x=https://me:secret@a.example/x", "a/b=https://a.example/x"] {
+            assert_eq!(of(text).map_err(|error| error.exit.code()), Err(2), "{text}");
+        }
     }
 }

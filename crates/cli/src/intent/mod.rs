@@ -8,7 +8,7 @@ mod subject;
 mod task;
 pub(crate) mod units;
 
-pub(crate) use inputs::InputFile;
+pub(crate) use inputs::{Elsewhere, InputFile, apart, is_url};
 pub(crate) use run::{Encrypt, RunIntent, Sponsor, bad_job, digest_of};
 pub(crate) use subject::{ImageName, Subject};
 pub(crate) use task::TaskName;

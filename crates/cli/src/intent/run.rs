@@ -1,6 +1,10 @@
 //! `berth run`, checked.
 
-use super::{InputFile, Subject, each, inputs, units};
+use super::{
+    Subject, each,
+    inputs::{self, Elsewhere, InputFile, Inputs},
+    units,
+};
 use crate::{args, hint::Failure};
 use alloy::primitives::Address;
 use berth_wire::{
@@ -18,6 +22,8 @@ pub(crate) struct RunIntent {
     pub(crate) subject: Subject,
     /// The files that it gets, by name.
     pub(crate) inputs: Vec<InputFile>,
+    /// Inputs that workers fetch elsewhere.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     /// Inputs that the pool's store has already.
     pub(crate) stored: Vec<Input>,
     /// A dataset on offer: its id or name.
@@ -77,7 +83,10 @@ pub(crate) struct Sponsor {
 impl RunIntent {
     /// Checks what was typed.
     pub(crate) fn new(args: args::Run) -> Result<Self, Failure> {
-        let (inputs, stdin) = inputs::gather(&args.input, args.stdin.as_deref())?;
+        no_enclave(&args)?;
+        let Inputs { files, elsewhere, stdin } = inputs::gather(&args.input, args.stdin.as_deref())?;
+        let names = files.iter().map(|file| file.name.as_str());
+        inputs::apart(names.chain(elsewhere.iter().map(|input| input.name.as_str())))?;
         let each = args.each.as_deref().map_or(Ok(Vec::new()), each::parse)?;
         let job = Job {
             version: 1,
@@ -105,7 +114,8 @@ impl RunIntent {
         let timeout = args.timeout.map(|text| units::seconds("--timeout", &text)).transpose()?;
         Ok(Self {
             subject: Subject::parse(&args.subject)?,
-            inputs,
+            inputs: files,
+            elsewhere,
             stored: Vec::new(),
             dataset: args.dataset,
             job: Job { stdin, ..job },
@@ -138,6 +148,18 @@ fn recipient(text: &str) -> Result<Recipient, Failure> {
         Failure::usage("recipient", format!("--encrypt-to: {error}"))
             .hint("ask whoever is to open the result for it: `berth wallet recipient` prints it")
     })
+}
+
+/// That nothing is asked for which only an enclave could give.
+fn no_enclave(args: &args::Run) -> Result<(), Failure> {
+    let asked = args.tag.as_ref().map(|tag| format!("--tag {tag}"));
+    match asked.or_else(|| (!args.secret.is_empty()).then(|| "--secret".to_owned())) {
+        Some(asked) => {
+            Err(Failure::usage("enclave", format!("{asked}: no worker runs jobs in an enclave, or keeps secrets"))
+                .hint("leave it out; a worker can read whatever its job is given (docs/jobs.md)"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn callback(text: &str) -> Result<Address, Failure> {

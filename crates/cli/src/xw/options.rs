@@ -40,7 +40,12 @@ pub(super) const OPTIONS: &[(&str, Kind)] = &[
     ("--xwenvvar", Kind::Value("environment of the job, or of the application; commas and `=` in values are kept")),
     ("--xwimage", Kind::Value("the container image: of the local engine, or by digest")),
     ("--xwprice", Kind::Value("new: of xwsendapp: the application's price of a task")),
-    ("--xwenv", Kind::Value("an input: a file, a folder's files, or data by UID or URI; found under `/iexec_in`")),
+    (
+        "--xwenv",
+        Kind::Value(
+            "an input: a file, a folder's files, data by UID or URI, or an address (http, https); found under `/iexec_in`",
+        ),
+    ),
     ("--xwstdin", Kind::Value("the file that standard input comes from")),
     ("--xwlabel", Kind::Value("the job's label; kept on this machine, beside the profile")),
     (

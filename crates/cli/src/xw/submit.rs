@@ -10,7 +10,7 @@ use crate::{
         run::{self, Submitted},
     },
     hint::Failure,
-    intent::{ImageName, InputFile, RunIntent, Subject, digest_of},
+    intent::{Elsewhere, ImageName, InputFile, RunIntent, Subject, apart, digest_of, is_url},
     render::{Progress, Report},
 };
 use berth_wire::{
@@ -182,9 +182,13 @@ async fn give(call: &Call, intent: &mut RunIntent) -> Result<(), Failure> {
     let mut files: Vec<InputFile> = Vec::new();
     let mut own = None;
     for text in call.typed.all("--xwenv") {
+        if is_url(text) {
+            intent.elsewhere.push(Elsewhere::of(None, text, "--xwenv")?);
+            continue;
+        }
         if is_elsewhere(text) {
             return Err(Failure::usage("input-kind", format!("--xwenv: {text} is on another server"))
-                .hint("fetch it, and give the file: a job's inputs are named by their sha256"));
+                .hint("fetch it, and give the file; workers fetch by http:// and https:// alone"));
         }
         let path = PathBuf::from(text);
         if !path.exists() && is_data(text) {
@@ -206,19 +210,15 @@ async fn give(call: &Call, intent: &mut RunIntent) -> Result<(), Failure> {
             files.push(file);
         }
     }
-    let mut names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    names.extend(intent.stored.iter().map(|input| input.name.as_str()));
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::usage("input-name", format!("two inputs are called `{}`", pair[0]))
-            .hint("give one of them another name"));
-    }
+    let names =
+        files.iter().map(|file| file.name.as_str()).chain(intent.stored.iter().map(|input| input.name.as_str()));
+    apart(names.chain(intent.elsewhere.iter().map(|input| input.name.as_str())))?;
     intent.inputs = files;
     Ok(())
 }
 
 fn is_elsewhere(text: &str) -> bool {
-    ["http://", "https://", "ftp://", "attic:"].iter().any(|scheme| text.starts_with(scheme))
+    ["ftp://", "attic:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// Whether a text names data: by URI or by sha256. A name alone is a file's.

@@ -256,6 +256,9 @@ fn able_once_open<'a>(
     if need.network && !here.capacity().network {
         return Err("it lets no job use the network".to_owned());
     }
+    if need.elsewhere && !here.shares().fetches_inputs {
+        return Err("it fetches no inputs from the addresses that a job names".to_owned());
+    }
     if entries >= MAX_ENTRIES {
         return Err(format!("it stands for {MAX_ENTRIES} results of this deal that are not settled yet"));
     }

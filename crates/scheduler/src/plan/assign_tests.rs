@@ -92,7 +92,7 @@ fn data_and_packages_are_found_where_they_are() {
 #[test]
 fn every_condition_that_fails_is_told_worker_by_worker() {
     type Change = fn(&mut View);
-    let cases: [(Change, &str); 16] = [
+    let cases: [(Change, &str); 17] = [
         (|view| view.workers.clear(), "no worker is bonded in this pool"),
         (|view| set(view, 1, |w| w.seen = Seen::Left(Duration::ZERO)), "it is not connected"),
         (
@@ -108,6 +108,10 @@ fn every_condition_that_fails_is_told_worker_by_worker() {
         (
             |view| view.deals[0].work = Work::Ready(Arc::new(Need { network: true, ..need() })),
             "it lets no job use the network",
+        ),
+        (
+            |view| view.deals[0].work = Work::Ready(Arc::new(Need { elsewhere: true, ..need() })),
+            "it fetches no inputs from the addresses that a job names",
         ),
         (
             |view| {

@@ -23,6 +23,7 @@ pub(super) fn need() -> Need {
         memory_bytes: 256 << 20,
         disk_bytes: 64 << 20,
         network: false,
+        elsewhere: false,
         packages: Vec::new(),
         datasets: Vec::new(),
         elements: None,

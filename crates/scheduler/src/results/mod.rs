@@ -5,12 +5,13 @@ mod backend;
 pub(crate) mod intake;
 pub(crate) mod report;
 mod staged;
+pub(crate) mod strays;
 
 use berth_protocol::ResultDigest;
 use berth_wire::{manifest::Content, units::Sha256};
 use bytes::Bytes;
 use core::ops::Range;
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use object_store::{GetOptions, GetRange, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart, path::Path};
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -81,6 +82,12 @@ fn place(name: Sha256) -> Path {
     Path::from(format!("{}/{text}", &text[..2]))
 }
 
+/// The blob that is in this place, if it is one's.
+fn name_at(found: &Path) -> Option<Sha256> {
+    let name = found.filename()?.parse().ok()?;
+    (place(name) == *found).then_some(name)
+}
+
 /// Where the name of the manifest stands that a digest is bound to.
 fn bound_place(digest: ResultDigest) -> Path {
     Path::from(format!("bound/{digest}"))
@@ -104,6 +111,12 @@ impl Blobs {
     /// Where it is kept.
     pub(crate) const fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// The names of all that are there.
+    fn names(&self) -> BoxStream<'static, Result<Sha256, BlobError>> {
+        let listed = self.backend.store.list(None).map_err(BlobError::from);
+        listed.try_filter_map(|found| future::ok(name_at(&found.location))).boxed()
     }
 
     /// The size of a blob that is there.

@@ -2,6 +2,7 @@
 
 use super::{
     intake::{Intake, IntakeError, SMALL_BYTES, Unused},
+    strays::Strays,
     *,
 };
 use crate::{
@@ -10,9 +11,12 @@ use crate::{
     store::{Database, upload},
 };
 use alloy::primitives::Address;
+use berth_protocol::{AssetId, AssetKind};
+use berth_wire::descriptor::{Descriptor, Disk, DiskFormat};
 use core::time::Duration;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, stream};
 use seaweed::Seaweed;
+use std::sync::Arc;
 
 #[path = "../../tests/it/seaweed.rs"]
 mod seaweed;
@@ -265,6 +269,87 @@ async fn what_nobody_names_has_a_bound_and_an_end() {
         0
     );
     intake.put(MINE, two, pieces(&second, 1 << 20)).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn an_apps_disk_stays_while_a_deal_under_the_app_has_not_ended() {
+    let stored = Stored::in_a_folder().await;
+    let Stored { intake, blobs, db, .. } = &stored;
+    let disk = Content::of(b"a disk that boots");
+    let mut app = samples::app();
+    if let Descriptor::App { disk: own, .. } = &mut app {
+        let (name, format) = ("small.raw".to_owned(), DiskFormat::Raw);
+        *own = Some(Box::new(Disk { name, format, size: disk.size, sha256: disk.sha256, url: None }));
+    }
+    let deal = samples::deal(samples::terms(1));
+    let descriptor = String::from_utf8(app.to_bytes()).expect("JSON is text");
+    let mut tx = db.write().await.expect("writes");
+    let id = AssetId::new(deal.app).expect("an app's id");
+    crate::store::app::insert(&mut tx, id, &descriptor, deal.block).await.expect("works");
+    let odd = AssetId::derive(AssetKind::App, MINE, b"odd");
+    crate::store::app::insert(&mut tx, odd, "no JSON", deal.block).await.expect("works");
+    crate::store::deal::insert(&mut tx, &deal).await.expect("works");
+    let other = crate::store::deal::Deal { app: odd.get(), ..samples::deal(samples::terms(2)) };
+    crate::store::deal::insert(&mut tx, &other).await.expect("works");
+    tx.commit().await.expect("commits");
+    let owner = deal.terms.appOwner;
+    for account in [owner, OTHERS] {
+        intake.put(account, disk, pieces(b"a disk that boots", 5)).await.expect("right");
+    }
+    let later = crate::clock::now_ms() + 61_000;
+    intake.sweep(later).await.expect("works");
+    assert_eq!(intake.size(owner, disk.sha256).await.expect("works"), Some(disk.size));
+    assert_eq!(intake.size(OTHERS, disk.sha256).await.expect("works"), None, "it is not theirs to offer");
+    let mut tx = db.write().await.expect("writes");
+    sqlx::query("UPDATE deal SET ended = 1").execute(&mut *tx).await.expect("works");
+    tx.commit().await.expect("commits");
+    intake.sweep(later).await.expect("works");
+    assert!(!blobs.has(disk).await.expect("works"));
+}
+
+/// Bytes that somebody kept and died, and nothing else, are found among all that is there.
+async fn strays_go_and_all_else_stays(stored: &Stored) {
+    let Stored { intake, blobs, .. } = stored;
+    let (stray, own) = (Content::of(b"nobody's"), Content::of(b"somebody's"));
+    let many: Vec<Vec<u8>> = (0..300_u32).map(|i| i.to_le_bytes().to_vec()).collect();
+    for bytes in &many {
+        blobs.keep(Sha256::of(bytes), bytes.clone().into()).await.expect("works");
+    }
+    blobs.keep(stray.sha256, Bytes::from_static(b"nobody's")).await.expect("works");
+    intake.put(MINE, own, pieces(b"somebody's", 4)).await.expect("right");
+    let bytes = self::many(2 * SMALL_BYTES);
+    let half = Content::of(&bytes);
+    drop(intake.append(MINE, half, 0, torn(&bytes[..300_000])).await);
+    let digest = ResultDigest::new(alloy::primitives::B256::repeat_byte(9)).expect("not zero");
+    blobs.bind(digest, own.sha256).await.expect("works");
+
+    let intake = Arc::new(Intake::new(stored.db.clone(), blobs.clone(), UNUSED));
+    let strays = Strays { intake: intake.clone(), blobs: blobs.clone() };
+    strays.clear().await.expect("works");
+    assert!(!blobs.has(stray).await.expect("works") && blobs.has(own).await.expect("works"));
+    for bytes in &many {
+        assert_eq!(blobs.size(Sha256::of(bytes)).await.expect("works"), None);
+    }
+    assert_eq!(blobs.manifest_of(digest).await.expect("works"), own.sha256, "names that digests are bound to stay");
+    assert_eq!(intake.offset(MINE, half.sha256).expect("works"), 300_000, "uploads under way go on");
+    strays.clear().await.expect("a second time");
+    blobs.backend().check().await.expect("the store's own files stay");
+}
+
+#[tokio::test]
+async fn bytes_that_no_table_knows_are_found_in_a_folder() {
+    strays_go_and_all_else_stays(&Stored::in_a_folder().await).await;
+}
+
+#[tokio::test]
+async fn bytes_that_no_table_knows_are_found_on_an_s3_server() {
+    let server = Seaweed::start().await.expect("starts");
+    let results = server.results();
+    let (stored, other) = (Stored::with_s3(&results, "one").await, Stored::with_s3(&results, "other").await);
+    let theirs = Content::of(b"another pool's");
+    other.intake.put(MINE, theirs, pieces(b"another pool's", 4)).await.expect("right");
+    strays_go_and_all_else_stays(&stored).await;
+    assert!(other.blobs.has(theirs).await.expect("works"), "it is another pool's");
 }
 
 #[tokio::test]

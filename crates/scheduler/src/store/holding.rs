@@ -27,6 +27,17 @@ macro_rules! handed_over {
     };
 }
 
+/// An app's disk, put by the owner of the app, while a deal under it has not ended: a worker may yet ask for it. (The owner is
+/// the third word of the terms.)
+macro_rules! dealt_in {
+    () => {
+        "EXISTS (SELECT 1 FROM deal JOIN app ON app.id = deal.app
+                 WHERE deal.ended = 0 AND substr(deal.terms, 2 * 32 + 13, 20) = holding.account
+                     AND CASE WHEN json_valid(app.descriptor) THEN json_extract(app.descriptor, '$.disk.sha256') END
+                         = lower(hex(holding.sha256)))"
+    };
+}
+
 /// Notes that an account has put these bytes.
 pub(crate) async fn put(
     conn: &mut SqliteConnection,
@@ -157,6 +168,8 @@ pub(crate) async fn drop_unused(conn: &mut SqliteConnection, before: Before) -> 
         handed_over!(),
         ")) AND NOT ",
         used!(),
+        " AND NOT ",
+        dealt_in!(),
         " RETURNING sha256"
     ))
     .bind(signed(before.unused_ms))

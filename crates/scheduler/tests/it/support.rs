@@ -352,7 +352,8 @@ pub(crate) fn announced(signer: &Signer, domain: &Domain, pool: B256, slots: u32
         network: false,
         fetches_images: false,
     };
-    let shares = Shares { engines: vec![Runtime::Docker], images: vec![image()], ..Shares::default() };
+    let shares =
+        Shares { engines: vec![Runtime::Docker], images: vec![image()], fetches_inputs: true, ..Shares::default() };
     let said = Announcement { capacity, shares, terms: Terms::default() };
     let signature = signer.sign(domain, &said.statement(pool, at_ms));
     Announced { said, at_ms, signature }

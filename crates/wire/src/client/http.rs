@@ -9,8 +9,8 @@ use thiserror::Error;
 /// A short call that takes longer than this is lost.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// A blob that stands still for this long is lost.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A call that failed.
 #[derive(Debug, Error)]

@@ -9,3 +9,4 @@ mod transfer;
 pub use http::ClientError;
 pub use market::MarketClient;
 pub use scheduler::{Proven, SchedulerClient};
+pub use transfer::measure;

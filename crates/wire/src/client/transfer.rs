@@ -1,8 +1,12 @@
 //! Files on their way to a store and from it. A connection may break, and server or client may die and come back: a
 //! transfer goes on where it stopped, and is verified by its hash at the end. These are the only calls that try again.
 
-use super::{ClientError, http::CALL_TIMEOUT, http::Http};
+use super::{
+    ClientError,
+    http::{CALL_TIMEOUT, CONNECT_TIMEOUT, Http, READ_TIMEOUT},
+};
 use crate::{
+    manifest::Content,
     scheduler::{UPLOAD_LENGTH, UPLOAD_OFFSET},
     units::Sha256,
 };
@@ -220,6 +224,22 @@ impl Http {
         }
         got.file.flush().await.map_err(failed)
     }
+}
+
+/// Size and sha256 of what is at an address now. Nothing of it is kept.
+///
+/// # Errors
+/// What the network says, or the server's status.
+pub async fn measure(url: &str) -> Result<Content, reqwest::Error> {
+    let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
+    let mut body = client.get(url).send().await?.error_for_status()?.bytes_stream();
+    let (mut hash, mut size) = (sha2::Sha256::new(), 0);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        hash.update(&chunk);
+        size += chunk.len() as u64;
+    }
+    Ok(Content { sha256: Sha256(hash.finalize().into()), size })
 }
 
 /// Where what has come of a file is kept.

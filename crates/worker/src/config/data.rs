@@ -1,6 +1,7 @@
-//! `[[datasets]]` and `[cache]`: data that are shared, and what is kept of what was fetched.
+//! `[[datasets]]`, `[fetch]` and `[cache]`: data that are shared, what is fetched, and what is kept of it.
 
 use super::ByteSize;
+use crate::reach::Block;
 use berth_wire::units::OciDigest;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -27,6 +28,16 @@ impl Default for FetchedSize {
     fn default() -> Self {
         Self(Cache::default().size)
     }
+}
+
+/// What is fetched where others say where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fetch {
+    /// Whether jobs' inputs are fetched from the addresses that their requesters name.
+    pub inputs: bool,
+    /// Blocks of addresses that are asked beside public ones: for inputs, apps' disks, and images' registries.
+    pub from: Vec<Block>,
 }
 
 /// What is kept of what was fetched.

@@ -318,6 +318,7 @@ impl Shelf {
             datasets: datasets.collect(),
             packages: name::folded_all(self.config.packages.iter().map(String::as_str)),
             fetches_disks: declare::fetches_disks(&self.config),
+            fetches_inputs: self.config.fetch.inputs,
         };
         let terms = berth_wire::worker::Terms { closed, ..self.config.policy.terms() };
         let stock = Stock {

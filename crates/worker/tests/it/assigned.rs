@@ -5,7 +5,7 @@ use alloy::primitives::B256;
 use berth_protocol::Failure;
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime},
-    job::{Dataset, Image},
+    job::{Dataset, Image, Input},
     units::{OciDigest, Sha256},
     worker::{Assign, Capacity, SharedDataset, Shares, Terms},
 };
@@ -164,6 +164,20 @@ fn a_deals_dataset_has_to_be_here_too_and_may_take_no_other_name() {
         assign.dataset = Some(of(wrong));
         assert!(matches!(check(&assign, &here), Err(Objection::Failure(Failure::Refused, _))), "{wrong}");
     }
+}
+
+#[test]
+fn inputs_that_are_elsewhere_are_fetched_only_where_the_owner_lets_it() {
+    let url = |url: &str| Some(url.to_owned());
+    let input = |url| Input { name: "in".into(), size: 1, sha256: Sha256([1; 32]), url };
+    let elsewhere = letter(0, |_, job, _| job.inputs = vec![input(url("https://a.example/in"))]);
+    let (code, detail) = declined(&elsewhere, &standing());
+    assert!(code == DeclineCode::Policy && detail.contains("fetches none"), "{detail}");
+    let fetching = Standing { shares: Shares { fetches_inputs: true, ..Shares::default() }, ..standing() };
+    check(&elsewhere, &fetching).expect("it fetches them");
+    assert!(
+        refused(&letter(0, |_, job, _| job.inputs = vec![input(url("file:///etc/passwd"))])).contains("no address")
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use berth_wire::{job::Image, units::Sha256};
 use berth_worker::{
     cache::{Cache, CacheError, Source, Wanted},
     config::{ByteSize, DockerShare, FetchedSize},
+    reach::Reach,
     runtime::{Runtime as _, docker::Docker},
 };
 use bollard::query_parameters::RemoveImageOptions;
@@ -66,7 +67,7 @@ impl Server {
     }
 
     fn source(&self) -> Source {
-        Source { url: self.url.clone(), token: None }
+        Source::Store { url: self.url.clone(), token: None }
     }
 
     fn asked(&self) -> Vec<usize> {
@@ -146,6 +147,60 @@ async fn what_was_used_longest_ago_goes_first_and_never_what_is_in_use() {
     drop(first);
     drop(get(3).await.expect("the first is not in use any more"));
     assert!(!path(0).exists() && third.path().exists() && path(3).exists());
+}
+
+#[tokio::test]
+async fn what_many_want_at_one_time_comes_once_and_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    let server = Server::start(bytes.clone(), true).await;
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    let (wanted, source) = (wanted(&bytes), server.source());
+    let having = (0..8).map(|_| cache.have(&wanted, 4 << 20, &source));
+    for held in futures_util::future::join_all(having).await {
+        assert_eq!(fs::read(held.expect("it comes").path()).expect("there"), bytes);
+    }
+    assert_eq!(server.asked(), [0]);
+}
+
+#[tokio::test]
+async fn what_comes_at_one_time_has_room_together_or_waits_for_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    let disks = [vec![1; 100_000], vec![2; 100_000]];
+    let servers = [Server::start(disks[0].clone(), true).await, Server::start(disks[1].clone(), true).await];
+    let (one, other) = (wanted(&disks[0]), wanted(&disks[1]));
+    let (first, second) = (servers[0].source(), servers[1].source());
+    let both = tokio::join!(cache.have(&one, 150_000, &first), cache.have(&other, 150_000, &second));
+    assert!(matches!(both, (Ok(_), Err(CacheError::NoRoom { size: 100_000, room: 50_000 }))), "{both:?}");
+}
+
+#[tokio::test]
+async fn an_empty_file_needs_no_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    let server = Server::start(Vec::new(), true).await;
+    let held = cache.have(&wanted(b""), 1, &server.source()).await.expect("there is nothing to fetch");
+    assert_eq!(fs::read(held.path()).expect("there"), b"");
+}
+
+#[tokio::test]
+async fn whoever_says_where_a_file_is_has_no_worker_ask_inside() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::open(folder.path().to_owned()).expect("opens");
+    let server = Server::start(vec![7; 1_000], true).await;
+    let wanted = wanted(&[7; 1_000]);
+    let from = |url: &str, open: &[&str]| {
+        let open: Vec<_> = open.iter().map(|block| block.parse().expect("a block")).collect();
+        Source::Elsewhere { url: url.to_owned(), reach: Reach::new(&open) }
+    };
+    let by_name = server.url.replace("127.0.0.1", "localhost");
+    for url in [&*server.url, &by_name, "ftp://a.example/x", "http://me:secret@a.example/x", "/etc/passwd"] {
+        let barred = cache.have(&wanted, 1 << 20, &from(url, &["10.0.0.0/8"])).await;
+        assert!(matches!(barred, Err(CacheError::Barred(..))), "{url}: {barred:?}");
+    }
+    assert_eq!(server.asked(), Vec::<usize>::new());
+    cache.have(&wanted, 1 << 20, &from(&server.url, &["127.0.0.1/32"])).await.expect("the owner has opened it");
 }
 
 #[tokio::test]

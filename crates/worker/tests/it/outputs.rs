@@ -127,7 +127,9 @@ async fn consensus_iexec_is_what_counts_where_nothing_else_says() {
     assert_eq!(paths(&collected(script, &["d"]).await.expect("a result")), ["d/consensus.iexec"]);
     let said = format!("{script}; echo '{{\"deterministic-output-path\":\"/iexec_out/d\"}}' > computed.json");
     assert_eq!(paths(&collected(&said, &[]).await.expect("a result")), ["d/consensus.iexec"]);
-    for (other, counted) in [("mkdir consensus.iexec; echo 1 > a", Some("a")), ("ln -s /etc/passwd consensus.iexec", None)] {
+    for (other, counted) in
+        [("mkdir consensus.iexec; echo 1 > a", Some("a")), ("ln -s /etc/passwd consensus.iexec", None)]
+    {
         let found = collected(&format!("cd /iexec_out; {other}"), &[]).await;
         assert_eq!(found.ok().map(|found| found.manifest.files[0].path.clone()).as_deref(), counted, "{other}");
     }

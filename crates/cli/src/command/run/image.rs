@@ -8,6 +8,7 @@ use crate::{
 };
 use berth_protocol::AssetId;
 use berth_wire::{job::Image, units::OciDigest};
+use bollard::models::ImageConfig;
 
 /// How long the local engine may take to say what an image is.
 const ENGINE_DEADLINE_S: u64 = 10;
@@ -17,11 +18,47 @@ const ENGINE_DEADLINE_S: u64 = 10;
 pub(crate) struct Resolved {
     pub(crate) app: AssetId,
     pub(crate) image: Option<Image>,
+    /// What the image says of itself, where the local engine has it.
+    pub(crate) asks: Asks,
+}
+
+/// What an image's configuration asks for, as far as it matters to a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Asks {
+    /// It has neither entry point nor command.
+    has_no_command: bool,
+    ports: Vec<String>,
+    user: Option<String>,
+}
+
+impl Asks {
+    fn of(config: ImageConfig) -> Self {
+        let is_none = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+        // Root stands for whoever has not thought about it, and nobody is who runs jobs.
+        let usual = ["", "0", "root", "65534", "65534:65534", "nobody"];
+        Self {
+            has_no_command: is_none(&config.entrypoint) && is_none(&config.cmd),
+            ports: config.exposed_ports.unwrap_or_default(),
+            user: config.user.filter(|user| !usual.contains(&user.as_str())),
+        }
+    }
+
+    /// Refuses what no worker could run with these arguments; gives what a job of it will not find, in words.
+    pub(crate) fn check(&self, args: &[String]) -> Result<Vec<String>, Failure> {
+        if self.has_no_command && args.is_empty() {
+            let message = "the image has neither an entry point nor a command, and the job gives none";
+            return Err(Failure::usage("image-command", message).hint("say what to run: berth run IMAGE -- CMD"));
+        }
+        let ports = (!self.ports.is_empty())
+            .then(|| format!("the image offers {}: a job is no server, and nobody reaches it", self.ports.join(", ")));
+        let user = self.user.as_ref().map(|user| format!("the image's user is `{user}`: jobs run as user 65534"));
+        Ok(ports.into_iter().chain(user).collect())
+    }
 }
 
 /// What the local engine says.
 enum Local {
-    Image(Image),
+    Image(Image, Asks),
     /// It has no such image.
     Absent,
     /// It can't be asked; why.
@@ -31,21 +68,24 @@ enum Local {
 /// Finds out what is to run.
 pub(crate) async fn resolve(settings: &Settings, book: &Book, subject: &Subject) -> Result<Resolved, Failure> {
     match subject {
-        Subject::App(app) => Ok(Resolved { app: *app, image: None }),
+        Subject::App(app) => Ok(Resolved::app(*app)),
         Subject::AppNamed(name) => match book.app_named(name).await? {
-            Some(app) => Ok(Resolved { app, image: None }),
+            Some(app) => Ok(Resolved::app(app)),
             None => Err(Failure::not_found("app-unknown", format!("no app `{name}` is on offer"))
                 .hint("`berth app list` shows what is")),
         },
-        Subject::Under(app, name) => Ok(Resolved { app: *app, image: Some(image(name).await?) }),
+        Subject::Under(app, name) => {
+            let (image, asks) = image(name).await?;
+            Ok(Resolved { app: *app, image: Some(image), asks })
+        }
         Subject::Image(name) => under_docker(settings, book, image(name).await?).await,
         Subject::Either(name) => {
             let local_name = ImageName::Local(name.clone());
             let (app, local) = tokio::join!(book.app_named(name), inspect(&local_name));
             match (app?, local) {
-                (None, Local::Image(image)) => under_docker(settings, book, image).await,
-                (Some(app), Local::Absent | Local::NoEngine(_)) => Ok(Resolved { app, image: None }),
-                (Some(app), Local::Image(_)) => {
+                (None, Local::Image(image, asks)) => under_docker(settings, book, (image, asks)).await,
+                (Some(app), Local::Absent | Local::NoEngine(_)) => Ok(Resolved::app(app)),
+                (Some(app), Local::Image(..)) => {
                     let message = format!("`{name}` is both an image of the local engine and an app ({app})");
                     Err(Failure::usage("subject-ambiguous", message).hint(format!("write image:{name}, or app:{name}")))
                 }
@@ -55,14 +95,23 @@ pub(crate) async fn resolve(settings: &Settings, book: &Book, subject: &Subject)
     }
 }
 
-async fn image(name: &ImageName) -> Result<Image, Failure> {
+impl Resolved {
+    fn app(app: AssetId) -> Self {
+        Self { app, image: None, asks: Asks::default() }
+    }
+}
+
+async fn image(name: &ImageName) -> Result<(Image, Asks), Failure> {
+    let unseen = |image| Ok((image, Asks::default()));
     match name {
         ImageName::Manifest { reference, digest } => {
-            Ok(Image { reference: reference.clone(), config: None, manifest: Some(*digest) })
+            unseen(Image { reference: reference.clone(), config: None, manifest: Some(*digest) })
         }
-        ImageName::Config(digest) => Ok(Image { reference: digest.to_string(), config: Some(*digest), manifest: None }),
+        ImageName::Config(digest) => {
+            unseen(Image { reference: digest.to_string(), config: Some(*digest), manifest: None })
+        }
         ImageName::Local(reference) => match inspect(name).await {
-            Local::Image(image) => Ok(image),
+            Local::Image(image, asks) => Ok((image, asks)),
             absent @ (Local::Absent | Local::NoEngine(_)) => Err(missing(reference, &absent)),
         },
     }
@@ -70,7 +119,7 @@ async fn image(name: &ImageName) -> Result<Image, Failure> {
 
 /// The digests of an image in the words of `app register`, too.
 pub(crate) async fn pinned(text: &str) -> Result<Image, Failure> {
-    image(&ImageName::parse(text)?).await
+    Ok(image(&ImageName::parse(text)?).await?.0)
 }
 
 fn missing(name: &str, local: &Local) -> Failure {
@@ -83,7 +132,7 @@ fn missing(name: &str, local: &Local) -> Failure {
                 .hint("start Docker, or set DOCKER_HOST to where it listens")
                 .hint("or name the image by digest (name@sha256:…, sha256:…), which needs no engine here")
         }
-        Local::Absent | Local::Image(_) => Failure::not_found(
+        Local::Absent | Local::Image(..) => Failure::not_found(
             "image-absent",
             format!("neither an image of the local engine nor an app is called `{name}`"),
         )
@@ -92,7 +141,7 @@ fn missing(name: &str, local: &Local) -> Failure {
     }
 }
 
-async fn under_docker(settings: &Settings, book: &Book, image: Image) -> Result<Resolved, Failure> {
+async fn under_docker(settings: &Settings, book: &Book, (image, asks): (Image, Asks)) -> Result<Resolved, Failure> {
     let app = match settings.docker_app() {
         Some(text) => text.parse().map_err(|error| Failure::usage("profile", format!("docker_app: {error}")))?,
         None => book.app_named("docker").await?.ok_or_else(|| {
@@ -100,7 +149,7 @@ async fn under_docker(settings: &Settings, book: &Book, image: Image) -> Result<
                 .hint("`berth app register docker` offers it")
         })?,
     };
-    Ok(Resolved { app, image: Some(image) })
+    Ok(Resolved { app, image: Some(image), asks })
 }
 
 /// Asks the local engine. An engine with the containerd store says the manifest's digest where others say the
@@ -124,5 +173,25 @@ async fn inspect(name: &ImageName) -> Local {
     let repository = found.repo_digests.unwrap_or_default();
     let manifest = repository.iter().find_map(|text| text.split_once('@')?.1.parse::<OciDigest>().ok());
     let config = (manifest != Some(id)).then_some(id);
-    Local::Image(Image { reference: reference.clone(), config, manifest })
+    let asks = found.config.map(Asks::of).unwrap_or_default();
+    Local::Image(Image { reference: reference.clone(), config, manifest }, asks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_command_needs_one_and_what_jobs_lack_is_said() {
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let bare = Asks::of(ImageConfig { entrypoint: words(&[]), ..ImageConfig::default() });
+        assert_eq!(bare.check(&[]).map_err(|failure| failure.exit.code()), Err(2));
+        assert_eq!(bare.check(&["date".to_owned()]).expect("it has one"), Vec::<String>::new());
+        let (exposed_ports, user) = (words(&["80/tcp", "443/tcp"]), Some("app".to_owned()));
+        let server = Asks::of(ImageConfig { cmd: words(&["serve"]), exposed_ports, user, ..ImageConfig::default() });
+        let said = server.check(&[]).expect("it can be run");
+        assert!(said.len() == 2 && said[0].contains("80/tcp, 443/tcp") && said[1].contains("`app`"), "{said:?}");
+        let usual = Asks::of(ImageConfig { cmd: words(&["x"]), user: Some("root".into()), ..ImageConfig::default() });
+        assert_eq!(usual.check(&[]).expect("it can be run"), Vec::<String>::new());
+    }
 }

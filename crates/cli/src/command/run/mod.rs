@@ -171,6 +171,9 @@ async fn plan(settings: &Settings, intent: &RunIntent, account: Address, progres
     };
     let (chain, resolved, pools) =
         tokio::try_join!(Chain::open(settings), image::resolve(settings, &book, &intent.subject), book.pools(only))?;
+    for note in resolved.asks.check(&intent.job.args)? {
+        progress.say(&note);
+    }
     let (bounds, now, apps, same_market) =
         tokio::join!(chain.read.bounds(), chain.read.chain_time(), book.apps(Some(resolved.app)), book.check(&chain));
     let (bounds, now, apps) = (bounds?, now?, apps?);

@@ -2,10 +2,10 @@
 
 use crate::{
     hint::Failure,
-    intent::{InputFile, RunIntent, bad_job},
+    intent::{Elsewhere, InputFile, RunIntent, bad_job},
 };
 use berth_wire::{
-    client::SchedulerClient,
+    client::{SchedulerClient, measure},
     job::{Image, Input, Job},
     manifest::Content,
     units::Sha256,
@@ -17,6 +17,9 @@ pub(crate) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job,
     let files = intent.inputs.clone();
     let hashed = tokio::task::spawn_blocking(move || files.iter().map(input).collect::<Result<Vec<_>, _>>()).await;
     let mut inputs = hashed.expect("hashing files does not panic")?;
+    for input in &intent.elsewhere {
+        inputs.push(measured(input).await?);
+    }
     inputs.extend(intent.stored.iter().cloned());
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
     let job = Job { image, inputs, ..intent.job.clone() };
@@ -27,6 +30,18 @@ pub(crate) async fn job(intent: &RunIntent, image: Option<Image>) -> Result<Job,
 fn input(file: &InputFile) -> Result<Input, Failure> {
     let (size, sha256) = hash(&file.path).map_err(|error| Failure::file(&file.path, "read", &error))?;
     Ok(Input { name: file.name.clone(), size, sha256, url: None })
+}
+
+/// An input that is elsewhere, as it is there now: a job names its bytes.
+async fn measured(input: &Elsewhere) -> Result<Input, Failure> {
+    let Elsewhere { name, url } = input;
+    let Content { sha256, size } = measure(url).await.map_err(|error| {
+        let mut failure = Failure::preflight("input-url", format!("input `{name}` can't be read from {url}"));
+        failure.causes.push(error.without_url().to_string());
+        failure
+            .hint("it is read once here, for its size and sha256; give an address that is open to you and to workers")
+    })?;
+    Ok(Input { name: name.clone(), size, sha256, url: Some(url.clone()) })
 }
 
 /// A file's size and sha256.
