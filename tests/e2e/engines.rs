@@ -16,7 +16,7 @@ use bollard::{
 };
 use eyre::{ContextCompat as _, ensure};
 use futures_util::TryStreamExt as _;
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 /// A world of one worker that shares an engine of its own, and what its file said before.
 async fn with_own_engine(test: impl AsyncFnOnce(&mut World, &mut Dockerd) -> eyre::Result<()>) -> eyre::Result<()> {
@@ -155,13 +155,21 @@ async fn an_image_comes_from_its_registry_by_digest_where_the_owner_lets_it_and_
         let (name, _) = here.split_once('@').wrap_err("a digest")?;
         let job = run_detached(world, &format!("{name}@sha256:{}", "ab".repeat(32)), &show).await?;
         waits(world, &job, "is not in the engine").await?;
-        // One image is more than there is room for: the one that was used longest ago goes.
-        let other = pushed(own, &registry, "other", "the other").await?;
+        // There is room for none: what was used long ago goes, and comes again when it is wanted.
         fetching("\nfetched_size = \"1 B\"")?;
+        let name = World::worker_name(1);
+        world.service(&name)?.kill().await?;
+        world.connected(0).await?;
+        let notes = world.devnet().join(format!("data/{name}/fetched-images.json"));
+        let used: BTreeMap<String, u64> = serde_json::from_slice(&fs::read(&notes)?)?;
+        ensure!(used.contains_key(&here), "{used:?}");
+        fs::write(&notes, serde_json::to_vec(&used.keys().map(|name| (name, 1)).collect::<BTreeMap<_, _>>())?)?;
+        world.restart(&name, &[])?;
+        world.ready().await?;
         let docker = own.engine().await?.docker;
-        let receipt: Receipt = world.berth(["run", &other, "--"])?.args(show).json().await?;
-        ensure!(receipt.only()?.stdout.as_deref() == Some("the other\n"), "{receipt:?}");
-        until("the first is gone", async || Ok(docker.inspect_image(&here).await.is_err().then_some(()))).await?;
+        until("it is gone", async || Ok(docker.inspect_image(&here).await.is_err().then_some(()))).await?;
+        let receipt: Receipt = world.berth(["run", &here, "--"])?.args(show).json().await?;
+        ensure!(receipt.only()?.stdout.as_deref() == Some("fetched\n"), "{receipt:?}");
         ensure!(docker.inspect_image(IMAGE).await.is_ok(), "what it did not fetch stays");
         Ok(())
     })

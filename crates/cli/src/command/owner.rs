@@ -115,6 +115,7 @@ fn facts(chain: &Chain, pool: AssetId, worker: &WorkerView, is_signed: bool) -> 
     facts.push(("images", joined(shares.images.iter().map(image_name))));
     let fetches = shares.engines.iter().filter(|engine| shares.fetches(**engine, capacity));
     facts.push(("fetches images of", joined(fetches.map(|engine| engine_name(*engine).to_owned()))));
+    facts.push(("fetches inputs", if shares.fetches_inputs { "yes" } else { "no" }.to_owned()));
     let datasets = shares.datasets.iter().map(|dataset| format!("{}@sha256:{}", dataset.name, dataset.sha256));
     facts.push(("datasets", joined(datasets)));
     facts.push(("packages", joined(shares.packages.iter().cloned())));

@@ -34,7 +34,9 @@ fn decline(view: &View, policy: &Policy, deal: &Deal) -> Option<Action> {
     let mut untried = None;
     let mut reason = |task: &TaskState| match task.task.replicated() {
         None if task.task == Task::Open => hopeless(view, policy, deal, task, &mut untried),
-        Some(Replicated::Gathering) => replicate::hopeless(view, policy, deal, task),
+        Some(Replicated::Gathering) => {
+            replicate::hopeless(view, policy, deal, task).or_else(|| deserted(view, policy, deal, task))
+        }
         _ => None,
     };
     let hopeless = deal.tasks.iter().filter_map(|task| reason(task).map(|reason| (task.index, reason)));
@@ -65,6 +67,13 @@ fn hopeless(
     } else {
         could_run(view, deal, need, task)
     };
+    unable(view, policy, deal, task, prospect)
+}
+
+/// The same of a task that was begun, and that all have given up who were given it.
+fn deserted(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Option<String> {
+    let Work::Ready(need) = &deal.work else { return None };
+    let prospect = replicate::is_deserted(view, deal, task).then(|| replicate::prospect(view, deal, need, task))?;
     unable(view, policy, deal, task, prospect)
 }
 

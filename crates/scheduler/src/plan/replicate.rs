@@ -196,6 +196,12 @@ fn is_stuck(view: &View, deal: &Deal, task: &TaskState) -> bool {
     tally.pending.is_empty() && !tally.is_empty() && prospect(view, deal, need, task) != Prospect::Some
 }
 
+/// Whether nobody has answered, and nobody is at it.
+pub(super) fn is_deserted(view: &View, deal: &Deal, task: &TaskState) -> bool {
+    let tally = tally::gathered(view, deal, task);
+    tally.pending.is_empty() && tally.is_empty()
+}
+
 /// How long ago the last answer came.
 fn waited(view: &View, task: &TaskState) -> Duration {
     let last = task.replicas.commitments.iter().map(|hidden| hidden.answer.since_ms).max().unwrap_or(task.since_ms);

@@ -174,6 +174,23 @@ fn answers_that_agree_are_committed_and_those_that_do_not_call_in_more() {
 }
 
 #[test]
+fn what_all_have_given_up_before_anybody_answered_is_given_back() {
+    let mut view = view(&[GATHERING], &[1, 2, 3]);
+    (1..=3).for_each(|n| run(&mut view, 0, n));
+    view.now = Timestamp::new(START + POLICY.unable_wait_s);
+    let declines = |view: &View| actions(view).iter().any(|action| matches!(action, Action::Decline { .. }));
+    assert!(!declines(&view), "they are at it");
+    let tries = &mut view.deals[0].tasks[0].tries;
+    tries.iter_mut().for_each(|attempt| attempt.outcome = Some(Outcome::Declined));
+    assert!(declines(&view));
+    view.now = Timestamp::new(START + POLICY.unable_wait_s - 1);
+    assert!(!declines(&view), "another worker may come");
+    view.now = Timestamp::new(START + POLICY.unable_wait_s);
+    view.deals[0].tasks[0].tries.iter_mut().for_each(|attempt| attempt.outcome = Some(Outcome::Lost));
+    assert!(!declines(&view), "those who were lost may do it yet");
+}
+
+#[test]
 fn a_round_takes_what_is_ready_and_one_seed_of_each_worker() {
     let mut view = view(&[COMMITTED, COMMITTED, COMMITTED, GATHERING], &[1, 2, 3, 4]);
     for task in 0..3 {
