@@ -407,8 +407,10 @@ impl World {
     pub async fn give_worker(&mut self, n: u16, user: u32, group: u32) -> eyre::Result<()> {
         let name = Self::worker_name(n);
         self.kill(&name).await?;
-        // What is not the worker's own it may look at.
-        std::fs::set_permissions(self.folder(), Permissions::from_mode(0o755))?;
+        // The way to what is its own.
+        for folder in [self.folder().to_owned(), self.devnet().join("keys")] {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
         let mut given = vec![self.devnet().join("data").join(&name), self.devnet().join(format!("keys/{name}.json"))];
         while let Some(path) = given.pop() {
             chown(&path, Some(user), Some(group))?;

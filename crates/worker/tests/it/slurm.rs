@@ -342,6 +342,8 @@ async fn each_node_keeps_and_clears_its_own() {
     bed.runtime.clear(bed.request.task, &bed.request.folder).await.expect("clears");
 
     bed.input("hold", b"");
+    // What the first run said is kept: it is no sign of the second.
+    fs::remove_file(bed.request.folder.stderr()).expect("removes");
     let kill_it = async {
         until("it has begun", async || bed.stderr().contains("begun")).await;
         nodes.push(cluster.node_of(bed.worker));
