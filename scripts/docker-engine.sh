@@ -100,6 +100,7 @@ engine_start() {
   }
   # The sockets' folder is a short one: a socket's path holds at most 108 bytes.
   run=$(mktemp -d /tmp/berth-engine.XXXXXX)
+  chmod 711 "$run" # the socket is its group's to use, as everywhere
   # gVisor, where it is installed. It takes no network from the host's own namespace, and jobs here have none.
   printf '{"runtimes":%s}\n' "$(command -v runsc >/dev/null &&
     printf '{"runsc":{"path":"%s","runtimeArgs":["--platform=ptrace","--network=none"]}}' "$(command -v runsc)" ||

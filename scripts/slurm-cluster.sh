@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# A Slurm cluster of one machine, for tests: munged, slurmctld and slurmd of our own, with their own key, sockets, ports
-# and folders, beside whatever Slurm this machine may have.
+# A Slurm cluster of two nodes on one machine, for tests: munged, slurmctld and two slurmd of our own, with their own key,
+# sockets, ports and folders, beside whatever Slurm this machine may have.
 #
 #   scripts/slurm-cluster.sh run COMMAND...   runs it with SLURM_CONF set to a cluster that ends with it
-#   scripts/slurm-cluster.sh up FOLDER        starts one in this empty folder, and prints its slurm.conf
+#   scripts/slurm-cluster.sh up FOLDER [LINE...]
+#                                             starts one in this empty folder, with further lines in its slurm.conf, and
+#                                             prints where that is
 #   scripts/slurm-cluster.sh down FOLDER      ends it, and whatever its jobs left running
 #   scripts/slurm-cluster.sh start|stop FOLDER DAEMON
-#                                             starts or stops one daemon of it: munged, slurmctld, slurmd
+#                                             starts or stops one daemon of it: munged, slurmctld, node1, node2
 #
 # The folder holds all there is of a cluster: `DAEMON.pid` (pid and start time), `DAEMON.log`, keys, sockets, state. Its
 # path is a short one: a socket's holds at most 108 bytes.
@@ -21,34 +23,36 @@ slurm_fail() {
   return 1
 }
 
-# Two ports that are free now: the system's choice.
+slurm_nodes=(node1 node2)
+
+# Ports that are free now, one for each daemon: the system's choice.
 slurm_ports() {
   python3 -c 'import socket
-held = [socket.socket() for _ in range(2)]
+held = [socket.socket() for _ in range(3)]
 for one in held: one.bind(("127.0.0.1", 0))
 print(*(one.getsockname()[1] for one in held))'
 }
 
-# More processors and memory than there are: tests wait for one another as it is.
+# slurm_configure FOLDER LINE...: with more processors and memory than there are, since tests wait for one another as it is.
 slurm_configure() {
-  local folder=$1 host controller node
+  local folder=$1 host ports at
   host=$(hostname -s)
-  read -r controller node < <(slurm_ports)
+  read -ra ports < <(slurm_ports)
   cat >"$folder/slurm.conf" <<CONF
 ClusterName=berth
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=$controller
+SlurmctldPort=${ports[0]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket
 CredType=cred/munge
 StateSaveLocation=$folder/state
-SlurmdSpoolDir=$folder/spool
+SlurmdSpoolDir=$folder/spool.%n
 SlurmctldPidFile=$folder/slurmctld.run
-SlurmdPidFile=$folder/slurmd.run
+SlurmdPidFile=$folder/%n.run
 SlurmctldLogFile=$folder/slurmctld.log
-SlurmdLogFile=$folder/slurmd.log
+SlurmdLogFile=$folder/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -63,10 +67,14 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=10
 MessageTimeout=10
-NodeName=$host NodeAddr=127.0.0.1 Port=$node CPUs=16 RealMemory=32000 State=UNKNOWN
-PartitionName=long Nodes=$host Default=YES MaxTime=120 State=UP
-PartitionName=short Nodes=$host MaxTime=1 State=UP
+PartitionName=long Nodes=ALL Default=YES MaxTime=120 State=UP
+PartitionName=short Nodes=ALL MaxTime=1 State=UP
 CONF
+  shift
+  for at in 1 2; do
+    echo "NodeName=node$at NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[$at]} CPUs=16 RealMemory=32000 State=UNKNOWN"
+  done >>"$folder/slurm.conf"
+  printf '%s\n' "$@" >>"$folder/slurm.conf"
 }
 
 # slurm_spawn FOLDER DAEMON COMMAND...: in a session of its own.
@@ -88,8 +96,8 @@ slurm_start() {
         --log-file="$folder/munge.log" --seed-file="$folder/munge.seed"
       ;;
     slurmctld) slurm_spawn "$folder" slurmctld /usr/sbin/slurmctld -D -i -f "$folder/slurm.conf" ;;
-    slurmd) slurm_spawn "$folder" slurmd /usr/sbin/slurmd -D -f "$folder/slurm.conf" ;;
-    *) slurm_fail "a cluster has no daemon '$2'" "munged, slurmctld, slurmd" ;;
+    node1 | node2) slurm_spawn "$folder" "$2" /usr/sbin/slurmd -D -N "$2" -f "$folder/slurm.conf" ;;
+    *) slurm_fail "a cluster has no daemon '$2'" "munged, slurmctld, node1, node2" ;;
   esac
 }
 
@@ -121,26 +129,25 @@ slurm_is_idle() {
 }
 
 slurm_up() {
-  local folder tries
+  local folder tries daemon
   folder=$(realpath "$1")
+  shift
   [ "$(id -u)" = 0 ] || slurm_fail "only root can start a Slurm cluster" "run this as root" || return 1
   { [ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/slurmd ] && [ -x /usr/sbin/munged ]; } ||
     slurm_fail "Slurm is not installed" "run scripts/setup.sh test" || return 1
   chmod 755 "$folder" # munge's clients must reach its socket
-  mkdir -p "$folder/state" "$folder/spool"
+  mkdir -p "$folder/state"
   (umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
   slurm_start "$folder" munged
   slurm_awaits "$folder" munged test -S "$folder/munge.socket" || slurm_told "$folder" munged || return 1
   # A port that was free may be taken meanwhile: then others are chosen.
   for ((tries = 0; tries < 5; tries++)); do
-    slurm_configure "$folder"
-    slurm_start "$folder" slurmctld
-    slurm_start "$folder" slurmd
+    slurm_configure "$folder" "$@"
+    for daemon in slurmctld "${slurm_nodes[@]}"; do slurm_start "$folder" "$daemon"; done
     if slurm_awaits "$folder" slurmctld slurm_is_idle "$folder"; then return; fi
-    slurm_stop "$folder" slurmctld
-    slurm_stop "$folder" slurmd
-    grep -q 'Address already in use' "$folder/slurmctld.log" "$folder/slurmd.log" || break
-    rm -f "$folder/slurmctld.log" "$folder/slurmd.log"
+    for daemon in slurmctld "${slurm_nodes[@]}"; do slurm_stop "$folder" "$daemon"; done
+    grep -q 'Address already in use' "$folder"/{slurmctld,node1,node2}.log || break
+    rm -f "$folder"/{slurmctld,node1,node2}.log
   done
   slurm_told "$folder" Slurm
 }
@@ -166,10 +173,9 @@ slurm_steps() {
 }
 
 slurm_down() {
-  local folder pid until=$((SECONDS + 10))
+  local folder pid daemon until=$((SECONDS + 10))
   folder=$(realpath "$1")
-  slurm_stop "$folder" slurmctld
-  slurm_stop "$folder" slurmd
+  for daemon in slurmctld "${slurm_nodes[@]}"; do slurm_stop "$folder" "$daemon"; done
   # A step that is asked to end clears up after itself.
   for pid in $(slurm_steps "$folder" jobs); do kill -TERM "$pid" 2>/dev/null || true; done
   while [ -n "$(slurm_steps "$folder" jobs)" ] && [ $SECONDS -lt $until ]; do sleep 0.2; done
@@ -189,12 +195,12 @@ slurm_main() {
       slurm_up "$slurm_folder"
       SLURM_CONF=$slurm_folder/slurm.conf "$@"
       ;;
-    'up 2') slurm_up "$2" && echo "$(realpath "$2")/slurm.conf" ;;
+    'up '[2-9]) slurm_up "${@:2}" && echo "$(realpath "$2")/slurm.conf" ;;
     'down 2') slurm_down "$2" ;;
     'start 3') slurm_start "$(realpath "$2")" "$3" ;;
     'stop 3') slurm_stop "$(realpath "$2")" "$3" ;;
     *)
-      sed -n '2,13p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,15p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2
       return 2
       ;;
   esac

@@ -3,8 +3,8 @@
 #
 #   scripts/test.sh
 #
-# A step that fails does not keep the others from running, but for those that all else needs. The last line counts tests,
-# and a step that fails without one as a failed test. For the inner loop: `cargo nextest run -p berth-protocol`,
+# A step that fails does not keep the others from running, but for those that all else needs; some go on beside others, and
+# are shown when they have ended. The last line counts tests, and a step that fails without one as a failed test. For the inner loop: `cargo nextest run -p berth-protocol`,
 # `scripts/docker-engine.sh run scripts/slurm-cluster.sh run cargo nextest run`, `FOUNDRY_PROFILE=lite forge test` in contracts/.
 set -euo pipefail
 
@@ -42,6 +42,16 @@ shown() {
   "$@" 2>&1 | tee "$log"
 }
 
+# Runs a command with its output kept, and notes how long it took.
+noted() {
+  local log=$1 rc=0
+  shift
+  SECONDS=0
+  "$@" >"$log" 2>&1 || rc=$?
+  echo $SECONDS >"$log.took"
+  return $rc
+}
+
 # Adds the tests that a log tells of: nextest's, forge's and cargo's closing lines.
 count() {
   local counted
@@ -55,22 +65,46 @@ count() {
   [ "${counted#* }" != 0 ]
 }
 
+# note NAME RC SECONDS: adds a step to what the end says, by its log.
+note() {
+  local verdict=ok
+  if ! count "$logs/$1" && [ "$2" != 0 ]; then failed=$((failed + 1)); fi
+  [ "$2" = 0 ] || verdict=FAILED
+  summary+=$(printf '%-12s %-7s %5d s' "$1" $verdict "$3")$'\n'
+  return "$2"
+}
+
 # step NAME COMMAND...: notes how it went and how long it took.
 step() {
-  local name=$1 began=$SECONDS rc=0 log=$logs/step verdict=ok
+  local name=$1 began=$SECONDS rc=0
   shift
   printf '\n== %s\n' "$name"
-  attend shown "$log" "$@" || rc=$?
-  if ! count "$log" && [ $rc != 0 ]; then failed=$((failed + 1)); fi
-  [ $rc = 0 ] || verdict=FAILED
-  summary+=$(printf '%-12s %-7s %5d s' "$name" "$verdict" $((SECONDS - began)))$'\n'
-  return $rc
+  attend shown "$logs/$name" "$@" || rc=$?
+  note "$name" $rc $((SECONDS - began))
+}
+
+# beside NAME COMMAND...: begins a step that goes on beside those that follow, until `joined NAME`.
+declare -A going=()
+beside() {
+  printf '\n== %s goes on beside the next steps\n' "$1"
+  attend_begin noted "$logs/$1" "${@:2}"
+  going[$1]=$begun
+}
+joined() {
+  local rc=0
+  attend_end "${going[$1]}" || rc=$?
+  unset "going[$1]"
+  printf '\n== %s\n' "$1"
+  cat "$logs/$1"
+  note "$1" $rc "$(cat "$logs/$1.took")"
 }
 
 # Whatever follows needs this step: without it, the end is now.
 must() { step "$@" || close; }
 
 close() {
+  local name
+  for name in "${!going[@]}"; do joined "$name" || true; done
   printf '\n%sin all %18d s\n\n%d passed, %d failed\n' "$summary" "$SECONDS" "$passed" "$failed"
   [ "$failed" = 0 ] || exit 1
   exit 0
@@ -89,18 +123,23 @@ must setup scripts/setup.sh test
 # In this shell: the engine is held by it, and DOCKER_HOST reaches every step.
 printf '\n== engine\n'
 engine_start_step || { failed=1 && close; }
+# Compilers of two kinds, of which neither keeps both cores busy.
+beside contracts scripts/contracts.sh check
 step scripts shellcheck -x -S warning scripts/*.sh anvil/*.sh || true
 step format rust_format || true
 step licences cargo deny --locked check bans licenses sources || true
-step contracts scripts/contracts.sh check || true
 step lint rust_lint || true
 must build cargo build --locked --workspace --all-targets
 must images scripts/example-images.sh
 must machine scripts/build-vm-image.sh
 # Of a distribution that changes by the day: without it only its own tests fail.
 step virtualbox scripts/virtualbox.sh || true
-step tests scripts/slurm-cluster.sh run cargo nextest run --locked --workspace --no-tests=fail || true
-step doc-tests cargo test --locked --workspace --doc -q || true
-step examples examples_test || true
+joined contracts || true
+# Two a core: what they wait for is elsewhere, half of the time.
+step tests scripts/slurm-cluster.sh run cargo nextest run --locked --workspace --no-tests=fail \
+  --test-threads $(($(nproc) * 2)) || true
+beside doc-tests cargo test --locked --workspace --doc -q
 step demo scripts/demo.sh || true
+joined doc-tests || true
+step examples examples_test || true
 close

@@ -7,7 +7,7 @@ use berth_chain::{
 use berth_tests::{
     proxy::Proxy,
     receipt::{Detached, Receipt},
-    world::{Background, Displaced, SCHEDULER, World, until, within},
+    world::{Background, Displaced, HELD, SCHEDULER, World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 use std::{fs, net::TcpListener};
@@ -95,10 +95,13 @@ async fn a_node_that_goes_away_in_the_middle_loses_nothing() -> eyre::Result<()>
         let before = world.books().await?;
         let proxy = Proxy::to(world.node_address()?).await?;
         let rpc = format!("http://{}", proxy.address);
-        let running = Background::start(world.run(&["--rpc", &rpc], "sleep 3; echo kept")?)?;
+        let running = Background::start(world.run(&["--rpc", &rpc], &format!("{HELD}; echo kept"))?)?;
         running.says("running on").await?;
+        let worker = world.address(1)?;
+        world.container_of(worker, None).await?;
         proxy.cut();
         let outcome = running.outcome().await?;
+        world.let_go()?;
         outcome.require_failure(4, &["can't be reached", "berth task result"])?;
         let books = world.books().await?;
         let deal = *books.deals.keys().find(|deal| !before.deals.contains_key(*deal)).wrap_err("no deal")?;
@@ -123,7 +126,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         // A port that another program has.
         let taken = TcpListener::bind("127.0.0.1:0")?;
         let at = taken.local_addr()?.to_string();
-        world.service(SCHEDULER)?.kill().await?;
+        world.kill(SCHEDULER).await?;
         let config = world.devnet().join("scheduler.toml");
         let kept = fs::read_to_string(&config)?;
         let listen = world.scheduler_address()?.to_string();
@@ -146,8 +149,7 @@ async fn what_a_service_finds_wrong_at_its_start_ends_it_with_a_hint() -> eyre::
         world.ready().await?;
 
         // The same of a worker, and one without an engine.
-        world.service(&worker)?.kill().await?;
-        world.connected(0).await?;
+        world.kill(&worker).await?;
         let asked = world.run(&["--dry-run"], "true")?.must().await?;
         ensure!(asked.stderr.contains("no worker of this pool is connected"), "{asked}");
         let journal = world.devnet().join(format!("data/{worker}/journal.db"));

@@ -2,7 +2,7 @@
 
 use berth_tests::{
     receipt::{Detached, Receipt},
-    world::{World, until, within},
+    world::{HELD, World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 use serde_json::Value;
@@ -47,7 +47,7 @@ async fn a_detached_job_can_be_asked_about_and_fetched_later() -> eyre::Result<(
 async fn a_lost_workers_task_goes_to_another_at_once() -> eyre::Result<()> {
     within(2, async |world: &mut World| {
         let before = world.books().await?;
-        let detached: Detached = world.run(&["--detach"], "sleep 3; echo done")?.json().await?;
+        let detached: Detached = world.run(&["--detach"], &format!("{HELD}; echo done"))?.json().await?;
         let task = detached.tasks[0];
         let first = until("a worker has the task", async || {
             let view = world.scheduler.task(task).await.ok();
@@ -55,7 +55,11 @@ async fn a_lost_workers_task_goes_to_another_at_once() -> eyre::Result<()> {
         })
         .await?;
         let name = world.name_of_worker(first)?;
-        world.service(&name)?.kill().await?;
+        world.container_of(first, None).await?;
+        world.kill(&name).await?;
+        let other = world.workers().await?.iter().map(|view| view.worker).find(|worker| *worker != first);
+        world.container_of(other.wrap_err("two workers")?, None).await?;
+        world.let_go()?;
         let settled = until("the task settles", async || {
             let view = world.scheduler.task(task).await?;
             Ok((view.phase == "settled").then_some(view))

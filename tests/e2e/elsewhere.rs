@@ -1,7 +1,7 @@
 //! Inputs and disks that are on somebody's server: fetched from there as far as the worker's owner lets it, gone on with
 //! after a crash, and never anything else than what the job names.
 
-use crate::sharing::{add, announces, own_status, waits};
+use crate::sharing::{add, own_status, waits};
 use berth_protocol::Failure;
 use berth_tests::{
     books::Ending,
@@ -28,7 +28,7 @@ fn cache(world: &World) -> PathBuf {
 
 /// Waits until the scheduler has heard whether the first worker fetches inputs.
 async fn fetches(world: &World, inputs: bool) -> eyre::Result<()> {
-    announces(world, &format!("that it fetches inputs: {inputs}"), |said| said.shares.fetches_inputs == inputs).await
+    world.announced(1, &format!("that it fetches inputs: {inputs}"), |said| said.shares.fetches_inputs == inputs).await
 }
 
 /// Bytes that are not the same anywhere.
@@ -159,7 +159,7 @@ async fn a_worker_killed_while_an_input_comes_goes_on_with_it() -> eyre::Result<
         let server = FileServer::of(file.clone()).await?;
         let input = format!("numbers={}", server.url());
         crate::sharing::hand(world, "pause").await?;
-        announces(world, "that it is paused", |said| said.terms.closed.is_some()).await?;
+        world.announced(1, "that it is paused", |said| said.terms.closed.is_some()).await?;
         let script = "wc -c < /iexec_in/numbers";
         let job: Detached = world.run(&["--detach", "--input", &input], script)?.json().await?;
         server.speak(1_000_000);
@@ -191,7 +191,7 @@ async fn an_apps_disk_comes_from_its_address_also_to_a_worker_that_was_killed_me
         world.berth(register)?.must().await?;
         let qemu = "\n[qemu]\naccel = \"tcg\"\nfetch_images = true\n";
         add(world, "", qemu)?;
-        announces(world, "QEMU", |said| said.shares.fetches_disks && said.shares.engines.len() == 2).await?;
+        world.announced(1, "QEMU", |said| said.shares.fetches_disks && said.shares.engines.len() == 2).await?;
         let run = || Ok::<_, eyre::Report>(world.berth(["run", "blank", "--timeout", "10s"])?.args(["--", "true"]));
 
         // What only this machine reaches is asked for by nobody who says so.

@@ -1,7 +1,7 @@
 //! Engines that come and go under a worker, images that come while it runs, from a person's hand or from a registry, and
 //! an engine that two workers share.
 
-use crate::sharing::{add, announces, own_status, printed, waits};
+use crate::sharing::{add, own_status, printed, waits};
 use berth_protocol::WorkerAddr;
 use berth_tests::{
     dockerd::Dockerd,
@@ -28,8 +28,11 @@ async fn with_own_engine(test: impl AsyncFnOnce(&mut World, &mut Dockerd) -> eyr
         own.engine().await?.load(archive).await?;
         world.be_patient().await?;
         add(world, "", "")?;
-        world.configure_worker(1, "[docker]", &format!("[docker]\nhost = {:?}", own.host()))?;
-        announces(world, "the images of its own engine", |said| has(said, &mark)).await?;
+        world.configure_worker(
+            1,
+            &world.worker_config(1)?.replace("[docker]", &format!("[docker]\nhost = {:?}", own.host())),
+        )?;
+        world.announced(1, "the images of its own engine", |said| has(said, &mark)).await?;
         let tested = test(world, &mut own).await;
         // Its engine may be gone when the world ends.
         fs::write(config(world), plain)?;
@@ -57,10 +60,11 @@ async fn an_engine_that_goes_and_comes_back_is_told_of_and_loses_no_job() -> eyr
         let engine = own.engine().await?;
         // Gone: nothing of it is shared, its owner is told why, and what wants it waits.
         own.stop().await?;
-        announces(world, "no engine and no image", |said| {
-            said.shares.engines.is_empty() && said.shares.images.is_empty()
-        })
-        .await?;
+        world
+            .announced(1, "no engine and no image", |said| {
+                said.shares.engines.is_empty() && said.shares.images.is_empty()
+            })
+            .await?;
         until("its own status says why", async || {
             Ok(own_status(world).await?["absent"].to_string().contains("does not answer").then_some(()))
         })
@@ -133,7 +137,9 @@ async fn an_image_comes_from_its_registry_by_digest_where_the_owner_lets_it_and_
         waits(world, &job, "it does not have the image").await?;
         ensure!(manifests_asked(&registry).await? == asked, "a worker that shares what it has has fetched");
         // From public addresses alone: the engine is not told to ask here.
-        let fetching = |to: &str| world.configure_worker(1, "[docker]", &format!("[docker]{to}"));
+        let fetching = |to: &str| {
+            world.configure_worker(1, &world.worker_config(1)?.replace("[docker]", &format!("[docker]{to}")))
+        };
         fetching("\nfetch_images = true")?;
         until("the worker says that it does not ask there", async || {
             Ok(own_status(world).await?.to_string().contains("is at no public address").then_some(()))
@@ -142,7 +148,7 @@ async fn an_image_comes_from_its_registry_by_digest_where_the_owner_lets_it_and_
         ensure!(manifests_asked(&registry).await? == asked, "the registry was asked");
         let opened = fs::read_to_string(config(world))? + "\n[fetch]\ninputs = true\nfrom = [\"127.0.0.1\"]\n";
         fs::write(config(world), opened)?;
-        announces(world, "that it fetches", |said| said.shares.fetches_inputs).await?;
+        world.announced(1, "that it fetches", |said| said.shares.fetches_inputs).await?;
 
         // By digest, and run; a second time it is there.
         for _ in 0..2 {

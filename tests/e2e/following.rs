@@ -3,15 +3,15 @@
 use berth_tests::{
     engine::IMAGE,
     receipt::Detached,
-    world::{Background, World, until, within},
+    world::{Background, HELD, SCHEDULER, World, until, within},
 };
 use eyre::{ContextCompat as _, ensure};
 
 #[tokio::test]
 async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
-        let script = "echo one; echo begun >&2; sleep 4; echo two; echo over >&2; sleep 1; printf three";
-        let following = Background::start(world.run(&["--follow"], script)?)?;
+        let script = format!("echo one; echo begun >&2; {HELD}; echo two; echo over >&2; printf three");
+        let following = Background::start(world.run(&["--follow"], &script)?)?;
         following.says("begun").await?;
         let deal = world.scheduler.deals(1).await?.pop().wrap_err("there is a deal")?.deal;
         let view = world.scheduler.deal(deal, None, std::time::Duration::ZERO).await?;
@@ -23,6 +23,7 @@ async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::R
         other.says("begun").await?;
         let stranger = world.berth(["task", "logs", &task, "--follow", "--account", "worker-1"])?.run().await?;
         ensure!(stranger.code != Some(0) && stranger.stderr.contains("only for"), "{stranger}");
+        world.let_go()?;
 
         let outcome = following.outcome().await?;
         ensure!(outcome.code == Some(0) && outcome.stdout == "one\ntwo\nthree", "{outcome}");
@@ -43,11 +44,13 @@ async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::R
 #[tokio::test]
 async fn who_follows_goes_on_after_the_scheduler_was_killed() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
-        let script = "echo one; echo begun >&2; sleep 8; echo two";
-        let following = Background::start(world.run(&["--follow"], script)?)?;
+        let script = format!("echo one; echo begun >&2; {HELD}; echo two");
+        let following = Background::start(world.run(&["--follow"], &script)?)?;
         following.says("begun").await?;
-        world.service("services")?.kill().await?;
-        world.restart("services", &[])?;
+        world.kill(SCHEDULER).await?;
+        world.restart(SCHEDULER, &[])?;
+        world.ready().await?;
+        world.let_go()?;
         let outcome = following.outcome().await?;
         ensure!(outcome.code == Some(0) && outcome.stdout == "one\ntwo\n", "{outcome}");
         ensure!(outcome.stderr.matches("begun\n").count() == 1, "{outcome}");
@@ -64,16 +67,21 @@ async fn what_a_replicated_task_prints_is_hidden_until_it_is_opened() -> eyre::R
             .run()
             .await?
             .require_failure(2, &["--follow", "give its answer away", "--trust 1"])?;
-        let detached: Detached = world.run(&["--detach", "--trust", "3"], "echo secret; sleep 5")?.json().await?;
+        let detached: Detached =
+            world.run(&["--detach", "--trust", "3"], &format!("echo secret; {HELD}"))?.json().await?;
         let task = detached.tasks[0];
-        until("a worker runs it", async || {
+        let replicas = until("several workers run it", async || {
             let view = world.scheduler.task(task).await.ok();
-            Ok(view.filter(|view| !view.replicas.is_empty()))
+            Ok(view.map(|view| view.replicas).filter(|replicas| replicas.len() > 1))
         })
         .await?;
+        for replica in &replicas {
+            world.container_of(replica.worker, None).await?;
+        }
         let task = task.to_string();
         let refused = world.berth(["task", "logs", &task, "--follow"])?.run().await?;
         ensure!(refused.code == Some(2) && refused.stderr.contains("give its answer away"), "{refused}");
+        world.let_go()?;
         world.berth(["task", "result", &task])?.must().await?;
         let logs = world.berth(["task", "logs", &task])?.must().await?;
         ensure!(logs.stdout == "secret\n", "{logs}");

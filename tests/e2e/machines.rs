@@ -4,12 +4,13 @@ use berth_protocol::Failure;
 use berth_tests::{
     binary::Call,
     receipt::Receipt,
-    world::{World, until, within},
+    world::{World, within},
 };
+use berth_wire::announcement::Announcement;
 use eyre::{Context as _, ContextCompat as _, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 /// What scripts/build-vm-image.sh makes: a machine's document, and a disk that boots by itself.
 const MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/vm/image/machine.json");
@@ -19,15 +20,8 @@ const DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/vm/image/disk
 async fn share_machine(world: &mut World, file: &str) -> eyre::Result<()> {
     let bytes = std::fs::read(file).wrap_err_with(|| format!("{file}: run scripts/build-vm-image.sh"))?;
     let digest = hex::encode(Sha256::digest(&bytes));
-    let name = World::worker_name(1);
-    let config = world.devnet().join(format!("{name}.toml"));
-    let mut config = std::fs::OpenOptions::new().append(true).open(config)?;
-    writeln!(config, "\n[qemu]\naccel = \"tcg\"\n\n[[qemu.images]]\nreference = \"small-linux\"")?;
-    writeln!(config, "file = {file:?}\ndigest = \"sha256:{digest}\"")?;
-    world.service(&name)?.kill().await?;
-    world.connected(0).await?;
-    world.restart(&name, &[])?;
-    world.ready().await
+    let image = format!("reference = \"small-linux\"\nfile = {file:?}\ndigest = \"sha256:{digest}\"\n");
+    world.share_also(1, &format!("[qemu]\naccel = \"tcg\"\n\n[[qemu.images]]\n{image}")).await
 }
 
 /// Processes of machines of any of this world's workers.
@@ -127,19 +121,12 @@ async fn an_apps_disk_is_fetched_from_the_pools_store() -> eyre::Result<()> {
         let register = ["app", "register", "blank", "--runtime", "qemu", "--disk", "blank.raw"];
         world.berth(register)?.must().await?;
         let name = World::worker_name(1);
-        let config = world.devnet().join(format!("{name}.toml"));
         let cached = world.devnet().join(format!("data/{name}/cache/{}.raw", hex::encode(Sha256::digest(&disk))));
-        writeln!(
-            std::fs::OpenOptions::new().append(true).open(config)?,
-            "\n[qemu]\naccel = \"tcg\"\nfetch_images = true"
-        )?;
+        let table = "[qemu]\naccel = \"tcg\"\nfetch_images = true\n";
+        world.configure_worker(1, &format!("{}\n{table}", world.worker_config(1)?))?;
         // Seen while it runs.
-        until("it shares QEMU", async || {
-            let workers = world.workers().await?;
-            let said = workers.first().and_then(|worker| worker.announced.as_ref()).map(|announced| &announced.said);
-            Ok(said.is_some_and(|said| said.shares.fetches_disks && said.shares.engines.len() == 2).then_some(()))
-        })
-        .await?;
+        let shares = |said: &Announcement| said.shares.fetches_disks && said.shares.engines.len() == 2;
+        world.announced(1, "QEMU", shares).await?;
         let run = world.berth(["run", "blank", "--timeout", "10s"])?.args(["--", "true"]).before("--json");
         let receipt: Receipt = run.run().await?.data()?;
         ensure!(receipt.only()?.digest == Some(Failure::TimedOut.digest().get()), "{receipt:?}");

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod called;
+#[path = "../../crates/worker/tests/it/cluster.rs"]
+mod cluster;
 mod deploying;
 mod detached;
 mod elsewhere;

@@ -3,7 +3,7 @@
 use berth_tests::{
     books::Ending,
     receipt::{Detached, Receipt},
-    world::{Background, SCHEDULER, World, until, within},
+    world::{Background, HELD, SCHEDULER, World, until, within},
 };
 use eyre::ensure;
 
@@ -64,10 +64,14 @@ async fn a_reorganised_chain_leads_to_the_same_end() -> eyre::Result<()> {
 async fn a_restarted_scheduler_goes_on_where_it_was() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         let before = world.books().await?;
-        let running = Background::start(world.run(&[], "sleep 2; echo through")?.before("--json"))?;
+        let running = Background::start(world.run(&[], &format!("{HELD}; echo through"))?.before("--json"))?;
         running.says("running on").await?;
-        world.service(SCHEDULER)?.kill().await?;
+        let worker = world.address(1)?;
+        world.container_of(worker, None).await?;
+        world.kill(SCHEDULER).await?;
         world.restart(SCHEDULER, &[])?;
+        world.ready().await?;
+        world.let_go()?;
         let outcome = running.outcome().await?;
         let receipt: Receipt = outcome.data()?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("through\n"), "{outcome}");
@@ -81,10 +85,9 @@ async fn a_restarted_scheduler_goes_on_where_it_was() -> eyre::Result<()> {
 async fn a_dead_operators_deal_is_claimed_and_its_payer_refunded() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         let before = world.books().await?;
-        world.service(&World::worker_name(1))?.kill().await?;
-        world.connected(0).await?;
+        world.kill(&World::worker_name(1)).await?;
         let detached: Detached = world.run(&["--detach", "--timeout", "3s"], "echo never")?.json().await?;
-        world.service(SCHEDULER)?.kill().await?;
+        world.kill(SCHEDULER).await?;
         let deal = world.books().await?.deals[&detached.deal].terms.clone();
         let (_, now) = world.chain.head().await?;
         world.chain.pass_s(deal.deadlines().settle.seconds() - now.seconds() + 1).await?;

@@ -49,7 +49,7 @@ async fn arm(world: &mut World, service: &str, point: &str) -> eyre::Result<Path
     let further: [OsString; 4] =
         ["--kill-at".into(), point.into(), "--kill-marker".into(), marker.clone().into_os_string()];
     if world.service(service)?.is_alive() {
-        world.service(service)?.kill().await?;
+        world.kill(service).await?;
     }
     world.restart(service, &further)?;
     Ok(marker)
@@ -65,7 +65,7 @@ async fn three(world: &mut World) -> eyre::Result<()> {
     for n in [4, 5] {
         let name = World::worker_name(n);
         if world.service(&name)?.is_alive() {
-            world.service(&name)?.kill().await?;
+            world.kill(&name).await?;
         }
     }
     world.ready().await
@@ -126,9 +126,8 @@ async fn what_can_not_be_agreed_on_is_settled_as_a_failure() -> eyre::Result<()>
 
         // The workers are away while the pool's store loses an input.
         for n in 1..=5 {
-            world.service(&World::worker_name(n))?.kill().await?;
+            world.kill(&World::worker_name(n)).await?;
         }
-        world.connected(0).await?;
         let book = world.file("book.txt", b"nobody will read this\n")?;
         let input = book.to_string_lossy().into_owned();
         let flags = ["--trust", "5", "--detach", "--input", &input];
@@ -164,7 +163,7 @@ async fn a_worker_that_dies_before_the_close_is_replaced() -> eyre::Result<()> {
         let worker = world.address(1)?;
         until("the worker runs it", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
             .await?;
-        world.service(&name)?.kill().await?;
+        world.kill(&name).await?;
         five(world).await?;
         let outcome = running.outcome().await?;
         let receipt: Receipt = outcome.data()?;
@@ -348,9 +347,9 @@ async fn alone(world: &mut World, point: &str) -> eyre::Result<()> {
 async fn a_close_that_a_reorg_drops_is_not_opened_and_comes_again() -> eyre::Result<()> {
     within(3, async |world: &mut World| {
         for n in 1..=3 {
-            world.configure_worker(n, "confirmations = 1", "confirmations = 40")?;
             let name = World::worker_name(n);
-            world.service(&name)?.kill().await?;
+            world.kill(&name).await?;
+            world.configure_worker(n, &world.worker_config(n)?.replace("confirmations = 1", "confirmations = 40"))?;
             world.restart(&name, &[])?;
         }
         world.ready().await?;

@@ -10,7 +10,7 @@ use berth_worker::status;
 use eyre::{ContextCompat as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 /// A folder of data beside the worker, and its digest.
 async fn library(world: &World) -> eyre::Result<(PathBuf, String)> {
@@ -25,10 +25,8 @@ async fn library(world: &World) -> eyre::Result<(PathBuf, String)> {
 
 /// Has the first worker look often, and adds to its file while it runs.
 pub(crate) fn add(world: &World, keys: &str, tables: &str) -> eyre::Result<()> {
-    let keys = format!("confirmations = 1\nlook_every = \"200ms\"\n{keys}");
-    world.configure_worker(1, "confirmations = 1", &keys)?;
-    let path = world.devnet().join(format!("{}.toml", World::worker_name(1)));
-    Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(tables.as_bytes())?)
+    let text = world.worker_config(1)?;
+    world.configure_worker(1, &format!("look_every = \"200ms\"\n{keys}\n{text}{tables}"))
 }
 
 fn dataset(name: &str, path: &std::path::Path, digest: &str) -> String {
@@ -37,21 +35,8 @@ fn dataset(name: &str, path: &std::path::Path, digest: &str) -> String {
 
 /// Waits until the scheduler has heard that the first worker shares so many data, and takes tasks or not.
 pub(crate) async fn announced(world: &World, datasets: usize, is_open: bool) -> eyre::Result<()> {
-    announces(world, &format!("{datasets} data, open: {is_open}"), |said| {
-        said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open
-    })
-    .await
-}
-
-/// Waits until the scheduler has heard this from the first worker. Before that, a task would go by what it said last.
-pub(crate) async fn announces(world: &World, what: &str, is: impl Fn(&Announcement) -> bool) -> eyre::Result<()> {
-    let worker = world.address(1)?;
-    until(&format!("it announces {what}"), async || {
-        let workers = world.workers().await?;
-        let said = workers.iter().find(|view| view.worker == worker).and_then(|view| view.announced.as_ref());
-        Ok(said.is_some_and(|announced| is(&announced.said)).then_some(()))
-    })
-    .await
+    let is = |said: &Announcement| said.shares.datasets.len() == datasets && said.terms.closed.is_none() == is_open;
+    world.announced(1, &format!("{datasets} data, open: {is_open}"), is).await
 }
 
 /// Waits until the first worker is known to keep a task off for this reason.
@@ -206,8 +191,7 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         announced(world, 0, false).await?;
         let paused: Detached = world.run(&["--detach"], "echo at last")?.json().await?;
         waits(world, &paused, "its owner has paused it").await?;
-        world.service(&name)?.kill().await?;
-        world.connected(0).await?;
+        world.kill(&name).await?;
         world.restart(&name, &[])?;
         world.ready().await?;
         waits(world, &paused, "its owner has paused it").await?;
@@ -220,22 +204,20 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         ensure!(printed(world, &paused, "paused").await? == "at last\n");
 
         // Whom the owner refuses, and what pays too little, is not taken, and that is told.
-        let config = world.devnet().join(format!("{name}.toml"));
-        let plain = fs::read_to_string(&config)?;
-        let refusing =
-            |policy: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{policy}\n"))?);
+        let plain = world.worker_config(1)?;
+        let policy = |policy: &str| format!("{plain}\n[policy]\n{policy}\n");
         let requester: Value = world.berth(["wallet", "show"])?.json().await?;
         let requester = requester["address"].as_str().wrap_err("an address")?;
-        refusing(&format!("refused_requesters = [{requester:?}]"))?;
-        announces(world, "whom it refuses", |said| !said.terms.refused_requesters.is_empty()).await?;
+        world.configure_worker(1, &policy(&format!("refused_requesters = [{requester:?}]")))?;
+        world.announced(1, "whom it refuses", |said| !said.terms.refused_requesters.is_empty()).await?;
         let refused: Detached = world.run(&["--detach"], "echo dear")?.json().await?;
         waits(world, &refused, "takes no jobs of requester").await?;
-        refusing(&format!("min_price = \"{}\"", u128::MAX))?;
+        world.configure_worker(1, &policy(&format!("min_price = \"{}\"", u128::MAX)))?;
         waits(world, &refused, "takes nothing below").await?;
         // A file that makes no sense changes nothing.
-        refusing("schedule = [\"sometimes\"]")?;
+        world.configure_worker(1, &policy("schedule = [\"sometimes\"]"))?;
         waits(world, &refused, "takes nothing below").await?;
-        fs::write(&config, &plain)?;
+        world.configure_worker(1, &plain)?;
         ensure!(printed(world, &refused, "refused").await? == "dear\n");
 
         // Drained: what runs is finished and handed over, then the worker goes; its next life takes tasks.
@@ -287,7 +269,7 @@ async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Resu
         let policy = |text: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{text}\n"))?);
         let closed = async |words: &str| {
             let is = |said: &Announcement| said.terms.closed.as_ref().is_some_and(|why| why.contains(words));
-            announces(world, &format!("that it is closed: {words}"), is).await
+            world.announced(1, &format!("that it is closed: {words}"), is).await
         };
         // Some days from now, so that no midnight opens it. (1970 began on a Thursday.)
         let day = world.chain.head().await?.1.seconds() / 86_400 + 3 + 3;

@@ -35,7 +35,7 @@ async fn a_paid_job_keeps_its_inputs_and_results_on_an_s3_server() -> eyre::Resu
                  credentials = \"s3-key.toml\"\n"
             ),
         )?;
-        world.service("services")?.kill().await?;
+        world.kill("services").await?;
         world.restart("services", &[])?;
         world.ready().await?;
 

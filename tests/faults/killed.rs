@@ -4,7 +4,7 @@ use berth_protocol::task::Phase as TaskPhase;
 use berth_tests::{
     books::{Books, Ending},
     receipt::{Detached, Receipt},
-    world::{Background, SCHEDULER, World, until, within},
+    world::{Background, HELD, SCHEDULER, World, until, within},
 };
 use berth_worker::journal::Phase as WorkerPhase;
 use eyre::{ContextCompat as _, WrapErr as _, ensure};
@@ -200,7 +200,8 @@ impl Killed<'_> {
 
     /// Starts the service anew, to die at the point.
     async fn arm(&mut self) -> eyre::Result<()> {
-        self.world.service(&self.service)?.kill().await?;
+        let service = self.service.clone();
+        self.world.kill(&service).await?;
         self.start().await
     }
 
@@ -244,7 +245,7 @@ impl Killed<'_> {
 
     async fn claimed(&mut self) -> eyre::Result<()> {
         let worker = World::worker_name(1);
-        self.world.service(&worker)?.kill().await?;
+        self.world.kill(&worker).await?;
         self.arm().await?;
         let detached: Detached = self.world.run(&["--detach", "--timeout", "3s"], "true")?.json().await?;
         let terms = self.world.books().await?.deals.remove(&detached.deal).wrap_err("no deal")?.terms;
@@ -262,32 +263,20 @@ impl Killed<'_> {
     /// The worker is stopped while it has the task, until another has done it; then it is told.
     async fn moved(&mut self) -> eyre::Result<()> {
         let other = World::worker_name(2);
-        self.world.service(&other)?.kill().await?;
-        self.arm_alone().await?;
-        let detached: Detached = self.world.run(&["--detach"], "sleep 2; echo moved")?.json().await?;
-        let task = detached.tasks[0];
-        until("the worker has the task", async || {
-            let view = self.world.scheduler.task(task).await.ok();
-            Ok(view.filter(|view| view.stage.is_some()).map(drop))
-        })
-        .await?;
+        self.world.kill(&other).await?;
+        self.arm().await?;
+        let detached: Detached = self.world.run(&["--detach"], &format!("{HELD}; echo moved"))?.json().await?;
+        let (first, second) = (self.world.address(1)?, self.world.address(2)?);
+        self.world.container_of(first, None).await?;
         self.world.service(&self.service)?.signal(Signal::SIGSTOP);
         self.world.restart(&other, &[])?;
+        self.world.container_of(second, None).await?;
+        self.world.let_go()?;
         until("the other worker has done it", async || {
             Ok((self.world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
         })
         .await?;
         self.world.service(&self.service)?.signal(Signal::SIGCONT);
         self.die_and_rise().await
-    }
-
-    async fn arm_alone(&mut self) -> eyre::Result<()> {
-        self.world.service(&self.service)?.kill().await?;
-        self.world.connected(0).await?;
-        let marker = self.marker();
-        let further: [OsString; 4] =
-            ["--kill-at".into(), self.point.into(), "--kill-marker".into(), marker.into_os_string()];
-        self.world.restart(&self.service, &further)?;
-        self.world.connected(1).await
     }
 }

@@ -1,17 +1,16 @@
 //! A worker's process, its container and its network are lost, each by itself.
 
+use alloy::primitives::Address;
 use berth_chain::signer::Signer;
 use berth_tests::{
     proxy::Proxy,
     receipt::{Detached, Receipt},
-    world::{SCHEDULER, World, until, within},
+    world::{HELD, SCHEDULER, World, until, within},
 };
 use berth_wire::units::Sha256;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use eyre::{ContextCompat as _, ensure};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-
-const JOB: &str = "sleep 2; echo home";
 
 async fn brought_home(world: &World, detached: &Detached) -> eyre::Result<()> {
     until("the task settles", async || Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(())))
@@ -34,26 +33,28 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
         let worker = world.workers().await?.first().wrap_err("one worker")?.worker;
 
         // The process: another life of it takes up the container that still runs.
-        let detached = running(world, JOB).await?;
-        world.service(&name)?.kill().await?;
+        let (detached, _) = running(world, worker).await?;
+        world.kill(&name).await?;
         world.restart(&name, &[])?;
+        world.ready().await?;
+        world.let_go()?;
         brought_home(world, &detached).await?;
 
         // The container: the worker sees that it was not the job's doing, and runs it again.
-        let detached = running(world, JOB).await?;
-        let containers = world.containers_of(worker).await?;
+        let (detached, container) = running(world, worker).await?;
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        for container in &containers {
-            world.engine.docker.remove_container(container, Some(options.clone())).await?;
-        }
+        world.engine.docker.remove_container(&container, Some(options)).await?;
+        world.container_of(worker, Some(&container)).await?;
+        world.let_go()?;
         brought_home(world, &detached).await?;
 
         // The network: what was done meanwhile is reported when it is back.
         let proxy = Proxy::to(world.scheduler_address()?).await?;
         world.route_worker(1, proxy.address).await?;
-        let detached = running(world, JOB).await?;
+        let (detached, _) = running(world, worker).await?;
         proxy.cut();
         world.connected(0).await?;
+        world.let_go()?;
         until("the job has ended", async || Ok(world.containers_of(worker).await?.is_empty().then_some(()))).await?;
         proxy.mend();
         brought_home(world, &detached).await?;
@@ -71,7 +72,8 @@ async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_w
     within(1, async |world: &mut World| {
         let proxy = Proxy::to(world.scheduler_address()?).await?;
         world.route_worker(1, proxy.address).await?;
-        let detached = running(world, "trap '' TERM; sleep 10; echo home").await?;
+        let worker = world.address(1)?;
+        let (detached, first) = running(world, worker).await?;
         proxy.cut();
         until("the task is taken away", async || {
             let view = world.scheduler.task(detached.tasks[0]).await?;
@@ -79,22 +81,19 @@ async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_w
         })
         .await?;
         proxy.mend();
+        world.container_of(worker, Some(&first)).await?;
+        world.let_go()?;
         brought_home(world, &detached).await?;
         world.all_cleared().await
     })
     .await
 }
 
-/// A job whose container runs.
-async fn running(world: &World, script: &str) -> eyre::Result<Detached> {
-    let detached: Detached = world.run(&["--detach"], script)?.json().await?;
-    until("its container runs", async || {
-        let view = world.scheduler.task(detached.tasks[0]).await.ok();
-        let Some(worker) = view.and_then(|view| view.worker) else { return Ok(None) };
-        Ok((!world.containers_of(worker).await?.is_empty()).then_some(()))
-    })
-    .await?;
-    Ok(detached)
+/// A job that is held, and its container. It does not end because it is asked to.
+async fn running(world: &World, worker: Address) -> eyre::Result<(Detached, String)> {
+    let detached: Detached = world.run(&["--detach"], &format!("trap '' TERM; {HELD}; echo home"))?.json().await?;
+    let container = world.container_of(worker, None).await?;
+    Ok((detached, container))
 }
 
 /// The scheduler dies when bytes are in its store and nobody's yet: the next one finds them, and they go.

@@ -28,6 +28,8 @@ pub struct Service {
     command_line: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
+    /// As whom it is started, if not as whoever runs the tests: user and group.
+    user: Option<(u32, u32)>,
     /// Of a restart: whoever starts a process must also reap it.
     child: Option<Child>,
 }
@@ -54,6 +56,7 @@ impl Service {
             command_line: parts("cmdline")?,
             environment: environment.collect(),
             folder: fs::read_link(proc.join("cwd"))?,
+            user: None,
             child: None,
         })
     }
@@ -109,10 +112,18 @@ impl Service {
         tokio::time::timeout(END_DEADLINE, gone).await.wrap_err("it does not end")
     }
 
+    /// Has it be another user's from its next start on.
+    pub const fn give_to(&mut self, user: u32, group: u32) {
+        self.user = Some((user, group));
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.command_line[0]);
         command.args(&self.command_line[1..]).env_clear().envs(self.environment.iter().cloned());
         command.current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
         command
     }
 

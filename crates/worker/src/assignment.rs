@@ -142,7 +142,8 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
     let (datasets, dealt) = datasets(assign, &job)?;
     local(&datasets, job.packages.iter().chain(&app.minimum.packages), standing, capabilities)?;
     room(&job.limits, &standing.capacity)?;
-    if let Some(withheld) = capabilities.withheld(&job.limits) {
+    let wall = Duration::from_secs(terms.duration.into());
+    if let Some(withheld) = capabilities.withheld(&job.limits, wall) {
         return decline(DeclineCode::Policy, withheld);
     }
     if let Some(only) = &standing.only
@@ -159,7 +160,6 @@ pub fn check(assign: &Assign, standing: &Standing) -> Result<Accepted, Objection
     let place = Place { task: task.get(), deal, index, first, size };
     let environment =
         environment::environment(place, &job, &app.env, (each.as_deref(), &args), (&datasets, dealt.as_deref()));
-    let wall = Duration::from_secs(terms.duration.into());
     let (runtime, disk) = (app.runtime, app.disk);
     Ok(Accepted { task, runtime, image, disk, datasets, job, args, environment, wall })
 }

@@ -15,14 +15,16 @@ use crate::{
 use alloy::primitives::Address;
 use berth_chain::{Deployment, Endpoint, Rpc, signer::keystore};
 use berth_protocol::WorkerAddr;
-use berth_wire::{client::SchedulerClient, scheduler::WorkerView};
+use berth_wire::{announcement::Announcement, client::SchedulerClient, scheduler::WorkerView};
 use eyre::{Context as _, ContextCompat as _, ensure, eyre};
 use serde::Deserialize;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs::Permissions,
     net::SocketAddr,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -34,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.
 const WORKER: &str = "worker-";
+/// What a job does that is to run until [`World::let_go`].
+pub const HELD: &str = "while [ ! -e /iexec_in/go ]; do sleep 0.05; done";
 
 /// A market on this machine.
 #[derive(Debug)]
@@ -173,6 +177,23 @@ impl World {
         format!("{WORKER}{n}")
     }
 
+    /// `kill -9`. Of a worker the scheduler knows it, too, afterwards: what it says of who is connected is true.
+    ///
+    /// # Errors
+    /// It stays.
+    pub async fn kill(&mut self, name: &str) -> eyre::Result<()> {
+        self.service(name)?.kill().await?;
+        let worker = self.workers.get(name).copied();
+        let Some(worker) = worker.filter(|_| self.services.get(SCHEDULER).is_some_and(Service::is_alive)) else {
+            return Ok(());
+        };
+        until(&format!("the scheduler knows that {name} is gone"), async || {
+            let Ok(workers) = self.scheduler.workers().await else { return Ok(None) };
+            Ok((!workers.iter().any(|view| view.worker == worker && view.connected)).then_some(()))
+        })
+        .await
+    }
+
     /// Starts a service that has ended, with the arguments that it had first and these further ones.
     ///
     /// # Errors
@@ -196,7 +217,8 @@ impl World {
     /// It does not come about.
     pub async fn connected(&self, count: usize) -> eyre::Result<()> {
         until(&format!("{count} workers are connected"), async || {
-            let workers = self.scheduler.workers().await.unwrap_or_default();
+            // One that does not answer has nobody connected, and says nothing of it.
+            let Ok(workers) = self.scheduler.workers().await else { return Ok(None) };
             Ok((workers.iter().filter(|worker| worker.connected).count() == count).then_some(()))
         })
         .await
@@ -234,6 +256,33 @@ impl World {
     /// The engine does not say.
     pub async fn containers_of(&self, worker: Address) -> eyre::Result<Vec<String>> {
         self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
+    }
+
+    /// Waits until a container of this worker's other than `but` is there, and gives its name.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn container_of(&self, worker: Address, but: Option<&str>) -> eyre::Result<String> {
+        until("its container is there", async || {
+            let all = self.containers_of(worker).await?;
+            Ok(all.into_iter().find(|id| Some(id.as_str()) != but))
+        })
+        .await
+    }
+
+    /// Lets go of the jobs that are [`HELD`] now. (What is about to end may be in the middle of being removed.)
+    ///
+    /// # Errors
+    /// Their folders can't be written.
+    pub fn let_go(&self) -> eyre::Result<()> {
+        for name in self.workers.keys() {
+            let tasks = self.devnet().join("data").join(name).join("tasks");
+            let inputs = std::fs::read_dir(tasks)?.flatten().map(|task| task.path().join("in"));
+            for inputs in inputs.filter(|inputs| inputs.is_dir()) {
+                std::fs::write(inputs.join("go"), b"")?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.
@@ -311,22 +360,81 @@ impl World {
         let text = std::fs::read_to_string(&config)?;
         let routed = text.replace(&self.scheduler_address()?.to_string(), &by.to_string());
         ensure!(routed != text, "{} does not say where the scheduler is", config.display());
+        self.kill(&name).await?;
         std::fs::write(&config, routed)?;
-        self.service(&name)?.kill().await?;
-        self.connected(0).await?;
         self.restart(&name, &[])?;
         self.ready().await
     }
 
-    /// Changes a worker's configuration, for its next start.
+    /// A worker's configuration.
     ///
     /// # Errors
-    /// It does not say `from`.
-    pub fn configure_worker(&self, n: u16, from: &str, to: &str) -> eyre::Result<()> {
-        let config = self.devnet().join(format!("{}.toml", Self::worker_name(n)));
-        let text = std::fs::read_to_string(&config)?;
-        ensure!(text.contains(from), "{} does not say {from}", config.display());
-        Ok(std::fs::write(&config, text.replace(from, to))?)
+    /// It can't be read.
+    pub fn worker_config(&self, n: u16) -> eyre::Result<String> {
+        Ok(std::fs::read_to_string(self.worker_config_file(n))?)
+    }
+
+    fn worker_config_file(&self, n: u16) -> PathBuf {
+        self.devnet().join(format!("{}.toml", Self::worker_name(n)))
+    }
+
+    /// Replaces a worker's configuration at once: a worker that runs looks at it at any moment.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn configure_worker(&self, n: u16, text: &str) -> eyre::Result<()> {
+        let (config, aside) = (self.worker_config_file(n), self.folder.path().join("next.toml"));
+        std::fs::write(&aside, text)?;
+        Ok(std::fs::rename(aside, config)?)
+    }
+
+    /// Starts a worker anew with these tables added to its configuration.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn share_also(&mut self, n: u16, tables: &str) -> eyre::Result<()> {
+        let name = Self::worker_name(n);
+        self.kill(&name).await?;
+        self.configure_worker(n, &format!("{}\n{tables}", self.worker_config(n)?))?;
+        self.restart(&name, &[])?;
+        self.ready().await
+    }
+
+    /// Starts a worker anew as another user of this machine, to whom all that is the worker's is given.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn give_worker(&mut self, n: u16, user: u32, group: u32) -> eyre::Result<()> {
+        let name = Self::worker_name(n);
+        self.kill(&name).await?;
+        // The way to what is its own.
+        for folder in [self.folder().to_owned(), self.devnet().join("keys")] {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
+        let mut given = vec![self.devnet().join("data").join(&name), self.devnet().join(format!("keys/{name}.json"))];
+        while let Some(path) = given.pop() {
+            chown(&path, Some(user), Some(group))?;
+            if path.is_dir() {
+                given.extend(std::fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
+            }
+        }
+        self.service(&name)?.give_to(user, group);
+        self.restart(&name, &[])?;
+        self.ready().await
+    }
+
+    /// Waits until the scheduler has heard this from a worker. Before that, a task would go by what it said last.
+    ///
+    /// # Errors
+    /// It does not come about.
+    pub async fn announced(&self, n: u16, what: &str, is: impl Fn(&Announcement) -> bool) -> eyre::Result<()> {
+        let worker = self.address(n)?;
+        until(&format!("worker {n} announces {what}"), async || {
+            let workers = self.workers().await?;
+            let said = workers.iter().find(|view| view.worker == worker).and_then(|view| view.announced.as_ref());
+            Ok(said.is_some_and(|announced| is(&announced.said)).then_some(()))
+        })
+        .await
     }
 
     /// Has tasks that no worker can run wait for ten minutes, and not for seconds as on any devnet.

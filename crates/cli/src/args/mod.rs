@@ -12,8 +12,8 @@ pub(crate) use daemon::{Faulty, MarketRun, SchedulerRun, Worker, WorkerRun, Work
 pub(crate) use deploy::Deploy;
 pub(crate) use devnet::{Devnet, Down, Serve, Status, Up};
 pub(crate) use money::{
-    Account, App, AppOrder, AppRegister, AppRuntime, Bond, Deposit, Enlist, OneOrder, Pool, PoolCreate, PoolOrder,
-    PoolShow, Show, SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
+    Account, App, AppOrder, AppRegister, AppRuntime, Bond, Deposit, Enlist, OfferTerms, OneOrder, Pool, PoolCreate,
+    PoolOrder, PoolShow, Show, SponsorArgs, Unbond, Wallet, WalletNew, WalletShow, Withdraw, WithdrawBond,
 };
 pub(crate) use run::{
     ExitFrom, Limits, Run, Task, TaskDeliver, TaskList, TaskLogs, TaskMatch, TaskResult, TaskShow, Test,

@@ -246,15 +246,8 @@ pub(crate) struct AppRegister {
     /// How it runs
     #[arg(long, value_enum, default_value_t = AppRuntime::Docker, value_name = "RUNTIME")]
     pub(crate) runtime: AppRuntime,
-    /// Of a task, in tokens
-    #[arg(long, value_name = "TOKENS", default_value = "0")]
-    pub(crate) price: String,
-    /// Tasks in all; without limit if left out
-    #[arg(long, value_name = "N")]
-    pub(crate) volume: Option<u32>,
-    /// How long the offer is good
-    #[arg(long, value_name = "DURATION", default_value = "365d")]
-    pub(crate) expires: String,
+    #[command(flatten)]
+    pub(crate) offer: OfferTerms,
 }
 
 /// How an app runs.
@@ -277,6 +270,13 @@ pub(crate) struct AppOrder {
     /// The app's id, or its name in the order book
     #[arg(value_name = "APP")]
     pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) offer: OfferTerms,
+}
+
+/// The terms of an app's or a dataset's offer.
+#[derive(Debug, Args)]
+pub(crate) struct OfferTerms {
     /// Of a task, in tokens
     #[arg(long, value_name = "TOKENS", default_value = "0")]
     pub(crate) price: String,

@@ -1,5 +1,6 @@
 //! `berth dataset`, and what owners and requesters see of workers.
 
+use super::OfferTerms;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -43,7 +44,7 @@ pub(crate) struct DatasetRegister {
     #[arg(long, value_name = "PATH")]
     pub(crate) path: PathBuf,
     #[command(flatten)]
-    pub(crate) offer: DatasetTerms,
+    pub(crate) offer: OfferTerms,
 }
 
 /// `berth dataset order`
@@ -54,21 +55,7 @@ pub(crate) struct DatasetOrder {
     #[arg(value_name = "DATASET")]
     pub(crate) dataset: String,
     #[command(flatten)]
-    pub(crate) offer: DatasetTerms,
-}
-
-/// The terms of a dataset's offer.
-#[derive(Debug, Args)]
-pub(crate) struct DatasetTerms {
-    /// Of a task, in tokens
-    #[arg(long, value_name = "TOKENS", default_value = "0")]
-    pub(crate) price: String,
-    /// Tasks in all; without limit if left out
-    #[arg(long, value_name = "N")]
-    pub(crate) volume: Option<u32>,
-    /// How long the offer is good
-    #[arg(long, value_name = "DURATION", default_value = "365d")]
-    pub(crate) expires: String,
+    pub(crate) offer: OfferTerms,
 }
 
 /// `berth worker list`

@@ -1,30 +1,15 @@
 //! `berth dataset`: data that stay on the machines that share them.
 
-use super::{
-    app::{Offer, Wish, register},
-    pool::owned,
-};
+use super::asset::{self, Goods, Wish};
 use crate::{
     args::{DatasetDigest, DatasetOrder, DatasetRegister},
     book::Book,
     chain::Chain,
     hint::Failure,
-    keys,
-    render::{Progress, Report, fields, table, time},
+    render::{Report, table},
     settings::Settings,
 };
-use alloy::primitives::B256;
-use berth_chain::signer::Signer;
-use berth_protocol::{
-    AssetId, AssetKind, OrderHash, Timestamp,
-    domain::Domain,
-    order::{self, Order as _},
-};
-use berth_wire::{
-    descriptor::Descriptor,
-    job::is_component,
-    order::{AnyOrder, SignedOrder},
-};
+use berth_wire::{descriptor::Descriptor, job::is_component};
 use berth_worker::dataset::Dataset;
 use serde_json::json;
 use std::path::Path;
@@ -50,83 +35,14 @@ pub(super) async fn register_dataset(settings: &Settings, args: &DatasetRegister
     }
     let Dataset { sha256, size, .. } = read(&args.path).await?;
     let descriptor = Descriptor::Dataset { version: 1, name: args.name.clone(), sha256, size };
-    let book = Book::of(settings)?;
-    let chain = Chain::open(settings).await?;
-    book.check(&chain).await?;
-    let terms = &args.offer;
-    let wish = Wish { price: &terms.price, volume: terms.volume, expires: &terms.expires };
-    let offer = wish.terms(settings, &chain).await?;
-    let signer = keys::unlock(settings)?;
-    let progress = Progress::new();
-    progress.step("registering the dataset");
-    let (id, mined) = register(&chain, &signer, AssetKind::Dataset, &descriptor).await?;
-    progress.step("publishing its order");
-    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
-    book.publish(signed, None).await.map_err(|failure| {
-        failure
-            .hint(format!("the dataset is registered as {id}, which can't be taken back, but it is not on offer"))
-            .hint(format!("`berth dataset order {id} --price {}` offers it", terms.price))
-    })?;
-    drop(progress);
-    let text = fields(&[
-        ("dataset", id.to_string()),
-        ("name", args.name.clone()),
-        ("digest", format!("sha256:{sha256}")),
-        ("order", hash.to_string()),
-        ("price", format!("{} a task", chain.token.show(offer.price))),
-        ("gas", mined.gas_used.to_string()),
-    ]);
-    let json = json!({ "dataset": id.to_string(), "name": args.name, "order": hash.to_string(),
-                       "price": offer.price.to_string(), "descriptor": descriptor,
-                       "transaction": mined.tx, "block": mined.block.get(), "gas": mined.gas_used });
-    let mut report = Report::new(text, json);
+    let enrolled = asset::enrol(settings, Goods::Dataset, &descriptor, &Wish::from(&args.offer)).await?;
+    let mut report = enrolled.report(&args.name, &descriptor, Some(("digest", format!("sha256:{sha256}"))));
     report.note = "The data stay where they are: a worker shares them by [[datasets]] in its worker.toml.".to_owned();
     Ok(report)
 }
 
 pub(super) async fn order(settings: &Settings, args: &DatasetOrder) -> Result<Report, Failure> {
-    let book = Book::of(settings)?;
-    let account = keys::account(settings)?;
-    let chain = Chain::open(settings).await?;
-    book.check(&chain).await?;
-    let id = book.dataset(&args.dataset).await?;
-    owned(&chain, id, account).await?;
-    let terms = &args.offer;
-    let wish = Wish { price: &terms.price, volume: terms.volume, expires: &terms.expires };
-    let offer = wish.terms(settings, &chain).await?;
-    let signer = keys::unlock(settings)?;
-    let (hash, signed) = sign(&signer, &chain.domain(), id, &offer);
-    let progress = Progress::new();
-    progress.step("publishing the order");
-    book.publish(signed, None).await?;
-    drop(progress);
-    let text = fields(&[
-        ("order", hash.to_string()),
-        ("dataset", id.to_string()),
-        ("price", format!("{} a task", chain.token.show(offer.price))),
-        ("good until", time(Timestamp::new(offer.expiry))),
-    ]);
-    let json = json!({ "order": hash.to_string(), "dataset": id.to_string(), "price": offer.price.to_string(),
-                       "expiry": offer.expiry });
-    Ok(Report::new(text, json))
-}
-
-/// A dataset order with its signature and its hash.
-fn sign(signer: &Signer, domain: &Domain, dataset: AssetId, offer: &Offer) -> (OrderHash, SignedOrder) {
-    let order = order::DatasetOrder {
-        dataset: dataset.get(),
-        price: offer.price.units(),
-        volume: offer.volume,
-        tag: B256::ZERO,
-        appRule: B256::ZERO,
-        poolRule: B256::ZERO,
-        requesterRule: B256::ZERO,
-        expiry: offer.expiry,
-        epoch: offer.epoch,
-        salt: B256::new(rand::random()),
-    };
-    let (hash, signature) = (order.hash(domain), signer.sign(domain, &order));
-    (hash, SignedOrder { order: AnyOrder::Dataset(order.into()), signature })
+    asset::order(settings, Goods::Dataset, &args.dataset, &Wish::from(&args.offer)).await
 }
 
 pub(super) async fn list(settings: &Settings) -> Result<Report, Failure> {

@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod app;
+pub(crate) mod asset;
 mod bond;
 mod daemon;
 mod dataset;

@@ -1,6 +1,6 @@
 //! `berth pool`.
 
-use super::app::register;
+use super::asset::register;
 use crate::{
     args::{PoolCreate, PoolOrder, PoolShow},
     book::Book,

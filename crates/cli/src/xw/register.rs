@@ -4,7 +4,7 @@ use super::{Call, apps, exits, submit, uri};
 use crate::{
     chain::Chain,
     command::{
-        app::{Enrolled, Wish, enrol},
+        asset::{Enrolled, Goods, Wish, enrol},
         run::image,
     },
     hint::Failure,
@@ -53,7 +53,7 @@ impl Wanted {
 
     async fn enrol(&self, call: &Call) -> Result<Enrolled, Failure> {
         let wish = Wish { price: &self.price, volume: None, expires: GOOD_FOR };
-        enrol(&call.settings, &self.descriptor(), &wish).await
+        enrol(&call.settings, Goods::App, &self.descriptor(), &wish).await
     }
 }
 

@@ -118,9 +118,12 @@ pub(super) fn is_for(deal: &Deal, account: Address) -> bool {
     [deal.requester, deal.beneficiary, deal.terms.payer].contains(&account)
 }
 
-/// What a task was settled to, and by whose answer, if it was one worker's. Before that, nothing is handed out: its
+/// Whose answer a task was settled by, if it was one worker's, and to what.
+pub(super) type Settled = (Option<WorkerAddr>, ResultDigest);
+
+/// How a task was settled. Before that, nothing is handed out: its
 /// workers are not paid, and others might copy.
-pub(super) fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), No> {
+pub(super) fn settled(row: &Row) -> Result<Settled, No> {
     let phase = row.task.phase();
     if let Task::Settled(Answer { worker, digest }) = row.task {
         return Ok((Some(worker), digest));
@@ -132,6 +135,21 @@ pub(super) fn settled(row: &Row) -> Result<(Option<WorkerAddr>, ResultDigest), N
         .hint("results are handed out once the chain has paid for them: wait for the task to be settled"))
 }
 
+/// A settled task, for one of those that it is done for. `what` he wants is in the refusal of others.
+async fn ended_for(
+    conn: &mut SqliteConnection,
+    task: &str,
+    caller: Caller,
+    what: &'static str,
+) -> Result<(Row, Settled), No> {
+    let (deal, row) = find(conn, task).await?;
+    if !is_for(&deal, caller.account()) {
+        return Err(No::not_yours(what));
+    }
+    let settled = settled(&row)?;
+    Ok((row, settled))
+}
+
 /// A settled task's manifest.
 pub(super) async fn result(
     State(api): State<Arc<Api>>,
@@ -140,11 +158,7 @@ pub(super) async fn result(
     headers: HeaderMap,
 ) -> Result<Response, No> {
     let mut tx = api.db.read().await?;
-    let (deal, row) = find(&mut tx, &task).await?;
-    if !is_for(&deal, caller.account()) {
-        return Err(No::not_yours("a task's result"));
-    }
-    let (_, digest) = settled(&row)?;
+    let (row, (_, digest)) = ended_for(&mut tx, &task, caller, "a task's result").await?;
     if digest.is_failure() {
         let reason = digest.failure().map_or("it failed", berth_protocol::Failure::describe);
         return Err(No::new(StatusCode::CONFLICT, "no-result", format!("the task has no result: {reason}"))
@@ -265,7 +279,7 @@ async fn is_part(api: &Api, digest: ResultDigest, name: Sha256) -> Result<bool, 
 async fn answer(
     conn: &mut SqliteConnection,
     row: &Row,
-    (worker, digest): (Option<WorkerAddr>, ResultDigest),
+    (worker, digest): Settled,
 ) -> Result<Option<store::report::Report>, No> {
     Ok(match worker {
         Some(worker) => store::report::get(conn, row.id, worker).await?,
@@ -281,11 +295,7 @@ pub(super) async fn partial(
     headers: HeaderMap,
 ) -> Result<Response, No> {
     let mut tx = api.db.read().await?;
-    let (deal, row) = find(&mut tx, &task).await?;
-    if !is_for(&deal, caller.account()) {
-        return Err(No::not_yours("what a task left"));
-    }
-    let settled = settled(&row)?;
+    let (row, settled) = ended_for(&mut tx, &task, caller, "what a task left").await?;
     let left = answer(&mut tx, &row, settled).await?.and_then(|report| report.partial);
     let none = || {
         No::new(StatusCode::NOT_FOUND, "no-partial", "the task left nothing that was kept")

@@ -9,6 +9,7 @@ use alloy::primitives::Address;
 use berth_chain::{call, signer::Signer};
 use berth_protocol::{WorkerAddr, single::SingleList};
 use berth_wire::{
+    client::SchedulerClient,
     manifest::{Content, File, Manifest},
     units::Sha256,
     worker::ToScheduler,
@@ -16,6 +17,30 @@ use berth_wire::{
 use eyre::ContextCompat as _;
 
 const SECRET: &[u8] = b"what only its owner and its worker may read";
+
+/// A store in which somebody has put a secret and a manifest of it, and a worker with an accomplice who would have it.
+struct Coveted {
+    market: Market,
+    key: Signer,
+    service: Service,
+    accomplice: SchedulerClient,
+    secret: Content,
+    theirs: Manifest,
+}
+
+impl Coveted {
+    async fn open() -> eyre::Result<Self> {
+        let market = Market::open().await?;
+        let key = market.bonded(WORKER_STAKE).await?;
+        let service = Service::start(&market).await?;
+        let victim = service.signed_in(&Signer::random()).await?;
+        let accomplice = service.signed_in(&market.own).await?;
+        let secret = Content { sha256: victim.put_bytes(SECRET.to_vec()).await?, size: SECRET.len() as u64 };
+        let theirs = Manifest::new(0, Vec::new(), secret);
+        victim.put_bytes(theirs.to_bytes()).await?;
+        Ok(Self { market, key, service, accomplice, secret, theirs })
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_names_others_bytes_as_an_input_of_his_own_gets_nothing_of_them() -> eyre::Result<()> {
@@ -91,15 +116,7 @@ async fn who_names_others_jobs_in_a_deal_of_his_own_gets_nothing_of_them() -> ey
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_hands_in_nothing_that_it_has_not_put_itself() -> eyre::Result<()> {
-    let market = Market::open().await?;
-    let key = market.bonded(WORKER_STAKE).await?;
-    let service = Service::start(&market).await?;
-    let victim = service.signed_in(&Signer::random()).await?;
-    let accomplice = service.signed_in(&market.own).await?;
-    let secret = Content { sha256: victim.put_bytes(SECRET.to_vec()).await?, size: SECRET.len() as u64 };
-    let theirs = Manifest::new(0, Vec::new(), secret);
-    victim.put_bytes(theirs.to_bytes()).await?;
-
+    let Coveted { market, key, service, accomplice, secret, theirs } = Coveted::open().await?;
     let job = job("accomplices");
     accomplice.put_job(job.to_bytes()).await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;
@@ -129,15 +146,7 @@ async fn a_worker_hands_in_nothing_that_it_has_not_put_itself() -> eyre::Result<
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_others_settle_to_a_digest_seen_on_chain_hands_out_nothing_of_it() -> eyre::Result<()> {
-    let market = Market::open().await?;
-    let key = market.bonded(WORKER_STAKE).await?;
-    let service = Service::start(&market).await?;
-    let victim = service.signed_in(&Signer::random()).await?;
-    let accomplice = service.signed_in(&market.own).await?;
-    let secret = Content { sha256: victim.put_bytes(SECRET.to_vec()).await?, size: SECRET.len() as u64 };
-    let theirs = Manifest::new(0, Vec::new(), secret);
-    victim.put_bytes(theirs.to_bytes()).await?;
-
+    let Coveted { market, key, service, accomplice, secret, theirs } = Coveted::open().await?;
     let job = job("settled elsewhere");
     accomplice.put_job(job.to_bytes()).await?;
     let mut worker = ScriptedWorker::connect(&service, &market, &key).await?;

@@ -84,6 +84,8 @@ pub struct Capabilities {
     pub parts_of_cores: bool,
     /// Here: whether the owner lets jobs of this runtime have the network.
     pub network_allowed: bool,
+    /// Here: how long a job may run at the most, if anybody but its deal says so.
+    pub longest: Option<Duration>,
 }
 
 /// A core, in the unit of a job's limit.
@@ -109,8 +111,13 @@ impl Capabilities {
         })
     }
 
-    /// What these limits need and this machine or its owner does not give, in words: another may.
-    pub fn withheld(&self, limits: &Limits) -> Option<String> {
+    /// What a job of these limits, and of this time, needs and this machine or its owner does not give, in words: another
+    /// may.
+    pub fn withheld(&self, limits: &Limits, wall: Duration) -> Option<String> {
+        if let Some(longest) = self.longest.filter(|longest| wall > *longest) {
+            let (wall, longest) = (wall.as_secs(), longest.as_secs());
+            return Some(format!("the job may run for {wall} s; here one has {longest} s at the most"));
+        }
         if limits.network && !self.network_allowed {
             return Some("the job wants the network, which this worker gives to none".to_owned());
         }
@@ -357,7 +364,7 @@ impl RuntimeError {
             Self::Program { program: program @ ("qemu-img" | "qemu-system-x86_64"), .. } => {
                 format!("install `{program}` (Debian: qemu-utils, qemu-system-x86)")
             }
-            Self::Program { program: program @ ("sbatch" | "squeue" | "scancel"), .. } => {
+            Self::Program { program: program @ ("sbatch" | "squeue" | "sinfo" | "scancel"), .. } => {
                 format!(
                     "install Slurm's `{program}` (Debian: slurm-client), or say where it is: `commands` under [slurm]"
                 )

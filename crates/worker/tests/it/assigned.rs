@@ -24,6 +24,7 @@ pub(crate) fn standing() -> Standing {
         least_memory_bytes: 6 << 20,
         parts_of_cores: true,
         network_allowed: false,
+        longest: None,
     };
     Standing {
         domain: DOMAIN,
@@ -113,6 +114,10 @@ fn what_this_machine_can_not_do_is_left_to_another() {
     assert_eq!(code(|job| job.limits.memory_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.disk_bytes = 2 << 30), DeclineCode::NoRoom);
     assert_eq!(code(|job| job.limits.network = true), DeclineCode::Policy);
+    let mut hurried = standing();
+    hurried.runtimes.iter_mut().for_each(|(_, capabilities)| capabilities.longest = Some(Duration::from_secs(59)));
+    let (code, detail) = declined(&letter(0, |_, _, _| {}), &hurried);
+    assert!(code == DeclineCode::Policy && detail.contains("60 s; here one has 59 s"), "{detail}");
     let engineless = Standing { runtimes: vec![], ..standing() };
     assert_eq!(declined(&letter(0, |_, _, _| {}), &engineless).0, DeclineCode::Engine);
     let picky = Standing { terms: Terms { apps: vec![B256::ZERO], ..Terms::default() }, ..standing() };

@@ -4,6 +4,7 @@
 mod assigned;
 mod bed;
 mod cached;
+mod cluster;
 mod confinement;
 mod conformance;
 mod endings;

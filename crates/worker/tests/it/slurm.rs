@@ -2,12 +2,13 @@
 
 use crate::{
     bed::Bed,
+    cluster::Cluster,
     support::{containers, engine},
 };
 use berth_protocol::WorkerAddr;
 use berth_worker::{
     config::SlurmShare,
-    runtime::{Ended, RuntimeError, RuntimeKind, slurm::Slurm},
+    runtime::{Capabilities, Ended, RuntimeError, RuntimeKind, slurm::Slurm},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 /// What Slurm, or a job that ends, has done within this, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What scripts/slurm-cluster.sh calls its nodes.
+const NODES: &str = "node1,node2";
 /// Runs until the worker's own folder says otherwise, and counts its starts.
 const HELD: &str = "echo start >> /iexec_out/starts; echo begun >&2; \
                     while [ -e /iexec_in/hold ]; do sleep 0.1; done; echo last; exit 7";
@@ -110,53 +113,24 @@ pub(crate) async fn nothing_left(bed: &Bed) {
     }
 }
 
-/// A cluster of a test's own, for what others would not live with.
-struct Cluster(tempfile::TempDir);
-
 impl Cluster {
-    fn script(&self, arguments: &[&str]) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/slurm-cluster.sh");
-        let folder = self.0.path().display().to_string();
-        let (verb, rest) = arguments.split_first().expect("a verb");
-        // To a file: its daemons keep what they are given.
-        let said = fs::File::create(self.0.path().join("said")).expect("writable");
-        let status = Command::new(script)
-            .arg(verb)
-            .arg(folder)
-            .args(rest)
-            .stdout(said.try_clone().expect("a file"))
-            .stderr(said)
-            .status()
-            .expect("the script runs");
-        assert!(status.success(), "{arguments:?}: {}", fs::read_to_string(self.0.path().join("said")).expect("text"));
+    /// The node of a job that runs.
+    fn node_of(&self, worker: WorkerAddr) -> String {
+        let listed = slurm(&self.conf(), "squeue", &["--noheader", "--states=RUNNING", "--format=%N|%j"]);
+        let ours = listed.lines().find(|line| line.contains(&worker.to_string())).expect("it runs");
+        ours.split('|').next().unwrap_or_default().to_owned()
     }
 
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("berth-slurm-").tempdir_in("/tmp").expect("a folder");
-        let cluster = Self(folder);
-        cluster.script(&["up"]);
-        cluster
+    fn set(&self, nodes: &str, state: &str) {
+        let (nodes, state) = (format!("nodename={nodes}"), format!("state={state}"));
+        slurm(&self.conf(), "scontrol", &["update", &nodes, &state, "reason=test"]);
     }
 
-    fn conf(&self) -> PathBuf {
-        self.0.path().join("slurm.conf")
-    }
-
-    fn node(&self) -> String {
-        slurm(&self.conf(), "sinfo", &["--noheader", "--partition=long", "--format=%n"]).trim().to_owned()
-    }
-
-    fn set(&self, state: &str) {
-        let (node, state) = (format!("nodename={}", self.node()), format!("state={state}"));
-        slurm(&self.conf(), "scontrol", &["update", &node, &state, "reason=test"]);
-    }
-
-    /// Takes the node back, which may have come back by itself.
+    /// Takes the nodes back, which may have come back by themselves.
     async fn resume(&self) {
-        until("the node is back", async || {
-            let node = format!("nodename={}", self.node());
+        until("the nodes are back", async || {
             let told = Command::new("scontrol")
-                .args(["update", &node, "state=resume"])
+                .args(["update", &format!("nodename={NODES}"), "state=resume"])
                 .env("SLURM_CONF", self.conf())
                 .output()
                 .expect("Slurm is installed");
@@ -172,12 +146,6 @@ impl Cluster {
         let share = SlurmShare { conf: Some(self.conf()), wait, ..share(&tasks, false) };
         bed.runtime = Box::new(connect(share, bed.worker, tasks).await);
         bed
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.script(&["down"]);
     }
 }
 
@@ -208,7 +176,7 @@ async fn a_job_that_an_administrator_cancels_is_lost_and_its_container_gone() {
 
 #[tokio::test]
 async fn a_job_goes_on_and_ends_while_the_controller_is_away() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let bed = cluster.bed(HELD, PATIENCE).await;
     bed.input("hold", b"");
     let restart = async {
@@ -237,7 +205,7 @@ async fn a_job_goes_on_and_ends_while_the_controller_is_away() {
 
 #[tokio::test]
 async fn a_controller_that_restarts_under_a_job_is_asked_again() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let bed = cluster.bed(HELD, PATIENCE).await;
     bed.input("hold", b"");
     let restart = async {
@@ -329,8 +297,8 @@ async fn what_a_killed_step_leaves_on_its_node_is_cleared_there() {
 
 #[tokio::test]
 async fn a_drained_node_is_waited_for_and_a_failed_one_loses_its_jobs() {
-    let cluster = Cluster::start();
-    cluster.set("drain");
+    let cluster = Cluster::start(&[]);
+    cluster.set(NODES, "drain");
     let bed =
         cluster.bed("[ -e /iexec_in/again ] || { echo begun >&2; sleep 600; }; echo done", Duration::from_secs(2));
     let bed = bed.await;
@@ -340,7 +308,7 @@ async fn a_drained_node_is_waited_for_and_a_failed_one_loses_its_jobs() {
     cluster.resume().await;
     let fail = async {
         bed.begun().await;
-        cluster.set("down");
+        cluster.set(NODES, "down");
     };
     let (lost, ()) = tokio::join!(bed.run(), fail);
     assert!(matches!(lost, Err(RuntimeError::Lost(_))), "{lost:?}");
@@ -355,6 +323,64 @@ async fn a_drained_node_is_waited_for_and_a_failed_one_loses_its_jobs() {
     bed.clear().await;
 }
 
+/// A node that is drained ends what it has and gets nothing more; what a step that was killed has left on a node is
+/// cleared there, though the next run is another node's.
+#[tokio::test]
+async fn each_node_keeps_and_clears_its_own() {
+    let cluster = Cluster::start(&[]);
+    let bed = cluster.bed(HELD, PATIENCE).await;
+    bed.input("hold", b"");
+    let mut nodes = Vec::new();
+    let drain = async {
+        bed.begun().await;
+        nodes.push(cluster.node_of(bed.worker));
+        cluster.set(&nodes[0], "drain");
+        fs::remove_file(bed.request.folder.inputs().join("hold")).expect("removes");
+    };
+    let (outcome, ()) = tokio::join!(bed.run(), drain);
+    assert_eq!(outcome.expect("a drained node ends its jobs").ended, Ended::Exited(7));
+    bed.runtime.clear(bed.request.task, &bed.request.folder).await.expect("clears");
+
+    bed.input("hold", b"");
+    // What the first run said is kept: it is no sign of the second.
+    fs::remove_file(bed.request.folder.stderr()).expect("removes");
+    let kill_it = async {
+        until("it has begun", async || bed.stderr().contains("begun")).await;
+        nodes.push(cluster.node_of(bed.worker));
+        for pid in steps(&bed) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
+        }
+    };
+    let (lost, ()) = tokio::join!(bed.run(), kill_it);
+    assert!(matches!(lost, Err(RuntimeError::Lost(_))), "{lost:?}");
+    assert_ne!(nodes[0], nodes[1], "the first is drained");
+    // Back is the first alone: only the second can clear what the second has.
+    cluster.resume().await;
+    fs::remove_file(bed.request.folder.inputs().join("hold")).expect("removes");
+    assert_eq!(bed.run().await.expect("runs").ended, Ended::Exited(7));
+    bed.clear().await;
+}
+
+#[tokio::test]
+async fn what_is_longer_than_the_partition_allows_is_refused_before_anything_is_submitted() {
+    let long = shared_bed("true", |_| {}).await;
+    let Capabilities { longest, .. } = long.runtime.capabilities();
+    assert_eq!(longest, Some(Duration::from_secs(115 * 60)), "two hours, less what a job takes besides");
+    let short = shared_bed("true", |share| share.partition = Some("short".into())).await;
+    let said = short.runtime.capabilities().withheld(&short.request.limits, short.request.wall);
+    assert!(said.is_some_and(|said| said.contains("0 s at the most")));
+    // Of several partitions Slurm takes one that allows it.
+    let either = shared_bed("true", |share| share.partition = Some("short,long".into())).await;
+    assert_eq!(either.runtime.capabilities().longest, longest);
+    let limits = &either.request.limits;
+    assert_eq!(either.runtime.capabilities().withheld(limits, Duration::from_secs(115 * 60)), None);
+    assert!(either.runtime.capabilities().withheld(limits, Duration::from_secs(115 * 60 + 1)).is_some());
+    for bed in [long, short, either] {
+        bed.clear().await;
+    }
+}
+
+/// As where its limit was lowered after the job was taken.
 #[tokio::test]
 async fn a_job_that_the_partition_will_never_run_is_lost_at_once_with_the_reason() {
     let bed = shared_bed("true", |share| share.partition = Some("short".into())).await;
@@ -405,8 +431,8 @@ async fn what_a_probe_has_shown_holds_for_the_next_life_and_for_no_other_setting
 
 #[tokio::test]
 async fn a_job_that_waits_for_its_turn_is_cancelled_there() {
-    let cluster = Cluster::start();
-    cluster.set("drain");
+    let cluster = Cluster::start(&[]);
+    cluster.set(NODES, "drain");
     let bed = cluster.bed("true", PATIENCE).await;
     let cancel = CancellationToken::new();
     let watch = async {

@@ -158,7 +158,7 @@ async fn the_network_is_there_for_who_may_have_it() {
     assert!(shown(&bed).contains("nic1=\"nat\""));
     // Asked for, and not allowed by the owner.
     bed.reborn().await;
-    assert!(bed.runtime.capabilities().withheld(&bed.request.limits).is_some());
+    assert!(bed.runtime.capabilities().withheld(&bed.request.limits, bed.request.wall).is_some());
     assert!(is_no_driver(&bed.run().await.expect_err("no driver")));
     assert!(shown(&bed).contains("nic1=\"none\""));
     bed.clear().await;
@@ -254,12 +254,12 @@ async fn what_is_no_virtualbox_is_told_so() {
 async fn what_the_runtime_lacks_is_refused() {
     let bed = Bed::new(RuntimeKind::Virtualbox, "true").await;
     let can = bed.runtime.capabilities();
-    let all = bed.request.limits;
-    assert_eq!((can.missing(&all), can.withheld(&all)), (None, None));
+    let (all, wall) = (bed.request.limits, bed.request.wall);
+    assert_eq!((can.missing(&all), can.withheld(&all, wall)), (None, None));
     assert!(can.missing(&Limits { pids: 10, ..all }).is_some_and(|said| said.contains("processes")));
     assert!(can.missing(&Limits { memory_bytes: 1 << 20, ..all }).is_some_and(|said| said.contains("memory")));
-    assert!(can.withheld(&Limits { network: true, ..all }).is_some());
-    assert_eq!(can.withheld(&Limits { cpu_millis: 250, ..all }), None, "VirtualBox gives parts of cores");
+    assert!(can.withheld(&Limits { network: true, ..all }, wall).is_some());
+    assert_eq!(can.withheld(&Limits { cpu_millis: 250, ..all }, wall), None, "VirtualBox gives parts of cores");
     bed.clear().await;
 }
 

@@ -8,7 +8,10 @@ use crate::{
     args::Up,
     book::Book,
     chain::{Call, Chain},
-    command::{app, deploy, pool},
+    command::{
+        asset::{self, Goods},
+        deploy, pool,
+    },
     exit::Exit,
     hint::Failure,
     intent::units,
@@ -184,8 +187,9 @@ pub(super) async fn offer(args: &Up, market: &Founded, state: &State) -> Result<
     let now = chain.read.chain_time().await?;
     let price = units::tokens("--price", &args.price, chain.token.decimals)?;
     let stake = 10_u128.pow(u32::from(chain.token.decimals)) * WORKER_STAKE;
-    let free = app::Offer { price: Amount::ZERO, volume: UNLIMITED, expiry: now.plus(GOOD_FOR_S).seconds(), epoch: 0 };
-    let (_, app_order) = app::sign(&people.owner, &chain.domain(), market.app, &free);
+    let free =
+        asset::Offer { price: Amount::ZERO, volume: UNLIMITED, expiry: now.plus(GOOD_FOR_S).seconds(), epoch: 0 };
+    let (_, app_order) = asset::sign(&people.owner, &chain.domain(), (Goods::App, market.app), &free);
     let pool_order = order::PoolOrder {
         pool: market.pool.get(),
         price: price.units(),

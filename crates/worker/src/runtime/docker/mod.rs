@@ -135,6 +135,7 @@ impl Runtime for Docker {
             least_memory_bytes: if self.share.has_own_kernel() { KERNEL_MEMORY_BYTES } else { LEAST_MEMORY_BYTES },
             parts_of_cores: true,
             network_allowed: self.share.network,
+            longest: None,
         }
     }
 

@@ -90,6 +90,7 @@ impl Runtime for Qemu {
             least_memory_bytes: LEAST_MEMORY_BYTES,
             parts_of_cores: self.parts_of_cores,
             network_allowed: self.share.network,
+            longest: None,
         }
     }
 

@@ -80,6 +80,15 @@ impl Job {
     }
 }
 
+/// A time as Slurm writes one: `1-02:00:00`, `2:00:00`, `5:00`. Nothing where it means that there is no end.
+fn limit(text: &str) -> Option<Duration> {
+    let (days, clock) = text.split_once('-').unwrap_or(("0", text));
+    let parts =
+        clock.split(':').map(str::parse).collect::<Result<Vec<u64>, _>>().ok().filter(|parts| parts.len() <= 3)?;
+    let seconds = parts.iter().fold(0, |seconds, part| seconds * 60 + part);
+    Some(Duration::from_secs(days.parse::<u64>().ok()? * 86_400 + seconds))
+}
+
 /// What a job asks of a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needs<'a> {
@@ -98,6 +107,7 @@ type Seen = Option<(Instant, Result<Arc<Vec<Job>>, String>)>;
 pub(super) struct Cluster {
     commands: PathBuf,
     conf: Option<PathBuf>,
+    partition: Option<String>,
     options: Vec<String>,
     /// All tasks of a worker ask one question.
     seen: Mutex<Seen>,
@@ -110,6 +120,7 @@ impl Cluster {
         Self {
             commands: share.commands.clone(),
             conf: share.conf.clone(),
+            partition: share.partition.clone(),
             options: options.into_iter().filter_map(option).collect(),
             seen: Mutex::default(),
         }
@@ -163,6 +174,19 @@ impl Cluster {
         jobs.map_err(|said| self.unreachable(said))
     }
 
+    /// How long the partition lets a job run; nothing where it sets no limit. Of several, a job goes where it may.
+    pub(super) async fn longest(&self) -> Result<Option<Duration>, RuntimeError> {
+        let mut command = self.command("sinfo");
+        command.args(["--noheader", "--format=%P|%l"]);
+        command.args(self.partition.as_ref().map(|partition| format!("--partition={partition}")));
+        let said = self.answer("sinfo", command.stdin(Stdio::null())).await?;
+        // A star stands behind the name of the one that counts where none is named.
+        let partitions = said.lines().filter_map(|line| line.split_once('|'));
+        let ours = partitions.filter(|(name, _)| self.partition.is_some() || name.ends_with('*'));
+        let limits: Option<Vec<Duration>> = ours.map(|(_, longest)| limit(longest.trim())).collect();
+        Ok(limits.and_then(|limits| limits.into_iter().max()))
+    }
+
     fn unreachable(&self, said: String) -> RuntimeError {
         let address = self.conf.as_ref().map_or("its slurm.conf".to_owned(), |conf| conf.display().to_string());
         RuntimeError::Unreachable { engine: ENGINE, address, source: said.into() }
@@ -207,6 +231,13 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partitions_limit_is_a_time_or_none() {
+        let seconds = |text: &str| limit(text).map(|limit| limit.as_secs());
+        assert_eq!(["1:00", "2:00:00", "1-02:00:30"].map(seconds), [Some(60), Some(7_200), Some(93_630)]);
+        assert_eq!(["infinite", "n/a", ""].map(seconds), [None; 3]);
+    }
 
     #[test]
     fn a_line_of_the_queue_is_a_job() {

@@ -26,7 +26,7 @@ const ENDING_TAKES: Duration = Duration::from_secs(60);
 /// A job that was told to end is gone within this, or its node is.
 const STOP_TAKES: Duration = Duration::from_secs(45);
 /// What a job takes besides its container's time: fetching an image, copying its output.
-const MARGIN: Duration = Duration::from_secs(300);
+pub(super) const MARGIN: Duration = Duration::from_secs(300);
 /// What it takes besides its container's memory.
 const OVERHEAD_MIB: u64 = 64;
 

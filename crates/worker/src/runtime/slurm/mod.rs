@@ -54,6 +54,8 @@ pub struct Slurm {
     program: PathBuf,
     cluster: Cluster,
     images: Mutex<Option<(Instant, Vec<Image>)>>,
+    /// How long the partition lets a job run, if it sets a limit.
+    longest: Mutex<Option<Duration>>,
 }
 
 /// What a probe has shown, for the next life.
@@ -76,9 +78,17 @@ impl Slurm {
             None => std::env::current_exe().map_err(super::folder_error("finding", Path::new("this program")))?,
         };
         let cluster = Cluster::new(&share);
-        let slurm = Self { worker, tasks, share, program, cluster, images: Mutex::default() };
+        let (images, longest) = (Mutex::default(), Mutex::default());
+        let slurm = Self { worker, tasks, share, program, cluster, images, longest };
         slurm.cluster.jobs(Instant::now()).await?;
+        slurm.ask_longest().await?;
         Ok(slurm)
+    }
+
+    async fn ask_longest(&self) -> Result<(), RuntimeError> {
+        let longest = self.cluster.longest().await?;
+        *self.longest.lock().expect("nothing panics under this lock") = longest;
+        Ok(())
     }
 
     /// The name of a task's job: whoever looks at the queue sees whose it is.
@@ -135,6 +145,7 @@ impl Slurm {
                 return Err(engine_failed("it answered another question".to_owned()));
             }
         };
+        self.ask_longest().await?;
         self.keep_images(images.clone());
         Ok(images)
     }
@@ -154,6 +165,11 @@ impl Runtime for Slurm {
             least_memory_bytes: super::docker::LEAST_MEMORY_BYTES,
             parts_of_cores: true,
             network_allowed: self.share.network,
+            longest: self
+                .longest
+                .lock()
+                .expect("nothing panics under this lock")
+                .map(|longest| longest.saturating_sub(job::MARGIN)),
         }
     }
 

@@ -88,6 +88,7 @@ impl Runtime for VirtualBox {
             least_memory_bytes: LEAST_MEMORY_BYTES,
             parts_of_cores: true,
             network_allowed: self.share.network,
+            longest: None,
         }
     }
 
