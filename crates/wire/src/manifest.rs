@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_reader_is_read_to_its_end_over_many_pieces() {
-        let bytes = [7; 2 * PIECE_BYTES + 1];
+        let bytes = vec![7; 2 * PIECE_BYTES + 1];
         assert_eq!(Content::read(&bytes[..]).expect("memory"), Content::of(&bytes));
         assert_eq!(Content::read(std::io::empty()).expect("nothing"), Content::of(b""));
         let torn = std::io::Read::chain(&b"seven"[..], Torn);
