@@ -33,6 +33,13 @@ const MAX_INDEX_BYTES: u64 = 64 << 10;
 const MAX_WORDS_BYTES: usize = 2_000;
 /// The largest manifest that is read: some hundred thousand files.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+/// The longest header of an age file. To one recipient it has some hundred bytes; age would read a long one again and again
+/// from its beginning.
+const MAX_HEADER_BYTES: u64 = 4 << 10;
+/// What comes before the header's last word.
+const HEADER_ENDS: &[u8] = b"\n--- ";
+/// More blobs than this are no result.
+const MAX_BLOBS: usize = 100_000;
 /// How much of a wrong recipient is told.
 const MAX_SHOWN_CHARS: usize = 80;
 /// How much is read at once.
@@ -217,6 +224,7 @@ fn add(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, bytes: impl Re
     header.set_path(name)?;
     header.set_size(size);
     header.set_mode(0o644);
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_cksum();
     // A file that has become shorter or longer would move all that comes after it.
     let mut exactly = Exactly { inner: bytes, left: size };
@@ -278,7 +286,7 @@ pub enum OpenError {
     #[error("it is damaged, or no encrypted result")]
     Damaged(#[source] Box<dyn core::error::Error + Send + Sync>),
     /// What is inside is not what belongs there.
-    #[error("it opens, and holds what is no result: {0}")]
+    #[error("it opens, and what it holds is no result: {0}")]
     Unfit(String),
     /// It can't be unpacked: this machine's fault.
     #[error("{path} can't be written or read")]
@@ -307,12 +315,17 @@ fn damaged(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> OpenE
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(sealed: impl Read, identities: &[Identity], into: &Path) -> Result<Index, OpenError> {
-    let decryptor = age::Decryptor::new(sealed).map_err(damaged)?;
+pub fn open(mut sealed: impl Read, identities: &[Identity], into: &Path) -> Result<Index, OpenError> {
+    let mut head = Vec::new();
+    sealed.by_ref().take(MAX_HEADER_BYTES).read_to_end(&mut head).map_err(damaged)?;
+    if !head.windows(HEADER_ENDS.len()).any(|part| part == HEADER_ENDS) {
+        return Err(damaged("it does not begin as an encrypted file does"));
+    }
+    let decryptor = age::Decryptor::new(head.as_slice().chain(sealed)).map_err(damaged)?;
     let keys = identities.iter().map(|identity| &identity.0 as &dyn age::Identity);
-    let mut opened = decryptor.decrypt(keys).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys => OpenError::NotForUs,
-        error => damaged(error),
+    let mut opened = decryptor.decrypt(keys).map_err(|error| {
+        let is_for_others = matches!(error, age::DecryptError::NoMatchingKeys);
+        if is_for_others { OpenError::NotForUs } else { damaged(error) }
     })?;
     let (index, found) = unpack(&mut opened, into)?;
     // Only its end shows that nothing was cut off.
@@ -349,7 +362,7 @@ fn unpack(from: impl Read, into: &Path) -> Result<(Index, BTreeMap<Sha256, u64>)
         let mut entry = entry.map_err(damaged)?;
         let (size, name) = (entry.header().entry_size().map_err(damaged)?, entry.path_bytes().into_owned());
         let name = String::from_utf8_lossy(&name).into_owned();
-        if entry.header().as_bytes()[156] != b'0' {
+        if !entry.header().entry_type().is_file() {
             return unfit(format!("`{}` is no plain file", name.escape_debug()));
         }
         if index.is_none() {
@@ -369,6 +382,9 @@ fn unpack(from: impl Read, into: &Path) -> Result<(Index, BTreeMap<Sha256, u64>)
         }
         place(&mut entry, Content { sha256, size }, &into.join(&name))?;
         found.insert(sha256, size);
+        if found.len() > MAX_BLOBS {
+            return unfit(format!("it has more than {MAX_BLOBS} blobs"));
+        }
     }
     match index {
         Some(index) => Ok((index, found)),
@@ -483,6 +499,8 @@ mod tests {
         let cut = opened(&sealed[..header + 16 + PIECE_BYTES + 16], &ours).0;
         assert!(matches!(cut, Err(OpenError::Damaged(_) | OpenError::Unfit(_))), "{cut:?}");
         assert!(matches!(opened(b"no such file", &ours).0, Err(OpenError::Damaged(_))));
+        let long = [b"age-encryption.org/v1\n".to_vec(), b"-> X25519 AAAA\n".repeat(1_000_000), sealed].concat();
+        assert!(matches!(opened(&long, &ours).0, Err(OpenError::Damaged(_))), "it is not read to its end");
     }
 
     #[test]

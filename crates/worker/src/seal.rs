@@ -97,7 +97,7 @@ mod tests {
         }
         let into = tempfile::tempdir().expect("a folder");
         let sealed = File::open(folder.sealed()).expect("there");
-        let index = sealed::open(sealed, &[reader.clone()], into.path()).expect("opens");
+        let index = sealed::open(sealed, std::slice::from_ref(&reader), into.path()).expect("opens");
         assert_eq!((index.stdout, index.failure.as_deref()), (Some(stdout), Some("because")));
 
         // What can't be sealed leaves nothing behind, and what was there stays.

@@ -45,7 +45,7 @@ pub(super) async fn submit(call: &Call) -> Result<Report, Failure> {
     intent.job.datasets = datasets(call).await?;
     intent.subject = subject(call, uri::uid(app), image.as_deref()).await?;
     let progress = Progress::new();
-    let submitted = run::submit(&call.settings, &intent, &progress).await?;
+    let submitted = Box::pin(run::submit(&call.settings, &intent, &progress)).await?;
     drop(progress);
     let deal = submitted.matched.deal.to_string();
     if let Some(label) = label {

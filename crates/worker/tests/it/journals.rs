@@ -4,7 +4,7 @@ use crate::letters::{DOMAIN, letter, mail, pool, worker};
 use alloy::primitives::{Address, B256};
 use berth_fault::Faults;
 use berth_protocol::{DealId, Failure, ResultDigest, TaskId, WorkerAddr};
-use berth_wire::{manifest::Content, sealed::Identity, units::Decimal, worker::Mail};
+use berth_wire::{manifest::Content, sealed, units::Decimal, worker::Mail};
 use berth_worker::journal::{Computed, Identity, Journal, JournalError, Phase, Received};
 use std::path::Path;
 
@@ -94,7 +94,7 @@ async fn every_step_may_be_repeated_and_is_done_once() {
 async fn a_sealed_file_is_noted_while_it_is_to_be_handed_over_and_told_of_in_place_of_all_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = open(folder.path()).await;
-    let recipient = Identity::of_wallet(&[1; 65]).recipient();
+    let recipient = sealed::Identity::of_wallet(&[1; 65]).recipient();
     let assign = letter(0, |_, job, _| job.recipient = Some(recipient.clone()));
     let task = DealId::new(assign.deal).task(0);
     let (file, other) = (Content::of(b"sealed"), Content::of(b"sealed again"));

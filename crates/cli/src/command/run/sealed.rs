@@ -53,16 +53,22 @@ pub(crate) async fn files(
     view: Option<&TaskView>,
 ) -> Vec<SealedView> {
     let knows = |view: &TaskView| view.digest == Some(digest.get());
-    let mut view = view.filter(|view| knows(view)).cloned();
-    let mut waited = Duration::ZERO;
-    while view.is_none() && waited < SCHEDULER_PATIENCE {
-        view = client.task(task.get()).await.ok().filter(knows);
-        if view.is_none() {
-            tokio::time::sleep(ASK_EVERY).await;
-            waited += ASK_EVERY;
-        }
+    if let Some(view) = view.filter(|view| knows(view)) {
+        return view.sealed.clone();
     }
-    view.map(|view| view.sealed).unwrap_or_default()
+    let mut waited = Duration::ZERO;
+    while waited < SCHEDULER_PATIENCE {
+        match client.task(task.get()).await {
+            Ok(view) if knows(&view) => return view.sealed,
+            Ok(_) => {}
+            Err(error) if error.is_transient() => {}
+            // Whoever asks for the result hears the same.
+            Err(_) => break,
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        waited += ASK_EVERY;
+    }
+    Vec::new()
 }
 
 /// Downloads what is sealed into a folder, and opens it there. Each worker that gave the same answer has sealed it anew:
@@ -87,10 +93,10 @@ pub(crate) async fn open(
         let opened = tokio::task::spawn_blocking(move || unseal(&path, &keys, blobs)).await;
         failure = match opened.expect("opening a file does not panic") {
             Ok(opened) if is_answer(&opened, digest) => return Ok(opened),
-            Ok(_) => wrong(task, file, "it opens, and is not what the chain says that the task came to"),
+            Ok(_) => wrong(task, file, ": it opens, and is not what the chain says that the task came to"),
             Err(Refused::Here(failure)) => return Err(failure),
             Err(Refused::Sealed(OpenError::NotForUs)) => not_for_us(task),
-            Err(Refused::Sealed(error)) => wrong(task, file, "it can't be opened").because(&error),
+            Err(Refused::Sealed(error)) => wrong(task, file, "").because(&error),
         };
     }
     Err(failure.hint(format!("the encrypted file is kept in {}", place.display())))
@@ -130,10 +136,11 @@ fn not_for_us(task: TaskId) -> Failure {
 }
 
 fn wrong(task: TaskId, file: &SealedView, why: &str) -> Failure {
-    let message = format!("worker {} sealed the result of task {task} wrongly: {why}", file.worker);
+    let message = format!("worker {} sealed the result of task {task} wrongly{why}", file.worker);
     Failure::new(Exit::Error, "verification", message)
         .hint("nobody but you can see that: tell the pool's owner, and show the file")
-        .hint("ask for several workers next time (--trust 5): one good sealed result is enough")
+        .hint("where several workers gave the answer, another may have handed in a good one by now: try again")
+        .hint("ask for several workers next time: --trust 5")
 }
 
 /// Removes what opening a result has left in its folder.
