@@ -11,6 +11,7 @@ use crate::{
         },
     },
 };
+use berth_wire::disk::DiskFormat;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -91,7 +92,7 @@ fn disks(command: &mut Command, machine: &Machine) {
     if let Some(disk) = &machine.disk {
         let file = json!({"driver": "file", "filename": disk.file});
         let mut base = json!({"driver": disk.form.format.name(), "node-name": "base", "read-only": true, "file": file});
-        if disk.form.format.name() == "qcow2" {
+        if disk.form.format == DiskFormat::Qcow2 {
             // Whatever its header says.
             base["backing"] = Value::Null;
         }

@@ -64,7 +64,7 @@ impl VirtualBox {
         self.clear_task(request.task, &request.folder).await?;
         let manager = self.manager(request.task, &request.folder);
         let ran = async {
-            let _service = manager.serve(request.wall + ORPHAN_LIVES).await?;
+            let _service = manager.serve(request.wall).await?;
             guest::make(request).await?;
             {
                 let _alone = self.making.lock().await;

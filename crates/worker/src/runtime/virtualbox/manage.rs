@@ -23,6 +23,9 @@ use tokio::{
 
 /// A command is done within this, on a busy machine too.
 const COMMAND_TAKES: Duration = Duration::from_secs(300);
+/// If the worker is gone for good, a service ends so long after its job's time. That begins later than the service: other
+/// tasks' machines may be made first.
+const ORPHAN_SERVES: Duration = Duration::from_secs(3_600);
 /// What a service says on the pipe that it is given for that, when it serves.
 const READY: &[u8] = b"READY";
 /// Of a worker's address and of a task's id so much stands in the name of a task's service: the path of its socket is
@@ -77,15 +80,16 @@ impl Manager<'_> {
             .kill_on_drop(true)
     }
 
-    /// Starts the service, which then serves until it is ended, or that time is over. One that VirtualBox starts by itself
+    /// Starts the service of a job that may run so long, which then serves until it is ended. One that VirtualBox starts by itself
     /// ends when nobody has called it for some seconds: on a busy machine between two calls.
-    pub(super) async fn serve(&self, lives: Duration) -> Result<Child, RuntimeError> {
+    pub(super) async fn serve(&self, wall: Duration) -> Result<Child, RuntimeError> {
         fs::create_dir_all(&self.home).map_err(part(&self.home))?;
         let settings = self.home.join(SETTINGS);
         fs::write(&settings, inner()).map_err(part(&settings))?;
         let mut command = Command::new("timeout");
         self.private(&mut command).kill_on_drop(false).process_group(0);
-        command.args(["-s", "KILL", &lives.as_secs().to_string()]).arg(self.program.with_file_name(SERVICE));
+        let lives = (wall + ORPHAN_SERVES).as_secs().to_string();
+        command.args(["-s", "KILL", &lives]).arg(self.program.with_file_name(SERVICE));
         command.args(["--inherit-startup-pipe", "1"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let absent = |source| VirtualBoxError::Absent { program: self.program.with_file_name(SERVICE), source };
         let mut service = command.spawn().map_err(absent)?;

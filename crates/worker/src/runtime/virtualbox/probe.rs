@@ -6,7 +6,7 @@
 use super::{LEAST_VERSION, VirtualBox, error::VirtualBoxError, image::System, manage::SERVICE, settings::described};
 use crate::runtime::{
     RuntimeError,
-    guest::{self, ORPHAN_LIVES, sector_judged, sector_request},
+    guest::{self, sector_judged, sector_request},
 };
 use std::{fs, process::Stdio, time::Duration};
 use tokio::process::Command;
@@ -45,7 +45,7 @@ impl VirtualBox {
         let manager = self.manager(request.task, &request.folder);
         let booted = async {
             self.clear_task(request.task, &request.folder).await?;
-            let _service = manager.serve(BOOT_TAKES + ORPHAN_LIVES).await?;
+            let _service = manager.serve(BOOT_TAKES).await?;
             let system = System { file: described(&disk)?, is_cd: false };
             guest::make(&request).await?;
             self.create(&request, &system, &manager).await?;
