@@ -4,20 +4,21 @@ use super::{
     ending::{Ending, How},
     stage::hash,
 };
-use crate::{exit::Exit, hint::Failure};
+use crate::{exit::Exit, hint::Failure, scheduler::patiently};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::{ClientError, Proven, SchedulerClient},
     manifest::{Content, File, Manifest},
     scheduler::TaskView,
+    units::Sha256,
 };
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// The chain has settled, so the scheduler will know it as soon as it has read that block, also where it was restarted
-/// meanwhile: this long it is waited for, and asked this often.
+/// The chain has settled, so the scheduler will know it as soon as it has read that block: this long it is waited for, and
+/// asked this often.
 const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -70,7 +71,7 @@ pub(crate) async fn fetch(
     let stdout = match manifest.stdout {
         Some(content) => {
             let path = folder.join(STDOUT);
-            let size = client.fetch_blob(task.get(), content.sha256, &path).await?;
+            let size = blob(client, task, content.sha256, &path).await?;
             sized("standard output", content.size, size)?;
             Some(path)
         }
@@ -113,8 +114,13 @@ pub(super) async fn file_of(client: &SchedulerClient, task: TaskId, file: &File,
     if there == Some((file.size, file.sha256)) {
         return Ok(());
     }
-    let size = client.fetch_blob(task.get(), file.sha256, path).await?;
+    let size = blob(client, task, file.sha256, path).await?;
     sized(&file.path, file.size, size)
+}
+
+/// A part of a task's result: its manifest was there a moment ago.
+async fn blob(client: &SchedulerClient, task: TaskId, name: Sha256, path: &Path) -> Result<u64, ClientError> {
+    patiently(async || client.fetch_blob(task.get(), name, path).await).await
 }
 
 fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {
@@ -128,16 +134,15 @@ fn sized(what: &str, wanted: u64, size: u64) -> Result<(), Failure> {
 /// A log is no result: that it can't be had is no failure.
 async fn log(client: &SchedulerClient, task: TaskId, content: Option<Content>, path: &Path) -> Option<PathBuf> {
     let content = content.filter(|content| content.size > 0)?;
-    client.fetch_blob(task.get(), content.sha256, path).await.ok().map(|_| path.to_owned())
+    blob(client, task, content.sha256, path).await.ok().map(|_| path.to_owned())
 }
 
 /// A settled task's manifest, as soon as its scheduler knows what the chain says.
 async fn told(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Proven, ClientError> {
     let mut waited = Duration::ZERO;
     loop {
-        match client.manifest(task.get(), digest.get()).await {
+        match patiently(async || client.manifest(task.get(), digest.get()).await).await {
             Err(ClientError::Refused(problem)) if problem.code == "not-settled" && waited < SCHEDULER_PATIENCE => {}
-            Err(error) if error.is_transient() && waited < SCHEDULER_PATIENCE => {}
             done => return done,
         }
         tokio::time::sleep(ASK_EVERY).await;
