@@ -98,15 +98,14 @@ async fn a_node_that_goes_away_in_the_middle_loses_nothing() -> eyre::Result<()>
         let running = Background::start(world.run(&["--rpc", &rpc], &format!("{HELD}; echo kept"))?)?;
         running.says("running on").await?;
         let worker = world.address(1)?;
-        world.container_of(worker, None).await?;
+        world.runs(worker, None).await?;
         proxy.cut();
         let outcome = running.outcome().await?;
-        world.let_go()?;
         outcome.require_failure(4, &["can't be reached", "berth task result"])?;
         let books = world.books().await?;
         let deal = *books.deals.keys().find(|deal| !before.deals.contains_key(*deal)).wrap_err("no deal")?;
-        until("it settles all the same", async || Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(())))
-            .await?;
+        let settles = async || Ok((world.chain.open_tasks(deal).await? == Some(0)).then_some(()));
+        world.letting_go(until("it settles all the same", settles)).await?;
         let receipt: Receipt = world.berth(["task", "result", &deal.to_string()])?.json().await?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("kept\n"), "{receipt:?}");
         ensure!(world.books().await?.total() == before.total());

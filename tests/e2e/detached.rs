@@ -55,16 +55,15 @@ async fn a_lost_workers_task_goes_to_another_at_once() -> eyre::Result<()> {
         })
         .await?;
         let name = world.name_of_worker(first)?;
-        world.container_of(first, None).await?;
+        world.runs(first, None).await?;
         world.kill(&name).await?;
         let other = world.workers().await?.iter().map(|view| view.worker).find(|worker| *worker != first);
-        world.container_of(other.wrap_err("two workers")?, None).await?;
-        world.let_go()?;
+        world.runs(other.wrap_err("two workers")?, None).await?;
         let settled = until("the task settles", async || {
             let view = world.scheduler.task(task).await?;
             Ok((view.phase == "settled").then_some(view))
-        })
-        .await?;
+        });
+        let settled = world.letting_go(settled).await?;
         ensure!(settled.worker.wrap_err("somebody did it")? != first, "the lost worker is paid");
         ensure!(settled.attempts == 2, "{settled:?}");
         let receipt: Receipt = world.berth(["task", "result", &detached.deal.to_string()])?.json().await?;

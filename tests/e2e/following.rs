@@ -23,9 +23,8 @@ async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::R
         other.says("begun").await?;
         let stranger = world.berth(["task", "logs", &task, "--follow", "--account", "worker-1"])?.run().await?;
         ensure!(stranger.code != Some(0) && stranger.stderr.contains("only for"), "{stranger}");
-        world.let_go()?;
 
-        let outcome = following.outcome().await?;
+        let outcome = world.letting_go(following.outcome()).await?;
         ensure!(outcome.code == Some(0) && outcome.stdout == "one\ntwo\nthree", "{outcome}");
         ensure!(outcome.stderr.matches("begun\n").count() == 1 && outcome.stderr.contains("over\n"), "{outcome}");
         let outcome = other.outcome().await?;
@@ -44,14 +43,14 @@ async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::R
 #[tokio::test]
 async fn who_follows_goes_on_after_the_scheduler_was_killed() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
+        world.be_patient().await?;
         let script = format!("echo one; echo begun >&2; {HELD}; echo two");
         let following = Background::start(world.run(&["--follow"], &script)?)?;
         following.says("begun").await?;
         world.kill(SCHEDULER).await?;
         world.restart(SCHEDULER, &[])?;
         world.ready().await?;
-        world.let_go()?;
-        let outcome = following.outcome().await?;
+        let outcome = world.letting_go(following.outcome()).await?;
         ensure!(outcome.code == Some(0) && outcome.stdout == "one\ntwo\n", "{outcome}");
         ensure!(outcome.stderr.matches("begun\n").count() == 1, "{outcome}");
         Ok(())
@@ -76,13 +75,13 @@ async fn what_a_replicated_task_prints_is_hidden_until_it_is_opened() -> eyre::R
         })
         .await?;
         for replica in &replicas {
-            world.container_of(replica.worker, None).await?;
+            world.runs(replica.worker, None).await?;
         }
         let task = task.to_string();
         let refused = world.berth(["task", "logs", &task, "--follow"])?.run().await?;
         ensure!(refused.code == Some(2) && refused.stderr.contains("give its answer away"), "{refused}");
-        world.let_go()?;
-        world.berth(["task", "result", &task])?.must().await?;
+        let result = world.berth(["task", "result", &task])?;
+        world.letting_go(result.must()).await?;
         let logs = world.berth(["task", "logs", &task])?.must().await?;
         ensure!(logs.stdout == "secret\n", "{logs}");
         Ok(())

@@ -67,12 +67,11 @@ async fn a_restarted_scheduler_goes_on_where_it_was() -> eyre::Result<()> {
         let running = Background::start(world.run(&[], &format!("{HELD}; echo through"))?.before("--json"))?;
         running.says("running on").await?;
         let worker = world.address(1)?;
-        world.container_of(worker, None).await?;
+        world.runs(worker, None).await?;
         world.kill(SCHEDULER).await?;
         world.restart(SCHEDULER, &[])?;
         world.ready().await?;
-        world.let_go()?;
-        let outcome = running.outcome().await?;
+        let outcome = world.letting_go(running.outcome()).await?;
         let receipt: Receipt = outcome.data()?;
         ensure!(receipt.only()?.stdout.as_deref() == Some("through\n"), "{outcome}");
         receipt.require_true(&world.chain, &before, &world.books().await?).await

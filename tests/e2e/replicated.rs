@@ -161,8 +161,7 @@ async fn a_worker_that_dies_before_the_close_is_replaced() -> eyre::Result<()> {
         let running = Background::start(world.run(&flags, "sleep 3; echo through")?.before("--json"))?;
         let name = World::worker_name(1);
         let worker = world.address(1)?;
-        until("the worker runs it", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
-            .await?;
+        world.runs(worker, None).await?;
         world.kill(&name).await?;
         five(world).await?;
         let outcome = running.outcome().await?;

@@ -223,8 +223,7 @@ async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
         // Drained: what runs is finished and handed over, then the worker goes; its next life takes tasks.
         let worker = world.address(1)?;
         let last: Detached = world.run(&["--detach"], "sleep 3; echo finished")?.json().await?;
-        until("its container runs", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
-            .await?;
+        world.runs(worker, None).await?;
         hand(world, "drain").await?;
         world.service(&name)?.ended().await?;
         ensure!(status::read(&folder)?.draining);

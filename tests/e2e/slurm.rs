@@ -48,6 +48,7 @@ fn submitted(conf: &Path, worker: Address) -> eyre::Result<Vec<String>> {
 async fn an_app_for_clusters_is_run_on_a_node_and_paid_and_outlives_its_worker() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         let conf = shared()?;
+        world.be_patient().await?;
         share_cluster(world, &conf).await?;
         let worker = world.address(1)?;
         let register = ["app", "register", "fold", "--runtime", "slurm", "--image", IMAGE];
@@ -72,13 +73,12 @@ async fn an_app_for_clusters_is_run_on_a_node_and_paid_and_outlives_its_worker()
         let script = format!("echo start >> /iexec_out/starts; {HELD}; echo end");
         let run = world.berth(["run", "fold", "--out", "again"])?.args(["--", "sh", "-c", &script]);
         let run = Background::start(run)?;
-        world.container_of(worker, None).await?;
+        world.runs(worker, None).await?;
         let name = World::worker_name(1);
         world.kill(&name).await?;
         world.restart(&name, &[])?;
         world.ready().await?;
-        world.let_go()?;
-        let outcome = run.outcome().await?;
+        let outcome = world.letting_go(run.outcome()).await?;
         ensure!(outcome.code == Some(0), "{outcome}");
         ensure!(std::fs::read_to_string(world.folder().join("again/starts"))? == "start\n", "it ran once");
         ensure!(submitted(&conf, worker)?.len() == 2, "and was submitted once");

@@ -25,8 +25,7 @@ async fn a_stopped_worker_finishes_its_job_and_is_paid() -> eyre::Result<()> {
         ensure!(idle.why_idle().is_some_and(|why| why.contains("nothing for it")), "{idle:?}");
 
         let detached: Detached = world.run(&["--detach"], "sleep 2; echo finished")?.json().await?;
-        until("its container runs", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
-            .await?;
+        world.runs(worker, None).await?;
         world.service(&name)?.signal(Signal::SIGTERM);
         world.service(&name)?.ended().await?;
         ensure!(world.containers_of(worker).await?.is_empty(), "it left a container behind");

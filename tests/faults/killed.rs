@@ -267,15 +267,12 @@ impl Killed<'_> {
         self.arm().await?;
         let detached: Detached = self.world.run(&["--detach"], &format!("{HELD}; echo moved"))?.json().await?;
         let (first, second) = (self.world.address(1)?, self.world.address(2)?);
-        self.world.container_of(first, None).await?;
+        self.world.runs(first, None).await?;
         self.world.service(&self.service)?.signal(Signal::SIGSTOP);
         self.world.restart(&other, &[])?;
-        self.world.container_of(second, None).await?;
-        self.world.let_go()?;
-        until("the other worker has done it", async || {
-            Ok((self.world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()))
-        })
-        .await?;
+        self.world.runs(second, None).await?;
+        let done = async || Ok((self.world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()));
+        self.world.letting_go(until("the other worker has done it", done)).await?;
         self.world.service(&self.service)?.signal(Signal::SIGCONT);
         self.die_and_rise().await
     }

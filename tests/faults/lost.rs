@@ -13,8 +13,8 @@ use eyre::{ContextCompat as _, ensure};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 async fn brought_home(world: &World, detached: &Detached) -> eyre::Result<()> {
-    until("the task settles", async || Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(())))
-        .await?;
+    let settles = async || Ok((world.chain.open_tasks(detached.deal).await? == Some(0)).then_some(()));
+    world.letting_go(until("the task settles", settles)).await?;
     let deal = detached.deal.to_string();
     let out = format!("result-{}", &deal[2..10]);
     let receipt: Receipt = world.berth(["task", "result", &deal, "--out", &out])?.json().await?;
@@ -37,15 +37,13 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
         world.kill(&name).await?;
         world.restart(&name, &[])?;
         world.ready().await?;
-        world.let_go()?;
         brought_home(world, &detached).await?;
 
         // The container: the worker sees that it was not the job's doing, and runs it again.
         let (detached, container) = running(world, worker).await?;
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
         world.engine.docker.remove_container(&container, Some(options)).await?;
-        world.container_of(worker, Some(&container)).await?;
-        world.let_go()?;
+        world.runs(worker, Some(&container)).await?;
         brought_home(world, &detached).await?;
 
         // The network: what was done meanwhile is reported when it is back.
@@ -54,8 +52,8 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
         let (detached, _) = running(world, worker).await?;
         proxy.cut();
         world.connected(0).await?;
-        world.let_go()?;
-        until("the job has ended", async || Ok(world.containers_of(worker).await?.is_empty().then_some(()))).await?;
+        let ended = async || Ok(world.containers_of(worker).await?.is_empty().then_some(()));
+        world.letting_go(until("the job has ended", ended)).await?;
         proxy.mend();
         brought_home(world, &detached).await?;
 
@@ -81,8 +79,7 @@ async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_w
         })
         .await?;
         proxy.mend();
-        world.container_of(worker, Some(&first)).await?;
-        world.let_go()?;
+        world.runs(worker, Some(&first)).await?;
         brought_home(world, &detached).await?;
         world.all_cleared().await
     })
@@ -92,7 +89,7 @@ async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_w
 /// A job that is held, and its container. It does not end because it is asked to.
 async fn running(world: &World, worker: Address) -> eyre::Result<(Detached, String)> {
     let detached: Detached = world.run(&["--detach"], &format!("trap '' TERM; {HELD}; echo home"))?.json().await?;
-    let container = world.container_of(worker, None).await?;
+    let container = world.runs(worker, None).await?;
     Ok((detached, container))
 }
 

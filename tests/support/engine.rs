@@ -1,7 +1,9 @@
 //! The real Docker engine, and one small image that needs no registry.
 
+use alloy::primitives::B256;
 use bollard::{
     Docker,
+    models::ContainerSummary,
     query_parameters::{ImportImageOptions, ListContainersOptionsBuilder},
 };
 use bytes::Bytes;
@@ -18,8 +20,9 @@ const BUSYBOX: &str = "/bin/busybox";
 /// The programs of busybox that jobs of the tests use.
 const APPLETS: [&str; 13] =
     ["sh", "cat", "cp", "dd", "echo", "env", "head", "ls", "sleep", "tail", "true", "wc", "sort"];
-/// By which a worker's containers are known.
+/// By which a worker's containers are known, and the task of each.
 const LABEL_WORKER: &str = "berth.worker";
+const LABEL_TASK: &str = "berth.task";
 /// The engine may be busy with other tests.
 const TIMEOUT_S: u64 = 60;
 
@@ -90,11 +93,26 @@ impl Engine {
     /// # Errors
     /// The engine does not say.
     pub async fn containers_of(&self, worker: &str) -> eyre::Result<Vec<String>> {
+        Ok(self.listed(worker, true).await?.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// The names of a worker's containers that run for a task: its probe is none.
+    ///
+    /// # Errors
+    /// The engine does not say.
+    pub async fn jobs_of(&self, worker: &str) -> eyre::Result<Vec<String>> {
+        let probe = B256::ZERO.to_string();
+        let is_job = |container: &ContainerSummary| {
+            container.labels.as_ref().is_some_and(|labels| labels.get(LABEL_TASK) != Some(&probe))
+        };
+        Ok(self.listed(worker, false).await?.into_iter().filter(is_job).filter_map(|container| container.id).collect())
+    }
+
+    async fn listed(&self, worker: &str, ended_too: bool) -> eyre::Result<Vec<ContainerSummary>> {
         let label = format!("{LABEL_WORKER}={worker}");
         let filters = HashMap::from([("label", vec![label.as_str()])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = self.docker.list_containers(Some(options)).await?;
-        Ok(listed.into_iter().filter_map(|container| container.id).collect())
+        let options = ListContainersOptionsBuilder::default().all(ended_too).filters(&filters).build();
+        Ok(self.docker.list_containers(Some(options)).await?)
     }
 }
 

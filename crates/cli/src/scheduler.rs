@@ -11,6 +11,10 @@ use berth_wire::{
 };
 use core::time::Duration;
 
+/// A scheduler that is restarted is back within this; and how often it is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
 /// Checks that a scheduler is the pool's, and of this market, and gives how many workers are connected to it; or what is
 /// wrong in words.
 pub(crate) async fn check(
@@ -30,14 +34,46 @@ pub(crate) async fn check(
     Ok(info.workers)
 }
 
+/// Asks a scheduler that was there a moment ago: one that is being restarted is waited for.
+pub(crate) async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match ask().await {
+            Err(error) if error.is_transient() && waited < PATIENCE => {}
+            done => return done,
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        waited += ASK_EVERY;
+    }
+}
+
 /// Signs in: what is private there is then the signer's to see.
 pub(crate) async fn sign_in(
     client: SchedulerClient,
     chain: &Chain,
     signer: &Signer,
 ) -> Result<SchedulerClient, Failure> {
+    let message = client.challenge(signer.address()).await?.message;
+    answer(client, chain, signer, message).await
+}
+
+/// The same with a scheduler that was there a moment ago.
+pub(crate) async fn sign_in_patiently(
+    client: SchedulerClient,
+    chain: &Chain,
+    signer: &Signer,
+) -> Result<SchedulerClient, Failure> {
+    let message = patiently(async || client.challenge(signer.address()).await).await?.message;
+    answer(client, chain, signer, message).await
+}
+
+async fn answer(
+    client: SchedulerClient,
+    chain: &Chain,
+    signer: &Signer,
+    message: String,
+) -> Result<SchedulerClient, Failure> {
     let address = signer.address();
-    let message = client.challenge(address).await?.message;
     let foreign = || {
         let message = format!("{} asks for a signature under a text that is no sign-in to it", client.url());
         Failure::new(Exit::Refused, "sign-in", message).hint("nothing was signed; check the scheduler's URL")
@@ -49,7 +85,7 @@ pub(crate) async fn sign_in(
     if text.address != address || text.chain_id != chain.deployment.chain_id || text.host != host {
         return Err(foreign());
     }
-    let session = client.session(message.clone(), signer.sign_text(&message)).await?;
+    let session = patiently(async || client.session(message.clone(), signer.sign_text(&message)).await).await?;
     Ok(client.with_token(session.token))
 }
 

@@ -23,6 +23,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs::Permissions,
+    io::ErrorKind,
     net::SocketAddr,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.
 const WORKER: &str = "worker-";
-/// What a job does that is to run until [`World::let_go`].
+/// What a job does that is to run until [`World::letting_go`].
 pub const HELD: &str = "while [ ! -e /iexec_in/go ]; do sleep 0.05; done";
 
 /// A market on this machine.
@@ -258,31 +259,63 @@ impl World {
         self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
     }
 
-    /// Waits until a container of this worker's other than `but` is there, and gives its name.
+    /// Waits until a worker runs a job in another container than `but`, and gives the container's name.
     ///
     /// # Errors
     /// It does not come about.
-    pub async fn container_of(&self, worker: Address, but: Option<&str>) -> eyre::Result<String> {
-        until("its container is there", async || {
-            let all = self.containers_of(worker).await?;
+    pub async fn runs(&self, worker: Address, but: Option<&str>) -> eyre::Result<String> {
+        until("it runs a job", async || {
+            let all = self.engine.jobs_of(&WorkerAddr::new(worker).to_string()).await?;
             Ok(all.into_iter().find(|id| Some(id.as_str()) != but))
         })
         .await
     }
 
-    /// Lets go of the jobs that are [`HELD`] now. (What is about to end may be in the middle of being removed.)
+    /// Lets go of all jobs that are [`HELD`] while it waits for an end, also of one that is run again meanwhile.
     ///
     /// # Errors
-    /// Their folders can't be written.
-    pub fn let_go(&self) -> eyre::Result<()> {
-        for name in self.workers.keys() {
-            let tasks = self.devnet().join("data").join(name).join("tasks");
-            let inputs = std::fs::read_dir(tasks)?.flatten().map(|task| task.path().join("in"));
-            for inputs in inputs.filter(|inputs| inputs.is_dir()) {
-                std::fs::write(inputs.join("go"), b"")?;
+    /// The end's own, or the engine does not say what runs.
+    pub async fn letting_go<T>(&self, end: impl Future<Output = eyre::Result<T>>) -> eyre::Result<T> {
+        let letting_go = async {
+            loop {
+                for (name, worker) in &self.workers {
+                    // As long as it runs, its folder stays.
+                    if !self.engine.jobs_of(&WorkerAddr::new(*worker).to_string()).await?.is_empty() {
+                        self.let_go(name)?;
+                    }
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            ended = end => ended,
+            failed = letting_go => failed,
+        }
+    }
+
+    fn let_go(&self, name: &str) -> eyre::Result<()> {
+        let tasks = std::fs::read_dir(self.devnet().join("data").join(name).join("tasks"))?;
+        for inputs in tasks.flatten().map(|task| task.path().join("in")) {
+            match std::fs::File::create(inputs.join("go")) {
+                // Of another task, which has none yet, or is just over.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                made => drop(made?),
             }
         }
         Ok(())
+    }
+
+    /// Has the scheduler wait for workers that are away for as long as a test may take: their tasks stay their own.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub async fn be_patient(&mut self) -> eyre::Result<()> {
+        self.kill(SCHEDULER).await?;
+        let config = self.devnet().join("scheduler.toml");
+        let text = std::fs::read_to_string(&config)?;
+        std::fs::write(&config, format!("reconnect_grace = \"120s\"\n{text}"))?;
+        self.restart(SCHEDULER, &[])?;
+        self.ready().await
     }
 
     /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.

@@ -73,7 +73,7 @@ impl Receipt<'_> {
         if settled {
             progress.step("downloading and verifying the result");
             let (signed_in, gas, close_gas) = tokio::join!(
-                scheduler::sign_in(client, self.chain, signer),
+                scheduler::sign_in_patiently(client, self.chain, signer),
                 self.endings.gas(self.chain),
                 self.endings.close_gas(self.chain),
             );
@@ -442,7 +442,7 @@ fn advice(code: &str) -> &'static str {
 
 /// What the scheduler says of each task: logs and details, nothing that decides.
 async fn views(client: &SchedulerClient, matched: &Matched) -> BTreeMap<u32, TaskView> {
-    match scheduler::deal(client, matched.deal.get()).await {
+    match scheduler::patiently(async || scheduler::deal(client, matched.deal.get()).await).await {
         Ok(Some(view)) => view.tasks.into_iter().map(|task| (task.index, task)).collect(),
         Ok(None) | Err(_) => BTreeMap::new(),
     }

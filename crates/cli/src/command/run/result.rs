@@ -5,7 +5,7 @@ use super::{
     sealed::{self, Opened},
     stage::hash,
 };
-use crate::{exit::Exit, hint::Failure, keys::Keyring};
+use crate::{exit::Exit, hint::Failure, keys::Keyring, scheduler::patiently};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::{ClientError, Proven, SchedulerClient},
@@ -18,8 +18,8 @@ use std::{
     time::Duration,
 };
 
-/// The chain has settled, so the scheduler will know it as soon as it has read that block, also where it was restarted
-/// meanwhile: this long it is waited for, and asked this often.
+/// The chain has settled, so the scheduler will know it as soon as it has read that block: this long it is waited for, and
+/// asked this often.
 const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -57,7 +57,7 @@ impl Source<'_> {
     /// Brings a part into a file; gives its size.
     async fn bring(&self, task: TaskId, name: Sha256, into: &Path) -> Result<u64, Failure> {
         match self {
-            Self::Store(client) => Ok(client.fetch_blob(task.get(), name, into).await?),
+            Self::Store(client) => Ok(patiently(async || client.fetch_blob(task.get(), name, into).await).await?),
             Self::Opened(opened) => {
                 let failed = |error: std::io::Error| Failure::file(into, "written", &error);
                 // Never a half of it under its name.
@@ -250,9 +250,8 @@ async fn log(source: &Source<'_>, task: TaskId, content: Option<Content>, path: 
 async fn told(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Proven, ClientError> {
     let mut waited = Duration::ZERO;
     loop {
-        match client.manifest(task.get(), digest.get()).await {
+        match patiently(async || client.manifest(task.get(), digest.get()).await).await {
             Err(ClientError::Refused(problem)) if problem.code == "not-settled" && waited < SCHEDULER_PATIENCE => {}
-            Err(error) if error.is_transient() && waited < SCHEDULER_PATIENCE => {}
             done => return done,
         }
         tokio::time::sleep(ASK_EVERY).await;
