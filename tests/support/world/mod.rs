@@ -309,7 +309,7 @@ impl World {
     ///
     /// # Errors
     /// It does not come up again.
-    pub async fn be_patient(&mut self) -> eyre::Result<()> {
+    pub async fn wait_for_the_absent(&mut self) -> eyre::Result<()> {
         self.kill(SCHEDULER).await?;
         let config = self.devnet().join("scheduler.toml");
         let text = std::fs::read_to_string(&config)?;
