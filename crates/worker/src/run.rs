@@ -11,7 +11,7 @@ use crate::{
     journal::{Computed, Journal, JournalError, Phase, Row},
     live, local, observe,
     runtime::{Data, Ended, Outcome, Request, Runtime, RuntimeError, TaskFolder},
-    seal::{self, Form},
+    seal::Form,
     session::Link,
     share::Stock,
     upload::upload_all,
@@ -332,32 +332,6 @@ impl Bench {
                 return Ok(Step::Over);
             }
         }
-    }
-
-    /// Seals a result, if it is for a recipient. The file is in the journal before anybody hears of it.
-    async fn seal(&self, row: &Row, computed: &Computed, folder: &TaskFolder) -> Result<Step<Form>, JournalError> {
-        let Some(recipient) = row.recipient() else { return Ok(Step::On(Form::Open)) };
-        if !seal::has_parts(computed) {
-            return Ok(Step::On(Form::Nothing));
-        }
-        let known = computed.sealed;
-        let (computed, folder) = (computed.clone(), folder.clone());
-        let made = tokio::task::spawn_blocking(move || seal::file(&recipient, &computed, &folder)).await;
-        // A panic in there is one of this program's, and goes on here.
-        let content = match made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok(content) => content,
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                let detail = "the disk of this worker is too full to seal the result".to_owned();
-                return Ok(Step::Declined(DeclineCode::NoRoom, detail));
-            }
-            Err(error) => {
-                return Ok(Step::Declined(DeclineCode::Engine, format!("its result can't be sealed: {error}")));
-            }
-        };
-        if known != Some(content) && !self.journal.seal(row.task, content).await? {
-            return Ok(Step::Over);
-        }
-        Ok(Step::On(Form::Sealed(content)))
     }
 
     /// Puts everything that a result names into the pool's store.

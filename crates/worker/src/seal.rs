@@ -1,7 +1,12 @@
 //! In which form a result leaves the worker: open or, where its job names a recipient, as one file that nobody else can
 //! read (ADR 0006). The file is made once, from what was kept anyway: digest and journal know nothing of it but its hash.
 
-use crate::{journal::Computed, runtime::TaskFolder};
+use crate::{
+    assignment::DeclineCode,
+    journal::{Computed, JournalError, Row},
+    run::{Bench, Step},
+    runtime::TaskFolder,
+};
 use berth_wire::{
     manifest::Content,
     sealed::{Parts, Recipient},
@@ -10,6 +15,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter},
 };
+use tokio::task::spawn_blocking;
 
 /// How a result leaves the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +26,39 @@ pub(crate) enum Form {
     Sealed(Content),
     /// Not at all: nothing ran, so that there is nothing to show.
     Nothing,
+}
+
+impl Bench {
+    /// Seals a result, if it is for a recipient. The file is in the journal before anybody hears of it.
+    pub(crate) async fn seal(
+        &self,
+        row: &Row,
+        computed: &Computed,
+        folder: &TaskFolder,
+    ) -> Result<Step<Form>, JournalError> {
+        let Some(recipient) = row.recipient() else { return Ok(Step::On(Form::Open)) };
+        if !has_parts(computed) {
+            return Ok(Step::On(Form::Nothing));
+        }
+        let known = computed.sealed;
+        let (computed, folder) = (computed.clone(), folder.clone());
+        let made = spawn_blocking(move || file(&recipient, &computed, &folder)).await;
+        // A panic in there is one of this program's, and goes on here.
+        let content = match made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let detail = "the disk of this worker is too full to seal the result".to_owned();
+                return Ok(Step::Declined(DeclineCode::NoRoom, detail));
+            }
+            Err(error) => {
+                return Ok(Step::Declined(DeclineCode::Engine, format!("its result can't be sealed: {error}")));
+            }
+        };
+        if known != Some(content) && !self.journal.seal(row.task, content).await? {
+            return Ok(Step::Over);
+        }
+        Ok(Step::On(Form::Sealed(content)))
+    }
 }
 
 /// Whether there is anything to seal.

@@ -64,30 +64,6 @@ struct Plan {
     deposit: Amount,
 }
 
-impl Plan {
-    /// Says in the job who alone is to open its result.
-    fn address(&mut self, intent: &RunIntent, keys: Option<&Keyring>) {
-        self.job.recipient = match &intent.encrypt {
-            Some(Encrypt::To(recipient)) => Some(recipient.clone()),
-            Some(Encrypt::ToAccount) => keys.map(Keyring::own),
-            None => None,
-        };
-    }
-
-    /// That a store takes in one piece what an encrypted job may leave.
-    async fn check_room(&self) -> Result<(), Failure> {
-        if self.job.recipient.is_none() {
-            return Ok(());
-        }
-        let (most, limit) = (self.client.pool().await?.max_blob_bytes, self.job.limits.disk_bytes);
-        if limit <= most {
-            return Ok(());
-        }
-        let message = format!("an encrypted result is one file: this pool's store takes {most} bytes, not {limit}");
-        Err(Failure::preflight("store-too-small", message).hint("give less (--disk), or another --pool"))
-    }
-}
-
 pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Result<Report, Failure> {
     let intent = RunIntent::new(args)?;
     if intent.follow {
@@ -101,7 +77,7 @@ pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Res
     // Only the key itself says to whom its results are encrypted.
     if intent.dry_run && intent.encrypt != Some(Encrypt::ToAccount) {
         let mut plan = plan(settings, &intent, account, &progress).await?;
-        plan.address(&intent, None);
+        sealed::address(&mut plan.job, intent.encrypt.as_ref(), None);
         return Ok(dry(&plan, &intent));
     }
     progress.step("looking for offers");
@@ -109,8 +85,8 @@ pub(super) async fn run(settings: &Settings, args: args::Run, json: bool) -> Res
     let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, &intent, account, &progress));
     let (signer, mut plan) = (unlocked?, plan?);
     let keys = Keyring::new(&signer, &plan.chain.domain(), intent.identity.as_deref())?;
-    plan.address(&intent, Some(&keys));
-    plan.check_room().await?;
+    sealed::address(&mut plan.job, intent.encrypt.as_ref(), Some(&keys));
+    sealed::check_room(&plan.client, &plan.job).await?;
     if intent.dry_run {
         return Ok(dry(&plan, &intent));
     }
@@ -144,8 +120,8 @@ pub(crate) async fn submit(settings: &Settings, intent: &RunIntent, progress: &P
     let (unlocked, plan) = tokio::join!(unlock(settings), plan(settings, intent, account, progress));
     let (signer, mut plan) = (unlocked?, plan?);
     let keys = Keyring::new(&signer, &plan.chain.domain(), intent.identity.as_deref())?;
-    plan.address(intent, Some(&keys));
-    plan.check_room().await?;
+    sealed::address(&mut plan.job, intent.encrypt.as_ref(), Some(&keys));
+    sealed::check_room(&plan.client, &plan.job).await?;
     let (matched, _) = match_offers(&plan, intent, &signer, progress).await?;
     Ok(Submitted { client: plan.client, matched })
 }

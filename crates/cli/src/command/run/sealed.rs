@@ -1,10 +1,11 @@
 //! A sealed result (ADR 0006): downloaded, opened with a key of the user's, and from then on a result like any other.
 
 use super::result::Access;
-use crate::{exit::Exit, hint::Failure, keys::Keyring};
+use crate::{exit::Exit, hint::Failure, intent::Encrypt, keys::Keyring};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::SchedulerClient,
+    job::Job,
     scheduler::{SealedView, TaskView},
     sealed::{self, Index, OpenError},
     units::Sha256,
@@ -24,6 +25,28 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const PLACE: &str = ".berth-sealed";
 /// What a sealed result is called that stays sealed.
 pub(crate) const KEPT_AS: &str = "result.age";
+
+/// Says in a job who alone is to open its result.
+pub(super) fn address(job: &mut Job, encrypt: Option<&Encrypt>, keys: Option<&Keyring>) {
+    job.recipient = match encrypt {
+        Some(Encrypt::To(recipient)) => Some(recipient.clone()),
+        Some(Encrypt::ToAccount) => keys.map(Keyring::own),
+        None => None,
+    };
+}
+
+/// That a store takes in one piece what an encrypted job may leave.
+pub(super) async fn check_room(client: &SchedulerClient, job: &Job) -> Result<(), Failure> {
+    if job.recipient.is_none() {
+        return Ok(());
+    }
+    let (most, limit) = (client.pool().await?.max_blob_bytes, job.limits.disk_bytes);
+    if limit <= most {
+        return Ok(());
+    }
+    let message = format!("an encrypted result is one file: this pool's store takes {most} bytes, not {limit}");
+    Err(Failure::preflight("store-too-small", message).hint("give less (--disk), or another --pool"))
+}
 
 /// An opened result: what lies behind its blobs, and the folder in which they are.
 #[derive(Debug, Clone)]
