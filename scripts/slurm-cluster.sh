@@ -25,11 +25,16 @@ slurm_fail() {
 
 slurm_nodes=(node1 node2)
 
-# Ports that are free now, one for each daemon: the system's choice.
+# Ports that are free now, one for each daemon, and that the system gives to nobody: a daemon finds its own again.
 slurm_ports() {
-  python3 -c 'import socket
-held = [socket.socket() for _ in range(3)]
-for one in held: one.bind(("127.0.0.1", 0))
+  python3 -c 'import random, socket
+given = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+held = []
+while len(held) < 3:
+    one = socket.socket()
+    try: one.bind(("127.0.0.1", random.randrange(10000, given)))
+    except OSError: continue
+    held.append(one)
 print(*(one.getsockname()[1] for one in held))'
 }
 

@@ -262,7 +262,7 @@ impl Drop for Spinning {
 async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         add(world, "", "")?;
-        world.be_patient().await?;
+        world.wait_for_the_able().await?;
         let config = world.devnet().join(format!("{}.toml", World::worker_name(1)));
         let plain = fs::read_to_string(&config)?;
         let policy = |text: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{text}\n"))?);

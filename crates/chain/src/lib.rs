@@ -4,7 +4,8 @@
 //! meets them:
 //!
 //! * where: [`rpc`] calls a node, with a deadline on each call; [`deploy`] puts the contracts on a chain and checks that
-//!   they are there; [`anvil`] runs a local chain, [`tool`] finds the program; [`identity`] ties a database to one chain;
+//!   they are there; [`anvil`] runs a local chain, [`tool`] finds the program, [`port`] a place for it;
+//!   [`identity`] ties a database to one chain;
 //! * in: [`follow`] brings every log into the consumer's tables exactly once and takes it back with its block;
 //!   [`convert`] makes the protocol's events of logs, [`read`] its state of calls, [`refusal`] its refusals of reverts;
 //!   [`past`] looks back without any tables;
@@ -26,6 +27,7 @@ mod heads;
 pub mod identity;
 pub mod outbox;
 pub mod past;
+pub mod port;
 pub mod read;
 pub mod refusal;
 pub mod rpc;

@@ -1,8 +1,13 @@
 //! A devnet in a temporary folder, of which nothing is left at the end.
 
+mod background;
+mod configured;
 mod damage;
+mod held;
 
+pub use background::Background;
 pub use damage::Displaced;
+pub use held::HELD;
 
 use crate::{
     binary::{Call, Outcome},
@@ -22,10 +27,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::Permissions,
-    io::ErrorKind,
     net::SocketAddr,
-    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -37,8 +39,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub const SCHEDULER: &str = "services";
 /// The services that are workers: `worker-1`, and so on.
 const WORKER: &str = "worker-";
-/// What a job does that is to run until [`World::letting_go`].
-pub const HELD: &str = "while [ ! -e /iexec_in/go ]; do sleep 0.05; done";
 
 /// A market on this machine.
 #[derive(Debug)]
@@ -259,65 +259,6 @@ impl World {
         self.engine.containers_of(&WorkerAddr::new(worker).to_string()).await
     }
 
-    /// Waits until a worker runs a job in another container than `but`, and gives the container's name.
-    ///
-    /// # Errors
-    /// It does not come about.
-    pub async fn runs(&self, worker: Address, but: Option<&str>) -> eyre::Result<String> {
-        until("it runs a job", async || {
-            let all = self.engine.jobs_of(&WorkerAddr::new(worker).to_string()).await?;
-            Ok(all.into_iter().find(|id| Some(id.as_str()) != but))
-        })
-        .await
-    }
-
-    /// Lets go of all jobs that are [`HELD`] while it waits for an end, also of one that is run again meanwhile.
-    ///
-    /// # Errors
-    /// The end's own, or the engine does not say what runs.
-    pub async fn letting_go<T>(&self, end: impl Future<Output = eyre::Result<T>>) -> eyre::Result<T> {
-        let letting_go = async {
-            loop {
-                for (name, worker) in &self.workers {
-                    // As long as it runs, its folder stays.
-                    if !self.engine.jobs_of(&WorkerAddr::new(*worker).to_string()).await?.is_empty() {
-                        self.let_go(name)?;
-                    }
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::select! {
-            ended = end => ended,
-            failed = letting_go => failed,
-        }
-    }
-
-    fn let_go(&self, name: &str) -> eyre::Result<()> {
-        let tasks = std::fs::read_dir(self.devnet().join("data").join(name).join("tasks"))?;
-        for inputs in tasks.flatten().map(|task| task.path().join("in")) {
-            match std::fs::File::create(inputs.join("go")) {
-                // Of another task, which has none yet, or is just over.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                made => drop(made?),
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the scheduler wait for workers that are away for as long as a test may take: their tasks stay their own.
-    ///
-    /// # Errors
-    /// It does not come up again.
-    pub async fn wait_for_the_absent(&mut self) -> eyre::Result<()> {
-        self.kill(SCHEDULER).await?;
-        let config = self.devnet().join("scheduler.toml");
-        let text = std::fs::read_to_string(&config)?;
-        std::fs::write(&config, format!("reconnect_grace = \"120s\"\n{text}"))?;
-        self.restart(SCHEDULER, &[])?;
-        self.ready().await
-    }
-
     /// Waits until nothing of this worker's is left in the engine, as it should be when its tasks have ended.
     ///
     /// # Errors
@@ -399,63 +340,6 @@ impl World {
         self.ready().await
     }
 
-    /// A worker's configuration.
-    ///
-    /// # Errors
-    /// It can't be read.
-    pub fn worker_config(&self, n: u16) -> eyre::Result<String> {
-        Ok(std::fs::read_to_string(self.worker_config_file(n))?)
-    }
-
-    fn worker_config_file(&self, n: u16) -> PathBuf {
-        self.devnet().join(format!("{}.toml", Self::worker_name(n)))
-    }
-
-    /// Replaces a worker's configuration at once: a worker that runs looks at it at any moment.
-    ///
-    /// # Errors
-    /// It can't be written.
-    pub fn configure_worker(&self, n: u16, text: &str) -> eyre::Result<()> {
-        let (config, aside) = (self.worker_config_file(n), self.folder.path().join("next.toml"));
-        std::fs::write(&aside, text)?;
-        Ok(std::fs::rename(aside, config)?)
-    }
-
-    /// Starts a worker anew with these tables added to its configuration.
-    ///
-    /// # Errors
-    /// It does not come up again.
-    pub async fn share_also(&mut self, n: u16, tables: &str) -> eyre::Result<()> {
-        let name = Self::worker_name(n);
-        self.kill(&name).await?;
-        self.configure_worker(n, &format!("{}\n{tables}", self.worker_config(n)?))?;
-        self.restart(&name, &[])?;
-        self.ready().await
-    }
-
-    /// Starts a worker anew as another user of this machine, to whom all that is the worker's is given.
-    ///
-    /// # Errors
-    /// It does not come up again.
-    pub async fn give_worker(&mut self, n: u16, user: u32, group: u32) -> eyre::Result<()> {
-        let name = Self::worker_name(n);
-        self.kill(&name).await?;
-        // The way to what is its own.
-        for folder in [self.folder().to_owned(), self.devnet().join("keys")] {
-            std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-        }
-        let mut given = vec![self.devnet().join("data").join(&name), self.devnet().join(format!("keys/{name}.json"))];
-        while let Some(path) = given.pop() {
-            chown(&path, Some(user), Some(group))?;
-            if path.is_dir() {
-                given.extend(std::fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
-            }
-        }
-        self.service(&name)?.give_to(user, group);
-        self.restart(&name, &[])?;
-        self.ready().await
-    }
-
     /// Waits until the scheduler has heard this from a worker. Before that, a task would go by what it said last.
     ///
     /// # Errors
@@ -468,21 +352,6 @@ impl World {
             Ok(said.is_some_and(|announced| is(&announced.said)).then_some(()))
         })
         .await
-    }
-
-    /// Has tasks that no worker can run wait for ten minutes, and not for seconds as on any devnet.
-    ///
-    /// # Errors
-    /// The scheduler does not come up again.
-    pub async fn be_patient(&mut self) -> eyre::Result<()> {
-        let config = self.devnet().join("scheduler.toml");
-        let text = std::fs::read_to_string(&config)?;
-        let patient = text.replace("unable_wait = \"5s\"", "unable_wait = \"10m\"");
-        ensure!(patient != text, "{} does not say how long tasks wait", config.display());
-        std::fs::write(&config, patient)?;
-        self.service(SCHEDULER)?.kill().await?;
-        self.restart(SCHEDULER, &[])?;
-        self.ready().await
     }
 
     /// Starts a service that can't start, and gives what it said.
@@ -577,52 +446,4 @@ fn deployment_file(profile: &Path) -> eyre::Result<PathBuf> {
     let settings: toml::Table = toml::from_str(&std::fs::read_to_string(profile)?)?;
     let file = settings.get("deployment").and_then(toml::Value::as_str).wrap_err("the profile names no deployment")?;
     Ok(profile.parent().wrap_err("a profile is in a folder")?.join(file))
-}
-
-/// A call that goes on while the test does something else.
-#[derive(Debug)]
-pub struct Background {
-    task: tokio::task::JoinHandle<eyre::Result<Outcome>>,
-    said: tempfile::NamedTempFile,
-}
-
-impl Background {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// There is no place for what it says.
-    pub fn start(call: Call) -> eyre::Result<Self> {
-        let said = tempfile::NamedTempFile::new()?;
-        let path = said.path().to_owned();
-        #[expect(clippy::disallowed_methods, reason = "awaited by `outcome`, aborted when dropped")]
-        let task = tokio::spawn(async move { call.run_saying(Some(&path)).await });
-        Ok(Self { task, said })
-    }
-
-    /// Waits until it has said something on standard error.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn says(&self, words: &str) -> eyre::Result<()> {
-        until(&format!("the client says `{words}`"), async || {
-            let said = std::fs::read_to_string(self.said.path())?;
-            ensure!(!self.task.is_finished(), "it ended without: {said}");
-            Ok(said.contains(words).then_some(()))
-        })
-        .await
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// As [`Call::run`].
-    pub async fn outcome(mut self) -> eyre::Result<Outcome> {
-        (&mut self.task).await?
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

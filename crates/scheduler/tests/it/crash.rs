@@ -5,11 +5,11 @@ use crate::{
     support::{Introduction, Market, PATIENCE, POOL_PRICE, ScriptedWorker, Service, WORKER_STAKE, job},
 };
 use alloy::primitives::B256;
-use berth_chain::signer::Signer;
+use berth_chain::{port, signer::Signer};
 use berth_protocol::{DealId, DealTerms, ResultDigest};
 use berth_scheduler::{Config, Scheduler};
 use berth_wire::worker::{Mail, ToScheduler, ToWorker};
-use core::time::Duration;
+use core::{net::Ipv4Addr, time::Duration};
 use eyre::{WrapErr as _, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -17,7 +17,6 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::watch,
     task::JoinSet,
@@ -174,7 +173,7 @@ async fn tell(
 async fn a_scheduler_that_dies_again_and_again_settles_each_task_once() -> eyre::Result<()> {
     let market = Arc::new(Market::open().await?);
     let mut config = market.config();
-    config.listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    config.listen = (Ipv4Addr::LOCALHOST, port::free(1)?[0]).into();
     let service = Arc::new(Service::elsewhere(config.listen));
     let keys = [market.bonded(WORKER_STAKE).await?, market.bonded(WORKER_STAKE).await?];
     let mut runtime = begin(config.clone(), market.operator.clone()).await?;
@@ -220,7 +219,7 @@ async fn a_scheduler_that_dies_again_and_again_settles_each_task_once() -> eyre:
 async fn a_scheduler_that_dies_again_and_again_settles_each_replicated_task_once() -> eyre::Result<()> {
     let market = Arc::new(Market::open().await?);
     let mut config = market.config();
-    config.listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    config.listen = (Ipv4Addr::LOCALHOST, port::free(1)?[0]).into();
     let service = Arc::new(Service::elsewhere(config.listen));
     let mut keys = Vec::new();
     for _ in 0..4 {

@@ -9,7 +9,7 @@ use crate::{
 use berth_scheduler::{Scheduler, SchedulerError};
 use berth_wire::{units::Sha256, worker::ToScheduler};
 use eyre::{ContextCompat as _, bail};
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -74,9 +74,7 @@ async fn a_scheduler_waits_for_its_s3_server_and_says_who_is_not_let_in() -> eyr
 
     s3.kill()?;
     // Whoever asks while it waits is told for what.
-    let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
-    config.listen = socket.local_addr()?;
-    drop(socket);
+    config.listen = (Ipv4Addr::LOCALHOST, berth_chain::port::free(1)?[0]).into();
     let (service, starting) = (Service::elsewhere(config.listen), start(config.clone()));
     let waited_for = async {
         service.until_ready(false).await?;

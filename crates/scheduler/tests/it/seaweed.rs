@@ -1,9 +1,9 @@
-//! A real S3 server on this machine (SeaweedFS, which `scripts/setup.sh test` installs), on ports of the system's choice.
+//! A real S3 server on this machine (SeaweedFS, which `scripts/setup.sh test` installs), on ports that nobody else is given.
 
 use super::settings::{Results, S3, S3Key, StoreKind};
+use berth_chain::port;
 use std::{
     io,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -24,12 +24,6 @@ pub(crate) struct Seaweed {
     ports: Vec<u16>,
 }
 
-/// Free ports: each was somebody's a moment ago.
-fn ports() -> io::Result<Vec<u16>> {
-    let held = (0..PORTS).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<Vec<_>>>()?;
-    held.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
-}
-
 fn program() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let found = here.ancestors().map(|folder| folder.join(".tools/seaweedfs/bin/weed")).find(|path| path.is_file());
@@ -43,7 +37,7 @@ fn client() -> io::Result<reqwest::Client> {
 impl Seaweed {
     /// Starts one, with an empty bucket.
     pub(crate) async fn start() -> io::Result<Self> {
-        let mut server = Self { child: None, folder: tempfile::tempdir()?, ports: ports()? };
+        let mut server = Self { child: None, folder: tempfile::tempdir()?, ports: port::free(PORTS)? };
         let identities = serde_json::json!({ "identities": [{
             "name": KEY,
             "credentials": [{ "accessKey": KEY, "secretKey": SECRET }],

@@ -2,12 +2,18 @@
 
 use crate::support::{Market, PATIENCE, ScriptedWorker, Service, WORKER_STAKE, job};
 use alloy::primitives::B256;
-use berth_chain::anvil::{Anvil, AnvilConfig, Mining};
-use berth_chain::tool::tool_path;
+use berth_chain::{
+    anvil::{Anvil, AnvilConfig, Mining},
+    port,
+    tool::tool_path,
+};
 use berth_protocol::Class;
 use berth_scheduler::{Scheduler, SchedulerError};
 use berth_wire::{problem::Problem, worker::ToScheduler};
-use core::{net::SocketAddr, time::Duration};
+use core::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 use eyre::{ContextCompat as _, bail};
 use std::sync::Arc;
 use tokio::{
@@ -141,7 +147,7 @@ async fn a_node_that_is_gone_for_a_while_is_waited_for() -> eyre::Result<()> {
     config.rpc_ws = Some(format!("ws://{}", cable.address));
 
     // At the start: whoever asks is told that it is not ready, and why.
-    let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free(1)?[0]));
     config.listen = address;
     let open = async {
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;

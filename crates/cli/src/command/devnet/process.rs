@@ -8,6 +8,7 @@ use crate::{exit::Exit, hint::Failure, settings::Profile};
 use berth_chain::{
     Endpoint, Rpc,
     anvil::{self, AnvilConfig, Mining},
+    port,
     signer::keystore,
     tool::tool_path,
 };
@@ -22,13 +23,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     collections::HashSet,
     fs::{self, File},
-    net::TcpListener,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -40,10 +39,6 @@ const STOP_DEADLINE: Duration = Duration::from_secs(15);
 /// How long anvil may take to listen.
 const CHAIN_DEADLINE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Ports below this are for services that everybody knows.
-const FIRST_PORT: u16 = 10_000;
-/// So many ports are tried before any will do.
-const PORT_TRIES: usize = 64;
 /// How many lines of a dead process's log are shown.
 const LAST_WORDS: usize = 6;
 
@@ -127,25 +122,9 @@ pub(super) async fn start_chain(dir: &Path, block_time: f64, state: &mut State) 
     Ok(rpc)
 }
 
-/// Ports that are free now, and that the system gives to nobody by itself: a service that is started again finds its own
-/// still free. They are held until all are chosen, so that no two are the same.
+/// Ports at which services can be started again.
 pub(super) fn ports(count: usize) -> Result<Vec<u16>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(Exit::Error, "port", "no free port can be had").because(&error);
-    // What the system gives to connections, and to whoever asks for any port, begins here.
-    let given = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let given = given.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(FIRST_PORT);
-    let one = || {
-        let chosen = (0..PORT_TRIES).filter(|_| FIRST_PORT < given).find_map(|_| {
-            let port: u16 = rand::thread_rng().gen_range(FIRST_PORT..given);
-            TcpListener::bind(("127.0.0.1", port)).ok()
-        });
-        chosen.map_or_else(|| TcpListener::bind("127.0.0.1:0"), Ok)
-    };
-    let held: Vec<TcpListener> = (0..count).map(|_| one()).collect::<Result<_, _>>().map_err(failed)?;
-    held.iter()
-        .map(|listener| listener.local_addr().map(|address| address.port()))
-        .collect::<Result<_, _>>()
-        .map_err(failed)
+    port::free(count).map_err(|error| Failure::new(Exit::Error, "port", "no free port can be had").because(&error))
 }
 
 /// Writes the services' configurations and the profile.
