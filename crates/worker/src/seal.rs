@@ -37,7 +37,7 @@ impl Bench {
         folder: &TaskFolder,
     ) -> Result<Step<Form>, JournalError> {
         let Some(recipient) = row.recipient() else { return Ok(Step::On(Form::Open)) };
-        if !has_parts(computed) {
+        if !computed.has_parts() {
             return Ok(Step::On(Form::Nothing));
         }
         let known = computed.sealed;
@@ -61,13 +61,8 @@ impl Bench {
     }
 }
 
-/// Whether there is anything to seal.
-pub(crate) const fn has_parts(computed: &Computed) -> bool {
-    computed.manifest.is_some() || computed.stdout.is_some() || computed.stderr.is_some()
-}
-
 /// The sealed file of a task: the one that is known, if it is still there as it was, or a new one. Blocks.
-pub(crate) fn file(recipient: &Recipient, computed: &Computed, folder: &TaskFolder) -> io::Result<Content> {
+fn file(recipient: &Recipient, computed: &Computed, folder: &TaskFolder) -> io::Result<Content> {
     let path = folder.sealed();
     if let Some(known) = computed.sealed
         && let Ok(file) = File::open(&path)
@@ -117,7 +112,7 @@ mod tests {
             wall_ms: 1,
             failure: Some("because".into()),
         };
-        assert!(has_parts(&computed));
+        assert!(computed.has_parts());
         let reader = Identity::of_wallet(&[1; 65]);
         let seal = |computed: &Computed| file(&reader.recipient(), computed, &folder);
         let first = seal(&computed).expect("seals");

@@ -1,7 +1,7 @@
 //! The table of tasks. Functions take a connection; callers own the transaction.
 
 use super::{JournalError, Phase, signed, unsigned};
-use crate::{clock::now_ms, seal::has_parts};
+use crate::clock::now_ms;
 use alloy::primitives::B256;
 use berth_protocol::{Amount, DealId, ResultDigest, TaskId};
 use berth_wire::{job::Job, manifest::Content, sealed::Recipient, units::Sha256, worker::Assign};
@@ -38,7 +38,7 @@ impl Row {
     /// it is sealed; of a job that never ran also why, since that says nothing of what it would have written.
     pub fn told(&self) -> Option<Computed> {
         let computed = self.computed.clone()?;
-        if self.recipient().is_none() || !has_parts(&computed) {
+        if self.recipient().is_none() || !computed.has_parts() {
             return Some(computed);
         }
         Some(Computed { manifest: None, stdout: None, stderr: None, failure: None, ..computed })
@@ -65,6 +65,11 @@ pub struct Computed {
 }
 
 impl Computed {
+    /// Whether there is anything to show: not of a job that never ran.
+    pub const fn has_parts(&self) -> bool {
+        self.manifest.is_some() || self.stdout.is_some() || self.stderr.is_some()
+    }
+
     /// The manifest's sha256, where the digest is another: bound to bytes for a callback, or a failure.
     pub fn bound_manifest(&self) -> Option<B256> {
         let name = B256::new(Sha256::of(self.manifest.as_deref()?).0);

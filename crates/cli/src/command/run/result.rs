@@ -165,6 +165,9 @@ async fn brought(
         return Ok(source.failed(digest, view, stderr));
     }
     let (manifest, callback) = source.proven(task, digest).await?;
+    if matches!(source, Source::Opened(_)) {
+        sealed::check_names(&manifest)?;
+    }
     for file in &manifest.files {
         let path = file.path.split('/').fold(folder.to_owned(), |path, part| path.join(part));
         let parent = path.parent().unwrap_or(folder);

@@ -6,6 +6,7 @@ use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::SchedulerClient,
     job::Job,
+    manifest::Manifest,
     scheduler::{SealedView, TaskView},
     sealed::{self, Index, OpenError},
     units::Sha256,
@@ -128,6 +129,15 @@ pub(crate) async fn open(
 /// Whether an opened result is the one that the chain knows. A failure's digest says nothing of what is sealed.
 fn is_answer(opened: &Opened, digest: ResultDigest) -> bool {
     digest.is_failure() || opened.index.manifest.is_some_and(|name| name.0 == digest.get().0)
+}
+
+/// That no file of a result lies where it is opened: it would go with that.
+pub(super) fn check_names(manifest: &Manifest) -> Result<(), Failure> {
+    match manifest.files.iter().find(|file| file.path.split('/').next() == Some(PLACE)) {
+        None => Ok(()),
+        Some(file) => Err(Failure::new(Exit::Error, "name-taken", format!("the result has a file {}", file.path))
+            .hint(format!("Berth opens results in {PLACE}: unpack the encrypted file there by age and tar"))),
+    }
 }
 
 enum Refused {
