@@ -111,11 +111,11 @@ disk() {
 # The same as a CD.
 live_cd() {
   local tree=$work/cd
-  mkdir -p "$tree/boot"
-  cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/vmlinuz" "$work/initrd.gz" "$tree/boot/"
-  cp "$work/syslinux.cfg" "$tree/boot/isolinux.cfg"
+  mkdir -p "$tree/isolinux"
+  cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/vmlinuz" "$work/initrd.gz" "$tree/isolinux/"
+  cp "$work/syslinux.cfg" "$tree/isolinux/isolinux.cfg"
   find "$tree" -exec touch -d "@$day" {} +
-  SOURCE_DATE_EPOCH=$day xorriso -as mkisofs -quiet -V BERTH -o "$out/disk.iso" -b boot/isolinux.bin -c boot/boot.cat \
+  SOURCE_DATE_EPOCH=$day xorriso -as mkisofs -quiet -V BERTH -o "$out/disk.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
     -no-emul-boot -boot-load-size 4 -boot-info-table "$tree" 2>"$work/log" || fail "the CD can't be made: $(tail -n1 "$work/log")" \
     "install xorriso, isolinux and syslinux-common"
 }
