@@ -1,6 +1,7 @@
 //! Services of a world with other settings than a devnet's, or as another user.
 
 use super::{SCHEDULER, World};
+use eyre::ensure;
 use std::{
     fs::Permissions,
     os::unix::fs::{PermissionsExt as _, chown},
@@ -65,15 +66,21 @@ impl World {
         self.ready().await
     }
 
-    /// Has the scheduler wait for workers that are away for as long as a test may take: their tasks stay their own.
+    /// Has the scheduler wait for workers for as long as a test may take: the tasks of those that are away stay their own,
+    /// and what none can run now is not given back.
     ///
     /// # Errors
     /// It does not come up again.
     pub async fn be_patient(&mut self) -> eyre::Result<()> {
-        self.kill(SCHEDULER).await?;
         let config = self.devnet().join("scheduler.toml");
         let text = std::fs::read_to_string(&config)?;
-        std::fs::write(&config, format!("reconnect_grace = \"120s\"\n{text}"))?;
+        let (hasty, grace) = ("unable_wait = \"5s\"", "reconnect_grace = \"120s\"");
+        if text.contains(grace) {
+            return Ok(());
+        }
+        ensure!(text.contains(hasty), "{} does not say {hasty}", config.display());
+        self.kill(SCHEDULER).await?;
+        std::fs::write(&config, format!("{grace}\n{}", text.replace(hasty, "unable_wait = \"120s\"")))?;
         self.restart(SCHEDULER, &[])?;
         self.ready().await
     }
