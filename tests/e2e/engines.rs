@@ -26,7 +26,7 @@ async fn with_own_engine(test: impl AsyncFnOnce(&mut World, &mut Dockerd) -> eyr
         // What no other engine has.
         let (mark, archive) = image("berth-tests/own:1", &["MARK=own"])?;
         own.engine().await?.load(archive).await?;
-        world.wait_for_the_able().await?;
+        world.be_patient().await?;
         add(world, "", "")?;
         world.configure_worker(
             1,

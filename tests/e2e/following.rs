@@ -43,7 +43,7 @@ async fn a_job_is_followed_while_it_runs_and_nothing_is_shown_twice() -> eyre::R
 #[tokio::test]
 async fn who_follows_goes_on_after_the_scheduler_was_killed() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
-        world.wait_for_the_absent().await?;
+        world.be_patient().await?;
         let script = format!("echo one; echo begun >&2; {HELD}; echo two");
         let following = Background::start(world.run(&["--follow"], &script)?)?;
         following.says("begun").await?;

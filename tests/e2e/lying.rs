@@ -141,7 +141,7 @@ async fn a_worker_looks_with_its_own_node_before_it_runs_what_its_scheduler_says
         // Its owner refuses somebody, and so it asks whose each job is.
         let somebody = Address::repeat_byte(0x99);
         add(world, "", &format!("\n[policy]\nrefused_requesters = [\"{somebody}\"]\n"))?;
-        world.wait_for_the_able().await?;
+        world.be_patient().await?;
         let name = World::worker_name(1);
         world.service(&name)?.kill().await?;
         world.connected(0).await?;

@@ -128,6 +128,7 @@ async fn what_can_not_be_agreed_on_is_settled_as_a_failure() -> eyre::Result<()>
         for n in 1..=5 {
             world.kill(&World::worker_name(n)).await?;
         }
+        world.be_patient().await?;
         let book = world.file("book.txt", b"nobody will read this\n")?;
         let input = book.to_string_lossy().into_owned();
         let flags = ["--trust", "5", "--detach", "--input", &input];

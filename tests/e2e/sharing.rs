@@ -73,6 +73,7 @@ pub(crate) async fn hand(world: &World, word: &str) -> eyre::Result<()> {
 #[tokio::test]
 async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result<()> {
     within(2, async |world: &mut World| {
+        world.be_patient().await?;
         let (folder, digest) = library(world).await?;
         let wrong = format!("sha256:{}", "ab".repeat(32));
         let tables = dataset("Library", &folder, &digest)
@@ -150,6 +151,7 @@ async fn jobs_come_to_the_data_and_the_packages_that_they_name() -> eyre::Result
 #[tokio::test]
 async fn a_dataset_on_offer_is_paid_for_and_used_where_it_is() -> eyre::Result<()> {
     within(2, async |world: &mut World| {
+        world.be_patient().await?;
         let (folder, digest) = library(world).await?;
         let register =
             ["dataset", "register", "library", "--path", "library", "--price", "0.25", "--account", "owner-1"];
@@ -183,6 +185,7 @@ async fn a_dataset_on_offer_is_paid_for_and_used_where_it_is() -> eyre::Result<(
 #[tokio::test]
 async fn an_owners_policy_is_kept_and_told() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
+        world.be_patient().await?;
         let name = World::worker_name(1);
         let folder = world.devnet().join(format!("data/{name}"));
         add(world, "", "")?;
@@ -262,7 +265,7 @@ impl Drop for Spinning {
 async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         add(world, "", "")?;
-        world.wait_for_the_able().await?;
+        world.be_patient().await?;
         let config = world.devnet().join(format!("{}.toml", World::worker_name(1)));
         let plain = fs::read_to_string(&config)?;
         let policy = |text: &str| Ok::<_, eyre::Report>(fs::write(&config, format!("{plain}\n[policy]\n{text}\n"))?);

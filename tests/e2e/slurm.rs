@@ -48,7 +48,7 @@ fn submitted(conf: &Path, worker: Address) -> eyre::Result<Vec<String>> {
 async fn an_app_for_clusters_is_run_on_a_node_and_paid_and_outlives_its_worker() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
         let conf = shared()?;
-        world.wait_for_the_absent().await?;
+        world.be_patient().await?;
         share_cluster(world, &conf).await?;
         let worker = world.address(1)?;
         let register = ["app", "register", "fold", "--runtime", "slurm", "--image", IMAGE];

@@ -246,6 +246,8 @@ impl Killed<'_> {
     async fn claimed(&mut self) -> eyre::Result<()> {
         let worker = World::worker_name(1);
         self.world.kill(&worker).await?;
+        // Nothing but the deadline ends it.
+        self.world.be_patient().await?;
         self.arm().await?;
         let detached: Detached = self.world.run(&["--detach", "--timeout", "3s"], "true")?.json().await?;
         let terms = self.world.books().await?.deals.remove(&detached.deal).wrap_err("no deal")?.terms;

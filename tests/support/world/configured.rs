@@ -66,30 +66,21 @@ impl World {
         self.ready().await
     }
 
-    /// Has the scheduler wait for workers that are away for as long as a test may take: their tasks stay their own.
+    /// Has the scheduler wait for workers for as long as a test may take: the tasks of those that are away stay their own,
+    /// and what none can run now is not given back.
     ///
     /// # Errors
     /// It does not come up again.
-    pub async fn wait_for_the_absent(&mut self) -> eyre::Result<()> {
-        self.configure_scheduler(|text| format!("reconnect_grace = \"120s\"\n{text}")).await
-    }
-
-    /// Has tasks that no worker can run wait for ten minutes, and not for seconds as on any devnet.
-    ///
-    /// # Errors
-    /// The scheduler does not come up again.
-    pub async fn wait_for_the_able(&mut self) -> eyre::Result<()> {
-        self.configure_scheduler(|text| text.replace("unable_wait = \"5s\"", "unable_wait = \"10m\"")).await
-    }
-
-    /// Starts the scheduler anew with another configuration.
-    async fn configure_scheduler(&mut self, change: impl FnOnce(&str) -> String) -> eyre::Result<()> {
+    pub async fn be_patient(&mut self) -> eyre::Result<()> {
         let config = self.devnet().join("scheduler.toml");
         let text = std::fs::read_to_string(&config)?;
-        let changed = change(&text);
-        ensure!(changed != text, "{} does not say what is to be changed", config.display());
+        let (hasty, grace) = ("unable_wait = \"5s\"", "reconnect_grace = \"120s\"");
+        if text.contains(grace) {
+            return Ok(());
+        }
+        ensure!(text.contains(hasty), "{} does not say {hasty}", config.display());
         self.kill(SCHEDULER).await?;
-        std::fs::write(&config, changed)?;
+        std::fs::write(&config, format!("{grace}\n{}", text.replace(hasty, "unable_wait = \"120s\"")))?;
         self.restart(SCHEDULER, &[])?;
         self.ready().await
     }
