@@ -3,7 +3,7 @@
 
 use berth_tests::{
     receipt::{Detached, Receipt},
-    world::{World, until, within},
+    world::{HELD, World, until, within},
 };
 use berth_wire::announcement::Announcement;
 use berth_worker::status;
@@ -286,12 +286,13 @@ async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Resu
 
         // What runs when the hours end goes on to its end, and nothing else is begun.
         let worker = world.address(1)?;
-        let last: Detached = world.run(&["--detach"], "sleep 3; echo overtime")?.json().await?;
+        let last: Detached = world.run(&["--detach"], &format!("{HELD}; echo overtime"))?.json().await?;
         until("its container runs", async || Ok((!world.containers_of(worker).await?.is_empty()).then_some(())))
             .await?;
         policy(&other_day)?;
         closed("outside its hours").await?;
         let late: Detached = world.run(&["--detach"], "echo at last")?.json().await?;
+        world.let_go()?;
         ensure!(printed(world, &last, "last").await? == "overtime\n");
         waits(world, &late, "it is outside its hours").await?;
 

@@ -220,3 +220,20 @@ fn limits(args: &args::Limits) -> Result<Limits, Failure> {
         network: args.network,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_an_enclave_could_give_is_refused_before_anything_is_paid() {
+        let (cpu, memory, disk) = ("1".to_owned(), "256M".to_owned(), "64M".to_owned());
+        let limits = args::Limits { cpu, memory, disk, pids: None, network: false };
+        let mut run = args::Run::bare("busybox".to_owned(), vec!["date".to_owned()], limits);
+        assert!(no_enclave(&run).is_ok());
+        run.secret = vec!["1=key".to_owned()];
+        assert!(no_enclave(&run).is_err_and(|failure| failure.exit.code() == 2 && !failure.hints.is_empty()));
+        run.tag = Some("tee,scone".to_owned());
+        assert!(RunIntent::new(run).is_err_and(|failure| failure.message.contains("--tag tee,scone")));
+    }
+}
