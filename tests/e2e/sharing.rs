@@ -292,8 +292,7 @@ async fn hours_and_idleness_keep_tasks_off_and_what_runs_goes_on() -> eyre::Resu
         policy(&other_day)?;
         closed("outside its hours").await?;
         let late: Detached = world.run(&["--detach"], "echo at last")?.json().await?;
-        world.let_go()?;
-        ensure!(printed(world, &last, "last").await? == "overtime\n");
+        ensure!(world.letting_go(printed(world, &last, "last")).await? == "overtime\n");
         waits(world, &late, "it is outside its hours").await?;
 
         // Somebody else needs the machine, or nobody does.

@@ -30,7 +30,6 @@ impl World {
         let letting_go = async {
             loop {
                 for (name, worker) in &self.workers {
-                    // As long as it runs, its folder stays.
                     if !self.engine.jobs_of(&WorkerAddr::new(*worker).to_string()).await?.is_empty() {
                         self.let_go(name)?;
                     }
@@ -44,7 +43,11 @@ impl World {
         }
     }
 
-    fn let_go(&self, name: &str) -> eyre::Result<()> {
+    /// Lets go of the jobs of the worker of this name, which has some that run: as long as they do, their folders stay.
+    ///
+    /// # Errors
+    /// Its folder can't be read, or written to.
+    pub fn let_go(&self, name: &str) -> eyre::Result<()> {
         let tasks = std::fs::read_dir(self.devnet().join("data").join(name).join("tasks"))?;
         for inputs in tasks.flatten().map(|task| task.path().join("in")) {
             match std::fs::File::create(inputs.join("go")) {
