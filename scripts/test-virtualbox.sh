@@ -7,8 +7,9 @@
 #   --only   the cases whose names end so; without it all of the worker's conformance suite, and what else starts machines
 #
 # The machine outside runs Debian's kernel with VirtualBox's driver, built here once from Debian's packages, and the worker's
-# tests, one after the other; the machines inside are those of scripts/build-vm-image.sh. All of it is emulated twice over: a case
-# takes minutes. Nothing is installed; what is built is kept in .tools/virtualbox/nested (0.5 GB). Needs scripts/setup.sh test.
+# tests, one after the other; the machines inside are those of scripts/build-vm-image.sh. All of it is emulated twice
+# over: a case takes minutes. Nothing is installed; what is built is kept in .tools/virtualbox/nested (0.5 GB). Needs
+# scripts/setup.sh test.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -4,8 +4,9 @@
 #   scripts/test.sh
 #
 # A step that fails does not keep the others from running, but for those that all else needs; some go on beside others, and
-# are shown when they have ended. The last line counts tests, and a step that fails without one as a failed test. For the inner loop: `cargo nextest run -p berth-protocol`,
-# `scripts/docker-engine.sh run scripts/slurm-cluster.sh run cargo nextest run`, `FOUNDRY_PROFILE=lite forge test` in contracts/.
+# are shown when they have ended. The last line counts tests, and a step that fails without one as a failed test. For the
+# inner loop: `cargo nextest run -p berth-protocol`, `scripts/docker-engine.sh run scripts/slurm-cluster.sh run cargo
+# nextest run`, `FOUNDRY_PROFILE=lite forge test` in contracts/.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -2,8 +2,9 @@
 //!
 //! It mocks nothing, and knows the programs only from outside: command lines, exit codes, documents, signals, the
 //! chain and the engine. [`world`] is a devnet that leaves nothing behind; [`binary`] runs the program, [`process`] kills
-//! and restarts services, [`engine`] and [`chain`] look at what they did, [`dockerd`] is an engine of a test's own and [`registry`] where images come from, [`books`] adds up every wei, [`proxy`] is a
-//! network that can be cut, and [`files`] a server that is none of ours. What they make is in a [`folder`] that takes along what is mounted in it.
+//! and restarts services, [`engine`] and [`chain`] look at what they did, [`dockerd`] is an engine of a test's own and
+//! [`registry`] where images come from, [`books`] adds up every wei, [`proxy`] is a network that can be cut, and
+//! [`files`] a server that is none of ours. What they make is in a [`folder`] that takes along what is mounted in it.
 
 pub mod binary;
 pub mod books;

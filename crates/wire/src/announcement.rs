@@ -1,4 +1,5 @@
-//! What a worker says of itself, and signs: what it can do, what is local to it, and on what terms it takes tasks (ADR 0005).
+//! What a worker says of itself, and signs: what it can do, what is local to it, and on what terms it takes tasks (ADR
+//! 0005).
 
 use crate::{
     canonical,

@@ -3,11 +3,11 @@
 //!
 //! It decides nothing and keeps nothing. All JSON is versioned by the `/v1/` of its path, or by its `version` member.
 //!
-//! [`job`] what a requester wants run, with the [`name`]s of what it needs and the [`address`]es of its inputs, [`descriptor`]
-//! what an asset is, with its [`disk`], [`manifest`] what came out, and [`sealed`] the same for one reader; [`order`] and
-//! [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket to its workers, with the
-//! [`announcement`] of what each shares;
-//! [`scheduler`] and [`market`] the HTTP interfaces; [`problem`] how all of them say no; [`client`] calls them.
+//! [`job`] what a requester wants run, with the [`name`]s of what it needs and the [`address`]es of its inputs,
+//! [`descriptor`] what an asset is, with its [`disk`], [`manifest`] what came out, and [`sealed`] the same for one
+//! reader; [`order`] and [`deal`] the signed and agreed terms; [`auth`] who is asking; [`worker`] the scheduler's socket
+//! to its workers, with the [`announcement`] of what each shares; [`scheduler`] and [`market`] the HTTP interfaces;
+//! [`problem`] how all of them say no; [`client`] calls them.
 
 pub mod address;
 pub mod announcement;

@@ -1,6 +1,7 @@
 //! What was fetched, by its sha256: virtual machines' disks, and inputs that are elsewhere. Fetching goes on where it broke
-//! off, also after a crash; only what is whole and has its hash gets its name, and one at a time fetches it. When there is too much, what was used longest ago goes first, and never
-//! what is in use. When a file was used is the time of its last writing, which is set at each use.
+//! off, also after a crash; only what is whole and has its hash gets its name, and one at a time fetches it. When there
+//! is too much, what was used longest ago goes first, and never what is in use. When a file was used is the time of its
+//! last writing, which is set at each use.
 
 use crate::{
     clock::now_ms,

@@ -15,14 +15,12 @@
 //! with a node of its own; where its scheduler is silent, it sees to its pay itself. It opens no port, executes nothing of
 //! a requester's or an app owner's outside a sandbox, and passes nothing of its own environment into one.
 //!
-//! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share` what
-//! really works, [`dataset`] data that stay, [`cache`] what was fetched, [`reach`] from where, `session`,
-//! `socket` and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
-//! [`environment`] in it, [`digest`] what came out, `seal` the same for one
-//! reader, `local` what else a task needs here,
-//! `run` these steps in turn, [`journal`] how far each task is,
-//! `reveal` what of a closed round may be opened, `watch` what the chain says of it, `supervise` all of it, [`status`]
-//! what the owner is told.
+//! In the order in which a task meets them: [`config`] what the owner allows, [`stance`] and `gate` whether now, `share`
+//! what really works, [`dataset`] data that stay, [`cache`] what was fetched, [`reach`] from where, `session`, `socket`
+//! and `told` the scheduler, [`assignment`] is it sound and wanted, [`fetch`] its inputs, [`runtime`] the sandbox with
+//! [`environment`] in it, [`digest`] what came out, `seal` the same for one reader, `local` what else a task needs here,
+//! `run` these steps in turn, [`journal`] how far each task is, `reveal` what of a closed round may be opened, `watch`
+//! what the chain says of it, `supervise` all of it, [`status`] what the owner is told.
 
 pub mod assignment;
 pub mod cache;

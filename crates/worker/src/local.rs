@@ -1,5 +1,6 @@
-//! What a task needs of this machine before it runs: its data, its app's own disk, inputs that are elsewhere, and, where the owner takes only some
-//! people's jobs, the chain's word for whose job it is. The scheduler's is not enough: it earns by what it gives out.
+//! What a task needs of this machine before it runs: its data, its app's own disk, inputs that are elsewhere, and, where
+//! the owner takes only some people's jobs, the chain's word for whose job it is. The scheduler's is not enough: it earns
+//! by what it gives out.
 
 use crate::{
     assignment::{Accepted, DeclineCode, chain},

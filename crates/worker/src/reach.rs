@@ -204,8 +204,8 @@ impl Reach {
         Ok(url)
     }
 
-    /// Whether a server at this place (`host:port`), which another program of this machine is about to ask, may be asked. That program
-    /// looks the name up once more.
+    /// Whether a server at this place (`host:port`), which another program of this machine is about to ask, may be asked.
+    /// That program looks the name up once more.
     pub(crate) async fn server(&self, place: &str) -> Result<(), Barred> {
         let url = address::read(&format!("http://{place}/"))?;
         self.check(&url)?;

@@ -254,7 +254,8 @@ async fn a_sponsored_deal_is_matched_by_short_signatures_of_ethers() -> eyre::Re
     Ok(())
 }
 
-/// What a wallet shows of orders and sponsorships: fields with names, each of a plain type, none of them the hash of the rest.
+/// What a wallet shows of orders and sponsorships: fields with names, each of a plain type, none of them the hash of the
+/// rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_people_sign_is_shown_field_by_field() -> eyre::Result<()> {
     const SIGNED_BY_PEOPLE: usize = 5;

@@ -27,8 +27,8 @@ macro_rules! handed_over {
     };
 }
 
-/// An app's disk, put by the owner of the app, while a deal under it has not ended: a worker may yet ask for it. (The owner is
-/// the third word of the terms.)
+/// An app's disk, put by the owner of the app, while a deal under it has not ended: a worker may yet ask for it. (The
+/// owner is the third word of the terms.)
 macro_rules! dealt_in {
     () => {
         "EXISTS (SELECT 1 FROM deal JOIN app ON app.id = deal.app

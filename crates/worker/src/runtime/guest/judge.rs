@@ -53,8 +53,8 @@ pub(crate) async fn judge(request: &Request, streams: &mut Streams) -> Result<En
     }
 }
 
-/// Keeps what a machine has handed over of a job that was stopped, if it is fit to be a result; else nothing. It is no reason
-/// to run the job again.
+/// Keeps what a machine has handed over of a job that was stopped, if it is fit to be a result; else nothing. It is no
+/// reason to run the job again.
 pub(crate) async fn keep(request: &Request) -> Result<(), RuntimeError> {
     let into = request.folder.output();
     if !matches!(output::said(&request.folder.machine().join(OUTPUT_FILE)), Ok(Some(_))) {

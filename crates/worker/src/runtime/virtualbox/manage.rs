@@ -80,8 +80,8 @@ impl Manager<'_> {
             .kill_on_drop(true)
     }
 
-    /// Starts the service of a job that may run so long, which then serves until it is ended. One that VirtualBox starts by itself
-    /// ends when nobody has called it for some seconds: on a busy machine between two calls.
+    /// Starts the service of a job that may run so long, which then serves until it is ended. One that VirtualBox starts
+    /// by itself ends when nobody has called it for some seconds: on a busy machine between two calls.
     pub(super) async fn serve(&self, wall: Duration) -> Result<Child, RuntimeError> {
         fs::create_dir_all(&self.home).map_err(part(&self.home))?;
         let settings = self.home.join(SETTINGS);
