@@ -6,7 +6,7 @@ use crate::store::{self, Database, deal::Deal, report::Report as Kept};
 use alloy::primitives::B256;
 use berth_chain::{StoreError, signer::recover};
 use berth_protocol::{
-    JobHash, ResultDigest, TaskId, WorkerAddr,
+    DealTerms, JobHash, ResultDigest, TaskId, WorkerAddr,
     domain::Domain,
     single::{ListError, SingleList},
 };
@@ -237,12 +237,7 @@ impl Own<'_> {
 
     /// Where a deal has a callback, a result's digest is made of a manifest and the bytes for it: both are there, and the
     /// digest leads to them from now on.
-    async fn bind(
-        &self,
-        terms: &berth_protocol::DealTerms,
-        digest: ResultDigest,
-        named: Option<B256>,
-    ) -> Result<(), ReportError> {
+    async fn bind(&self, terms: &DealTerms, digest: ResultDigest, named: Option<B256>) -> Result<(), ReportError> {
         if terms.callback.is_zero() || digest.is_failure() {
             return Ok(());
         }

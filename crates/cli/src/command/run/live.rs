@@ -1,8 +1,10 @@
 //! What a job prints, while it prints it. It is the word of scheduler and worker: what counts is in the result, which is
 //! compared with the chain.
 
+use super::result::Source;
 use crate::{hint::Failure, render};
 use alloy::primitives::B256;
+use berth_protocol::TaskId;
 use berth_wire::{
     client::{ClientError, SchedulerClient},
     worker::Stream,
@@ -60,6 +62,19 @@ async fn follow(client: &SchedulerClient, task: B256, stream: Stream) -> Result<
             Err(error) if error.is_transient() => sleep(SILENT_PAUSE).await,
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Shows the last words of a task that has ended: what was not told while it ran. They are logs: that they can't be had is
+/// no failure. `with_stdout`: unless its standard output is the result, which is shown as such.
+pub(crate) async fn show_rest(client: &SchedulerClient, task: TaskId, shown: Shown, with_stdout: bool) {
+    let Ok(view) = client.task(task.get()).await else { return };
+    let source = Source::Store(client);
+    if with_stdout && let Ok(said) = source.read(task, source.stdout(Some(&view))).await {
+        render::out(said.get(shown.stdout..).unwrap_or_default());
+    }
+    if let Ok(said) = source.read(task, source.stderr(Some(&view))).await {
+        render::err_bytes(said.get(shown.stderr..).unwrap_or_default());
     }
 }
 

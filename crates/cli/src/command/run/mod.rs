@@ -411,22 +411,27 @@ async fn finish(
     if intent.follow && recipient.is_some() {
         progress.say(live::SEALED);
     }
-    let (endings, shown) = match intent.follow && recipient.is_none() {
-        true => {
-            let client = scheduler::sign_in(plan.client.clone(), &plan.chain, signer).await?;
-            let task = matched.deal.task(matched.terms.first).get();
-            tokio::try_join!(following, live::show(&client, task))?
-        }
-        false => (following.await?, live::Shown::default()),
+    let task = matched.deal.task(matched.terms.first);
+    let mut shown = None;
+    let endings = if intent.follow && recipient.is_none() {
+        let client = scheduler::sign_in(plan.client.clone(), &plan.chain, signer).await?;
+        let (endings, live) = tokio::try_join!(following, live::show(&client, task.get()))?;
+        shown = Some((client, live));
+        endings
+    } else {
+        following.await?
     };
     // What is for somebody else's key is left as it is.
     let keys = Some(keys).filter(|keys| recipient.is_none_or(|recipient| keys.opens(recipient)));
     let receipt = Receipt { chain: &plan.chain, matched: &matched, endings: &endings, cost: Some(cost), keys };
     let folder = intent.out.clone();
     let mut report = receipt.deliver(plan.client.clone(), signer, folder, intent.job_exit, progress).await?;
-    // Where standard output is the result, the report begins with what was shown of it.
-    if report.shows_stdout {
-        report.data.drain(..shown.stdout.min(report.data.len()));
+    if let Some((client, live)) = shown {
+        // Where standard output is the result, the report begins with what was shown of it.
+        if report.shows_stdout {
+            report.data.drain(..live.stdout.min(report.data.len()));
+        }
+        live::show_rest(&client, task, live, !report.shows_stdout).await;
     }
     Ok(report)
 }
