@@ -33,9 +33,15 @@ pub(crate) struct Inputs {
     pub(crate) stdin: Option<String>,
 }
 
-/// Whether a text is an address, and no file's name.
+/// Whether a text is an address from which workers fetch.
 pub(crate) fn is_url(text: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Whether a text is meant as an address, of whatever scheme, and as no file's name.
+fn is_address(text: &str) -> bool {
+    let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && is_scheme(scheme))
 }
 
 impl Elsewhere {
@@ -86,13 +92,13 @@ pub(crate) fn gather(inputs: &[String], stdin: Option<&Path>) -> Result<Inputs, 
     let flag = "--input";
     let mut all = Inputs::default();
     for text in inputs {
-        match text.split_once('=').filter(|_| !is_url(text)) {
-            Some((name, url)) if is_url(url) => all.elsewhere.push(Elsewhere::of(Some(name), url, flag)?),
+        match text.split_once('=').filter(|_| !is_address(text)) {
+            Some((name, url)) if is_address(url) => all.elsewhere.push(Elsewhere::of(Some(name), url, flag)?),
             Some((name, path)) => {
                 let file = InputFile { name: named(name, flag)?, path: PathBuf::from(path) };
                 all.files.push(file.check(flag)?);
             }
-            None if is_url(text) => all.elsewhere.push(Elsewhere::of(None, text, flag)?),
+            None if is_address(text) => all.elsewhere.push(Elsewhere::of(None, text, flag)?),
             None => all.files.push(InputFile::of(Path::new(text))?.check(flag)?),
         }
     }
@@ -142,7 +148,9 @@ mod tests {
         let url = "https://a.example/data/set.csv?v=1";
         assert_eq!(of(url).expect("an address"), is("set.csv", url));
         assert_eq!(of(&format!("in={url}")).expect("an address"), is("in", url));
-        for text in ["https://a.example/", "x=https://me:secret@a.example/x", "a/b=https://a.example/x"] {
+        for text in
+            ["https://a.example/", "x=https://me:secret@a.example/x", "a/b=https://a.example/x", "x=ftp://a.example/x"]
+        {
             assert_eq!(of(text).map_err(|error| error.exit.code()), Err(2), "{text}");
         }
     }
