@@ -1,7 +1,7 @@
 //! A sealed result (ADR 0006): downloaded, opened with a key of the user's, and from then on a result like any other.
 
 use super::result::Access;
-use crate::{exit::Exit, hint::Failure, intent::Encrypt, keys::Keyring};
+use crate::{exit::Exit, hint::Failure, intent::Encrypt, keys::Keyring, scheduler::patiently};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::SchedulerClient,
@@ -111,7 +111,7 @@ pub(crate) async fn open(
     for file in files {
         let path = place.join(format!("{}.age", file.content.sha256));
         if !path.exists() {
-            client.fetch_blob(task.get(), file.content.sha256, &path).await?;
+            patiently(async || client.fetch_blob(task.get(), file.content.sha256, &path).await).await?;
         }
         let (keys, blobs) = (keys.clone(), place.join("opened"));
         let opened = tokio::task::spawn_blocking(move || unseal(&path, &keys, blobs)).await;
@@ -194,6 +194,6 @@ pub(crate) async fn keep(
 ) -> Result<Option<PathBuf>, Failure> {
     let Some(first) = files.first() else { return Ok(None) };
     let path = folder.join(KEPT_AS);
-    access.client.fetch_blob(task.get(), first.content.sha256, &path).await?;
+    patiently(async || access.client.fetch_blob(task.get(), first.content.sha256, &path).await).await?;
     Ok(Some(path))
 }
