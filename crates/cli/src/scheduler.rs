@@ -11,7 +11,7 @@ use berth_wire::{
 };
 use core::time::Duration;
 
-/// A scheduler that is restarted is back within this; and how often it is asked.
+/// A scheduler that is restarted is back within this, and has read what the chain has; and how often it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -35,12 +35,21 @@ pub(crate) async fn check(
 }
 
 /// Asks a scheduler that was there a moment ago: one that is being restarted is waited for.
-pub(crate) async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+pub(crate) async fn patiently<T>(ask: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    until(ask, |_| true).await
+}
+
+/// The same where what it says may be too early: it has not read yet what the chain has. The last answer, if it never does.
+pub(crate) async fn until<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, ClientError>,
+    knows: impl Fn(&Result<T, ClientError>) -> bool,
+) -> Result<T, ClientError> {
     let mut waited = Duration::ZERO;
     loop {
-        match ask().await {
-            Err(error) if error.is_transient() && waited < PATIENCE => {}
-            done => return done,
+        let answer = ask().await;
+        let gone = matches!(&answer, Err(error) if error.is_transient());
+        if waited >= PATIENCE || !gone && knows(&answer) {
+            return answer;
         }
         tokio::time::sleep(ASK_EVERY).await;
         waited += ASK_EVERY;

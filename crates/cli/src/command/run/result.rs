@@ -5,7 +5,12 @@ use super::{
     sealed::{self, Opened},
     stage::hash,
 };
-use crate::{exit::Exit, hint::Failure, keys::Keyring, scheduler::patiently};
+use crate::{
+    exit::Exit,
+    hint::Failure,
+    keys::Keyring,
+    scheduler::{patiently, until},
+};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
     client::{ClientError, Proven, SchedulerClient},
@@ -13,15 +18,7 @@ use berth_wire::{
     scheduler::TaskView,
     units::Sha256,
 };
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// The chain has settled, so the scheduler will know it as soon as it has read that block: this long it is waited for, and
-/// asked this often.
-const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
-const ASK_EVERY: Duration = Duration::from_millis(100);
+use std::path::{Path, PathBuf};
 
 /// Where what the job printed is kept.
 const STDOUT: &str = "stdout.txt";
@@ -251,13 +248,6 @@ async fn log(source: &Source<'_>, task: TaskId, content: Option<Content>, path: 
 
 /// A settled task's manifest, as soon as its scheduler knows what the chain says.
 async fn told(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Proven, ClientError> {
-    let mut waited = Duration::ZERO;
-    loop {
-        match patiently(async || client.manifest(task.get(), digest.get()).await).await {
-            Err(ClientError::Refused(problem)) if problem.code == "not-settled" && waited < SCHEDULER_PATIENCE => {}
-            done => return done,
-        }
-        tokio::time::sleep(ASK_EVERY).await;
-        waited += ASK_EVERY;
-    }
+    let knows = |answer: &Result<Proven, ClientError>| !matches!(answer, Err(ClientError::Refused(problem)) if problem.code == "not-settled");
+    until(async || client.manifest(task.get(), digest.get()).await, knows).await
 }

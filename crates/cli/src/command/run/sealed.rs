@@ -1,10 +1,16 @@
 //! A sealed result (ADR 0006): downloaded, opened with a key of the user's, and from then on a result like any other.
 
 use super::result::Access;
-use crate::{exit::Exit, hint::Failure, intent::Encrypt, keys::Keyring, scheduler::patiently};
+use crate::{
+    exit::Exit,
+    hint::Failure,
+    intent::Encrypt,
+    keys::Keyring,
+    scheduler::{patiently, until},
+};
 use berth_protocol::{ResultDigest, TaskId};
 use berth_wire::{
-    client::SchedulerClient,
+    client::{ClientError, SchedulerClient},
     job::Job,
     manifest::Manifest,
     scheduler::{SealedView, TaskView},
@@ -15,13 +21,8 @@ use std::{
     fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-/// The chain has settled, so the scheduler will know it as soon as it has read that block: so long it is waited for, and
-/// asked this often.
-const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
-const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Where a sealed result lies in its folder while it is opened.
 const PLACE: &str = ".berth-sealed";
 /// What a sealed result is called that stays sealed.
@@ -80,19 +81,9 @@ pub(crate) async fn files(
     if let Some(view) = view.filter(|view| knows(view)) {
         return view.sealed.clone();
     }
-    let mut waited = Duration::ZERO;
-    while waited < SCHEDULER_PATIENCE {
-        match client.task(task.get()).await {
-            Ok(view) if knows(&view) => return view.sealed,
-            Ok(_) => {}
-            Err(error) if error.is_transient() => {}
-            // Whoever asks for the result hears the same.
-            Err(_) => break,
-        }
-        tokio::time::sleep(ASK_EVERY).await;
-        waited += ASK_EVERY;
-    }
-    Vec::new()
+    let asked = until(async || client.task(task.get()).await, |answer| answer.as_ref().map_or(true, knows)).await;
+    // Whoever asks for the result hears what keeps it from being told.
+    asked.ok().filter(knows).map(|view| view.sealed).unwrap_or_default()
 }
 
 /// Downloads what is sealed into a folder, and opens it there. Each worker that gave the same answer has sealed it anew:
@@ -111,7 +102,15 @@ pub(crate) async fn open(
     for file in files {
         let path = place.join(format!("{}.age", file.content.sha256));
         if !path.exists() {
-            patiently(async || client.fetch_blob(task.get(), file.content.sha256, &path).await).await?;
+            match patiently(async || client.fetch_blob(task.get(), file.content.sha256, &path).await).await {
+                Ok(_) => {}
+                // Another worker's may be there.
+                Err(error @ (ClientError::Refused(_) | ClientError::Corrupt { .. })) => {
+                    failure = error.into();
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let (keys, blobs) = (keys.clone(), place.join("opened"));
         let opened = tokio::task::spawn_blocking(move || unseal(&path, &keys, blobs)).await;
@@ -123,7 +122,7 @@ pub(crate) async fn open(
             Err(Refused::Sealed(error)) => wrong(task, file, "").because(&error),
         };
     }
-    Err(failure.hint(format!("the encrypted file is kept in {}", place.display())))
+    Err(failure.hint(format!("what is encrypted is kept in {}", place.display())))
 }
 
 /// Whether an opened result is the one that the chain knows. A failure's digest says nothing of what is sealed.
