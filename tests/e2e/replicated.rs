@@ -9,6 +9,7 @@ use berth_tests::{
     receipt::{Detached, Receipt},
     world::{Background, SCHEDULER, World, until, within},
 };
+use berth_wire::units::Sha256;
 use eyre::{ContextCompat as _, WrapErr as _, ensure};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -138,7 +139,7 @@ async fn what_can_not_be_agreed_on_is_settled_as_a_failure() -> eyre::Result<()>
             Ok(view.is_ok_and(|view| !view.tasks.is_empty()).then_some(()))
         })
         .await?;
-        world.lose_blob(b"nobody will read this\n")?;
+        world.lose_blob(Sha256::of(b"nobody will read this\n"))?;
         for n in 1..=5 {
             world.restart(&World::worker_name(n), &[])?;
         }

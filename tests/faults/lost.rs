@@ -68,6 +68,8 @@ async fn a_lost_process_container_or_network_costs_nobody_anything() -> eyre::Re
 #[tokio::test]
 async fn a_task_that_comes_back_to_its_worker_is_not_mistaken_for_the_one_that_was_taken_away() -> eyre::Result<()> {
     within(1, async |world: &mut World| {
+        // However late the worker is back: nobody else could run it.
+        world.configure_scheduler("unable_wait = \"5s\"", "unable_wait = \"120s\"").await?;
         let proxy = Proxy::to(world.scheduler_address()?).await?;
         world.route_worker(1, proxy.address).await?;
         let worker = world.address(1)?;

@@ -116,6 +116,8 @@ pub(crate) struct Need {
     pub(crate) network: bool,
     /// Whether inputs are to be fetched from elsewhere.
     pub(crate) elsewhere: bool,
+    /// Whether its results are for one reader.
+    pub(crate) sealed: bool,
     /// Software that has to be there.
     pub(crate) packages: Vec<String>,
     /// Data that have to be there.

@@ -72,15 +72,23 @@ impl World {
     /// # Errors
     /// It does not come up again.
     pub async fn be_patient(&mut self) -> eyre::Result<()> {
+        let patient = "unable_wait = \"120s\"\nreconnect_grace = \"120s\"";
+        self.configure_scheduler("unable_wait = \"5s\"", patient).await
+    }
+
+    /// Has the scheduler's file say something else; nothing happens if it does.
+    ///
+    /// # Errors
+    /// The file does not say the first; or the scheduler does not come up again.
+    pub async fn configure_scheduler(&mut self, said: &str, says: &str) -> eyre::Result<()> {
         let config = self.devnet().join("scheduler.toml");
         let text = std::fs::read_to_string(&config)?;
-        let (hasty, grace) = ("unable_wait = \"5s\"", "reconnect_grace = \"120s\"");
-        if text.contains(grace) {
+        if text.contains(says) {
             return Ok(());
         }
-        ensure!(text.contains(hasty), "{} does not say {hasty}", config.display());
+        ensure!(text.contains(said), "{} does not say {said}", config.display());
         self.kill(SCHEDULER).await?;
-        std::fs::write(&config, format!("{grace}\n{}", text.replace(hasty, "unable_wait = \"120s\"")))?;
+        std::fs::write(&config, text.replace(said, says))?;
         self.restart(SCHEDULER, &[])?;
         self.ready().await
     }

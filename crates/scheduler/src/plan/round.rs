@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     store::{pair::Pair, sending::Kind},
-    view::{Deal, Round, TaskState, View},
+    view::{Deal, Round, TaskState, View, Work},
 };
 use alloy::primitives::B256;
 use berth_protocol::{
@@ -166,8 +166,18 @@ fn append(view: &View, policy: &Policy, deal: &Deal, task: &TaskState) -> Option
     (!commitments.is_empty()).then_some(Action::Append { task: task.id, commitments })
 }
 
-/// Settles a deal's weighed tasks, round by round: at once where everybody has opened, else after a wait, so that all
-/// who are honest are paid in the batch.
+/// Whether all that opened to a task's result have handed it in, where each makes a sealed one of its own: whether it is any
+/// good is seen by the reader alone, who may need another's.
+fn is_handed_in(deal: &Deal, task: &TaskState, digest: ResultDigest) -> bool {
+    let is_sealed = matches!(&deal.work, Work::Ready(need) if need.sealed);
+    let replicas = &task.replicas;
+    let opened = replicas.pairs.iter().filter(|pair| pair.digest == Some(digest)).count();
+    let delivered = replicas.delivered.iter().filter(|delivered| **delivered == digest).count();
+    !is_sealed || digest.is_failure() || delivered >= opened
+}
+
+/// Settles a deal's weighed tasks, round by round: at once where everybody has opened and handed in what it must, else after
+/// a wait, so that all who are honest are paid in the batch.
 fn settle(view: &View, policy: &Policy, deal: &Deal, plan: &mut Plan) {
     if view.now > deal.terms.deadlines().settle || !may_retry(deal, Kind::Settle, view) {
         return;
@@ -185,7 +195,8 @@ fn settle(view: &View, policy: &Policy, deal: &Deal, plan: &mut Plan) {
         }
         let is_open = |task: &&TaskState| {
             let mut leaf = task.replicas.pairs.iter().filter(|pair| pair.append.is_none());
-            task.task.weighed().is_some() && leaf.all(|pair| pair.digest.is_some())
+            let weighed = task.task.weighed().is_some_and(|digest| is_handed_in(deal, task, digest));
+            weighed && leaf.all(|pair| pair.digest.is_some())
         };
         let is_over = |task: &&TaskState| task.settlement.is_some();
         if !tasks.iter().all(|task| is_open(task) || is_over(task))

@@ -2,7 +2,7 @@
 
 use super::{
     Action, plan,
-    samples::{bonded, here, view_of},
+    samples::{bonded, here, need, view_of},
     why,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         pair::Pair,
         sending::{Kind, Sent},
     },
-    view::{Fate, Hidden, Record, Round, Sending, Try, View},
+    view::{Fate, Hidden, Need, Record, Round, Sending, Try, View, Work},
 };
 use alloy::primitives::B256;
 use berth_protocol::{
@@ -245,6 +245,23 @@ fn what_is_revealed_and_delivered_is_settled_once_all_have_opened_or_the_wait_is
     assert_eq!(actions(&view), [settled], "all have opened, one to a lie");
     view.deals[0].failures = BTreeMap::from([(Kind::Settle, (1, view.now))]);
     assert_eq!(actions(&view), [], "it came to nothing a moment ago");
+}
+
+#[test]
+fn a_sealed_result_is_waited_for_from_each_worker_that_has_it() {
+    let mut view = view(&[CLOSED], &[1, 2, 3, 4, 5]);
+    view.deals[0].work = Work::Ready(Arc::new(Need { sealed: true, ..need() }));
+    let (deal, task) = (view.deals[0].id, view.deals[0].tasks[0].id);
+    close(&mut view, 0, &[(1, Some(5)), (2, Some(5)), (3, Some(5)), (4, Some(5)), (5, Some(6))]);
+    view.deals[0].tasks[0].task = Task::Replicated(Replicated::Revealed(digest(5)));
+    view.deals[0].tasks[0].replicas.delivered = vec![digest(5), digest(5), digest(5), digest(6)];
+    assert_eq!(actions(&view), [], "the fourth worker's is not here");
+    let settled = Action::SettleRound { deal, round: "round".to_owned(), tasks: vec![task] };
+    view.now_ms = 11_900;
+    assert_eq!(actions(&view), std::slice::from_ref(&settled), "it had its time");
+    view.now_ms = 2_000;
+    view.deals[0].tasks[0].replicas.delivered.push(digest(5));
+    assert_eq!(actions(&view), [settled]);
 }
 
 #[test]

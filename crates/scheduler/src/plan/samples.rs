@@ -24,6 +24,7 @@ pub(super) fn need() -> Need {
         disk_bytes: 64 << 20,
         network: false,
         elsewhere: false,
+        sealed: false,
         packages: Vec::new(),
         datasets: Vec::new(),
         elements: None,

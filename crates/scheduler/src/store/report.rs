@@ -164,10 +164,10 @@ pub(crate) async fn of_deal(conn: &mut SqliteConnection, deal: DealId) -> Result
     rows.into_iter().map(|row| Ok((super::small(TABLE, row.idx)?, row.try_into()?))).collect()
 }
 
-/// Results of replicated tasks that have not ended.
+/// Results of replicated tasks that have not ended, each as often as workers have handed it in.
 pub(crate) async fn going(conn: &mut SqliteConnection) -> Result<Vec<(TaskId, ResultDigest)>, StoreError> {
     let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-        "SELECT DISTINCT report.task, report.digest FROM report JOIN task ON task.id = report.task
+        "SELECT report.task, report.digest FROM report JOIN task ON task.id = report.task
          WHERE task.replicated = 1 AND task.end_block IS NULL ORDER BY report.task, report.digest",
     )
     .fetch_all(conn)

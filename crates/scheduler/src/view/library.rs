@@ -153,6 +153,7 @@ fn need(app: &Descriptor, job: &Job, dataset: Option<Dataset>) -> Result<Need, S
         disk_bytes: job.limits.disk_bytes.max(minimum.disk_bytes),
         network: job.limits.network,
         elsewhere: job.inputs.iter().any(|input| input.url.is_some()),
+        sealed: job.recipient.is_some(),
         packages: name::folded_all(job.packages.iter().chain(&minimum.packages).map(String::as_str)),
         datasets,
         elements: (!job.each.is_empty()).then_some(job.each.len()),

@@ -26,7 +26,7 @@ pub(crate) struct Replicas {
     pub(crate) pairs: Vec<Pair>,
     /// The key of its round.
     pub(crate) round: Option<String>,
-    /// Results that are in the store.
+    /// Results that are in the store, one of each worker's that has handed one in.
     pub(crate) delivered: Vec<ResultDigest>,
     /// Whether its workers were asked to agree that there is no agreement.
     pub(crate) asked: bool,

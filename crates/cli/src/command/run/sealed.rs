@@ -114,15 +114,16 @@ pub(crate) async fn open(
         }
         let (keys, blobs) = (keys.clone(), place.join("opened"));
         let opened = tokio::task::spawn_blocking(move || unseal(&path, &keys, blobs)).await;
-        failure = match opened.expect("opening a file does not panic") {
+        let refused = match opened.expect("opening a file does not panic") {
             Ok(opened) if is_answer(&opened, digest) => return Ok(opened),
             Ok(_) => wrong(task, file, ": it opens, and is not what the chain says that the task came to"),
             Err(Refused::Here(failure)) => return Err(failure),
             Err(Refused::Sealed(OpenError::NotForUs)) => not_for_us(task),
             Err(Refused::Sealed(error)) => wrong(task, file, "").because(&error),
         };
+        failure = refused.hint(format!("the encrypted file is kept in {}", place.display()));
     }
-    Err(failure.hint(format!("what is encrypted is kept in {}", place.display())))
+    Err(failure)
 }
 
 /// Whether an opened result is the one that the chain knows. A failure's digest says nothing of what is sealed.
