@@ -15,6 +15,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/virtualbox.sh
 . "$root/scripts/virtualbox.sh"
+# shellcheck source=scripts/attend.sh
+. "$root/scripts/attend.sh"
 nested=$virtualbox/nested
 # What the machine outside may take in all.
 limit=${BERTH_NESTED_LIMIT:-7200}
@@ -29,7 +31,9 @@ while [ $# -gt 0 ]; do
 done
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'attend_stop; rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 log() { printf '%5d s  %s\n' "$SECONDS" "$*"; }
 
 # applets FOLDER: busybox, and a link for each of its programs that is not there.
@@ -44,7 +48,7 @@ applets() {
 # The kernel, its disk driver, VirtualBox's driver for it, and a root file system with VirtualBox: built once.
 build() {
   local wanted packages built=$work/build kernel
-  wanted=$(declare -f sid_packages unpack applets build | sha256sum | cut -d' ' -f1)
+  wanted=$({ declare -f sid_packages unpack applets build && cat "$root/scripts/vm/steady.c"; } | sha256sum | cut -d' ' -f1)
   [ "$(cat "$nested/.built" 2>/dev/null)" != "$wanted" ] || return 0
   rm -rf "$nested"
   mkdir -p "$nested"
@@ -54,11 +58,16 @@ build() {
   [ ${#packages[@]} -gt 0 ] || exit 1
   unpack "$built" "${packages[@]}"
   applets "$built"
-  log "building VirtualBox's driver"
+  log "building VirtualBox's driver, and what keeps the kernel steady"
   cat >"$built/build" <<'EOF'
 export PATH=/usr/bin:/usr/sbin
-make -C /usr/src/linux-headers-*-cloud-amd64 M="$(echo /usr/src/virtualbox-*/vboxdrv)" CONFIG_DEBUG_INFO_BTF_MODULES= modules
+for driver in /usr/src/virtualbox-*/vboxdrv /usr/src/steady; do
+  make -C /usr/src/linux-headers-*-cloud-amd64 M="$driver" CONFIG_DEBUG_INFO_BTF_MODULES= modules || exit 1
+done
 EOF
+  mkdir "$built/usr/src/steady"
+  echo 'obj-m := steady.o' >"$built/usr/src/steady/Makefile"
+  cp "$root/scripts/vm/steady.c" "$built/usr/src/steady/"
   # In a view of its own, so that nothing stays mounted.
   # shellcheck disable=SC2016 # for that shell
   unshare --mount sh -c 'mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh /build' sh "$built" \
@@ -66,7 +75,7 @@ EOF
   kernel=$(echo "$built"/usr/lib/modules/*-cloud-amd64)
   cp "$kernel/vmlinuz" "$nested/vmlinuz"
   xz -dc "$kernel/kernel/drivers/block/virtio_blk.ko.xz" >"$nested/virtio_blk.ko"
-  cp "$built"/usr/src/virtualbox-*/vboxdrv/vboxdrv.ko "$built/vboxdrv.ko"
+  cp "$built"/usr/src/virtualbox-*/vboxdrv/vboxdrv.ko "$built"/usr/src/steady/steady.ko "$built/"
   rm -rf "$built"/usr/src "$built"/usr/lib/modules "$built"/usr/lib/gcc "$built"/usr/libexec/gcc "$built"/usr/include "$built"/build
   rm -f "$built"/usr/bin/x86_64-linux-gnu-* "$built"/usr/bin/*-16
   log "making the machine's disk"
@@ -105,6 +114,8 @@ payload() {
     printf '#!/bin/sh\nexec /usr/lib/virtualbox/%s "$@"\n' $name >"$tree$root/.tools/virtualbox/$name"
     chmod 755 "$tree$root/.tools/virtualbox/$name"
   done
+  # Of two emulated processors that both run a machine inside, one waits for the other for ever.
+  sed -i 's,^exec,& taskset 2,' "$tree$root/.tools/virtualbox/VBoxHeadless"
   cp "$root"/.tools/vm/image/* "$tree$root/.tools/vm/image/"
   strip -o "$tree/suite" "$suite"
   cases "$suite" >"$tree/cases"
@@ -125,14 +136,19 @@ initial
 payload "$suite"
 log "starting the machine"
 # Emulated: an AMD processor with its virtualisation (SVM) and nested paging. Without XSAVE, which QEMU does not keep apart
-# for a machine within the machine: a Linux inside would lose its first program at the first signal.
+# for a machine within the machine: a Linux inside would lose its first program at the first signal. Its clock is said to be
+# reliable: of one that stood still for a moment on a busy machine the kernel would else go over to another, by rewriting
+# itself (see scripts/vm/steady.c).
 processor=EPYC,+svm,+npt,-xsave,-xsaveopt,-xsavec,-xgetbv1,-avx,-avx2,-fma,-f16c
-timeout -s KILL "$limit" qemu-system-x86_64 -machine q35,accel=tcg -cpu "$processor" -smp 2 -m 3072 -nodefaults \
-  -no-user-config -display none -no-reboot -nic none -monitor none -serial stdio \
-  -kernel "$nested/vmlinuz" -initrd "$work/initrd.img" -append "console=ttyS0 quiet panic=-1 berth=$root" \
-  -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device virtio-blk-pci,drive=r \
-  -drive "id=p,if=none,file=$work/payload.img,format=raw" -device virtio-blk-pci,drive=p </dev/null 2>"$work/qemu.log" |
-  sed -u 's,\r$,,' | tee "$work/said" || true
+machine=(qemu-system-x86_64 -machine q35,accel=tcg -cpu "$processor" -smp 2 -m 3072 -nodefaults
+  -no-user-config -display none -no-reboot -nic none -monitor none -serial stdio
+  -kernel "$nested/vmlinuz" -initrd "$work/initrd.img" -append "console=ttyS0 quiet panic=-1 tsc=reliable berth=$root"
+  -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device virtio-blk-pci,drive=r
+  -drive "id=p,if=none,file=$work/payload.img,format=raw" -device virtio-blk-pci,drive=p)
+start() {
+  timeout --foreground -s KILL "$limit" "${machine[@]}" 2>"$work/qemu.log" | sed -u 's,\r$,,' | tee "$work/said"
+}
+attend start || true
 if grep -qx 'nested: all passed' "$work/said"; then
   log "VirtualBox starts machines as it must"
 else

@@ -13,7 +13,7 @@ use berth_tests::{
 use berth_wire::{
     deal::DealTerms,
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
-    job::{Image, Job, Limits},
+    job::{Image, Job},
     scheduler::DealView,
     units::Decimal,
     worker::{Assign, Mail, ToScheduler, ToWorker, VERSION},
@@ -118,20 +118,7 @@ impl Truth {
 fn job(image: &str) -> eyre::Result<Job> {
     let image = Image { reference: IMAGE.to_owned(), config: Some(image.parse()?), manifest: None };
     let args = ["sh", "-c", "echo stolen"].map(str::to_owned).to_vec();
-    let none = Job {
-        version: 1,
-        image: Some(image),
-        args,
-        env: Default::default(),
-        inputs: Vec::new(),
-        datasets: Vec::new(),
-        packages: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        outputs: Vec::new(),
-        each: Vec::new(),
-        recipient: None,
-    };
+    let none = Job { image: Some(image), args, env: Default::default(), ..Job::default() };
     Ok(none)
 }
 

@@ -9,7 +9,7 @@ use berth_chain::{BlockNumber, BlockRef};
 use berth_protocol::{DealTerms, JobHash, ResultDigest, Timestamp, WorkerAddr};
 use berth_wire::{
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
-    job::{Image, Job, Limits},
+    job::{Image, Job},
     units::{OciDigest, Sha256},
     worker::{Announced, Announcement, Capacity, Shares, Terms},
 };
@@ -80,20 +80,7 @@ pub(crate) fn image() -> Image {
 }
 
 pub(crate) fn job() -> Job {
-    Job {
-        version: 1,
-        image: Some(image()),
-        args: vec!["--size".into(), "8".into()],
-        env: BTreeMap::new(),
-        inputs: Vec::new(),
-        datasets: Vec::new(),
-        packages: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        outputs: Vec::new(),
-        each: Vec::new(),
-        recipient: None,
-    }
+    Job { image: Some(image()), args: vec!["--size".into(), "8".into()], ..Job::default() }
 }
 
 pub(crate) fn app() -> Descriptor {

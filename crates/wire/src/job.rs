@@ -53,6 +53,26 @@ pub struct Job {
     pub recipient: Option<Recipient>,
 }
 
+impl Default for Job {
+    /// One that does what its image does by itself, within the usual limits.
+    fn default() -> Self {
+        Self {
+            version: 1,
+            image: None,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            inputs: Vec::new(),
+            datasets: Vec::new(),
+            packages: Vec::new(),
+            stdin: None,
+            limits: Limits::default(),
+            outputs: Vec::new(),
+            each: Vec::new(),
+            recipient: None,
+        }
+    }
+}
+
 /// A container image, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -278,18 +298,12 @@ mod tests {
     fn job() -> Job {
         let image = Image { reference: "x".into(), config: Some(OciDigest(Sha256([7; 32]))), manifest: None };
         Job {
-            version: 1,
             image: Some(image),
             args: vec!["--n".into(), "{}".into()],
             env: BTreeMap::from([("B".into(), "2".into()), ("A".into(), "1".into())]),
             inputs: vec![Input { name: "a.txt".into(), size: 3, sha256: Sha256::of(b"abc"), url: None }],
-            datasets: vec![],
-            packages: vec![],
-            stdin: None,
-            limits: Limits::default(),
-            outputs: vec![],
             each: vec!["1".into()],
-            recipient: None,
+            ..Job::default()
         }
     }
 

@@ -113,24 +113,18 @@ pub fn environment(
 mod tests {
     use super::*;
     use berth_wire::{
-        job::{Input, Limits},
+        job::Input,
         units::Sha256,
     };
 
     fn job() -> Job {
         Job {
-            version: 1,
-            image: None,
             args: vec!["--tile".into(), "x{}y{}".into()],
             env: BTreeMap::from([("A".into(), "job".into()), ("B".into(), "job".into())]),
             inputs: vec![Input { name: "a.txt".into(), size: 1, sha256: Sha256::of(b"a"), url: None }],
-            datasets: vec![],
-            packages: vec![],
             stdin: Some("a.txt".into()),
-            limits: Limits::default(),
-            outputs: vec![],
             each: vec!["0".into(), "7".into()],
-            recipient: None,
+            ..Job::default()
         }
     }
 

@@ -89,18 +89,14 @@ impl RunIntent {
         inputs::apart(names.chain(elsewhere.iter().map(|input| input.name.as_str())))?;
         let each = args.each.as_deref().map_or(Ok(Vec::new()), each::parse)?;
         let job = Job {
-            version: 1,
-            image: None,
             args: args.args,
             env: environment(&args.env)?,
-            inputs: Vec::new(),
             datasets: datasets(&args.data)?,
             packages: name::folded_all(args.package.iter().map(String::as_str)),
-            stdin: None,
             limits: limits(&args.limits)?,
             outputs: args.output,
             each,
-            recipient: None,
+            ..Job::default()
         };
         job.check().map_err(|error| bad_job(&error))?;
         let encrypt = match &args.encrypt_to {

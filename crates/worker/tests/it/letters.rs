@@ -8,7 +8,7 @@ use berth_protocol::{AssetId, AssetKind, WorkerAddr, domain::Assignment, domain:
 use berth_wire::{
     deal::DealTerms,
     descriptor::{Descriptor, Minimum, Runtime, Sharing},
-    job::{Image, Job, Limits},
+    job::{Image, Job},
     units::{Decimal, OciDigest, Sha256},
     worker::{Assign, Mail},
 };
@@ -34,18 +34,10 @@ pub(crate) fn image() -> Image {
 
 pub(crate) fn job() -> Job {
     Job {
-        version: 1,
         image: Some(image()),
         args: vec!["{}".into()],
-        env: BTreeMap::new(),
-        inputs: vec![],
-        datasets: vec![],
-        packages: vec![],
-        stdin: None,
-        limits: Limits::default(),
-        outputs: vec![],
         each: (0..300).map(|i| format!("e{i}")).collect(),
-        recipient: None,
+        ..Job::default()
     }
 }
 
