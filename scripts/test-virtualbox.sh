@@ -140,11 +140,11 @@ log "starting the machine"
 # reliable: of one that stood still for a moment on a busy machine the kernel would else go over to another, by rewriting
 # itself (see scripts/vm/steady.c).
 processor=EPYC,+svm,+npt,-xsave,-xsaveopt,-xsavec,-xgetbv1,-avx,-avx2,-fma,-f16c
-machine=(qemu-system-x86_64 -machine q35,accel=tcg -cpu "$processor" -smp 2 -m 3072 -nodefaults
+machine=(qemu-system-x86_64 -machine "q35,accel=tcg" -cpu "$processor" -smp 2 -m 3072 -nodefaults
   -no-user-config -display none -no-reboot -nic none -monitor none -serial stdio
   -kernel "$nested/vmlinuz" -initrd "$work/initrd.img" -append "console=ttyS0 quiet panic=-1 tsc=reliable berth=$root"
-  -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device virtio-blk-pci,drive=r
-  -drive "id=p,if=none,file=$work/payload.img,format=raw" -device virtio-blk-pci,drive=p)
+  -drive "id=r,if=none,file=$nested/root.img,format=raw,snapshot=on" -device "virtio-blk-pci,drive=r"
+  -drive "id=p,if=none,file=$work/payload.img,format=raw" -device "virtio-blk-pci,drive=p")
 start() {
   timeout --foreground -s KILL "$limit" "${machine[@]}" 2>"$work/qemu.log" | sed -u 's,\r$,,' | tee "$work/said"
 }

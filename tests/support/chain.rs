@@ -109,6 +109,24 @@ impl Chain {
         Ok(self.rpc.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: Vec::new() }).await?)
     }
 
+    /// Has the chain leave out a block, all that came after it, and what was in them.
+    ///
+    /// # Errors
+    /// The node refuses.
+    pub async fn leave_out(&self, block: u64) -> eyre::Result<()> {
+        let hash = async || -> eyre::Result<_> {
+            let found = self.rpc.provider().get_block_by_number(block.into()).await?;
+            Ok(found.map(|found| found.header.hash))
+        };
+        let before = hash().await?;
+        // Where one is mined in between, the first attempt does not go deep enough.
+        while hash().await? == before {
+            let (head, _) = self.head().await?;
+            self.reorg(head.get() + 1 - block).await?;
+        }
+        Ok(())
+    }
+
     /// Tokens that an account holds outside of `Berth`, as of a block.
     pub(crate) async fn tokens(&self, account: Address, at: BlockNumber) -> eyre::Result<U256> {
         let call = berth_chain::bindings::token::PermitToken::balanceOfCall { account };

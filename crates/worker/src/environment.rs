@@ -112,10 +112,7 @@ pub fn environment(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use berth_wire::{
-        job::Input,
-        units::Sha256,
-    };
+    use berth_wire::{job::Input, units::Sha256};
 
     fn job() -> Job {
         Job {
