@@ -266,6 +266,8 @@ const NOTHING: Limits = Limits { cpu_millis: 0, memory_bytes: 0, disk_bytes: 0, 
 
 /// A task that is being worked on.
 struct AtWork {
+    /// By which mail it was given.
+    assigned_seq: u64,
     cancel: CancellationToken,
     limits: Limits,
 }
@@ -353,9 +355,10 @@ impl Floor {
     async fn activate(&mut self, draining: bool) -> Result<(), WorkerError> {
         let open = self.bench.journal.open_tasks().await?;
         let opened = self.bench.journal.rows(&[Phase::Revealed]).await?;
-        let wanted: HashSet<TaskId> = open.iter().chain(&opened).map(|row| row.task).collect();
+        let wanted: HashMap<TaskId, u64> = open.iter().chain(&opened).map(|row| (row.task, row.assigned_seq)).collect();
         for (task, at_work) in &self.at_work {
-            if !wanted.contains(task) {
+            // Also where it has been given again already: that run begins when this one has ended.
+            if wanted.get(task) != Some(&at_work.assigned_seq) {
                 at_work.cancel.cancel();
             }
         }
@@ -410,7 +413,7 @@ impl Floor {
 
     fn start(&mut self, row: Row, limits: Limits) {
         let (task, cancel, bench) = (row.task, CancellationToken::new(), self.bench.clone());
-        self.at_work.insert(task, AtWork { cancel: cancel.clone(), limits });
+        self.at_work.insert(task, AtWork { assigned_seq: row.assigned_seq, cancel: cancel.clone(), limits });
         self.note_given();
         self.work.spawn(async move {
             let is_open = row.phase == Phase::Revealed;

@@ -16,6 +16,8 @@ pub struct Row {
     pub phase: Phase,
     /// What the scheduler sent.
     pub assign: Assign,
+    /// The mail that gave the task. One that was taken away and given again is another assignment.
+    pub assigned_seq: u64,
     /// Runs that were lost.
     pub attempts: u32,
     /// Its result, from [`Phase::Computed`] on.
@@ -110,7 +112,8 @@ pub(super) async fn insert(
         .execute(&mut **tx)
         .await?;
     sqlx::query(
-        "INSERT INTO tasks (task, deal, idx, phase, assign, changed_ms) VALUES ($1, $2, $3, 'accepted', $4, $5)",
+        "INSERT INTO tasks (task, deal, idx, phase, assign, changed_ms, assigned_seq) \
+         VALUES ($1, $2, $3, 'accepted', $4, $5, (SELECT last_seq FROM identity))",
     )
     .bind(task.to_string())
     .bind(assign.deal.to_string())
@@ -250,6 +253,7 @@ fn read(row: &SqliteRow) -> Result<Row, JournalError> {
         task: task_id(&text)?,
         phase: phase.parse().map_err(|error| wrong(&error))?,
         assign: serde_json::from_str(&assign).map_err(|error| wrong(&error))?,
+        assigned_seq: unsigned(row.try_get("assigned_seq")?),
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
         computed,
         changed_ms: unsigned(row.try_get("changed_ms")?),

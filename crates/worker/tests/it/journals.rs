@@ -183,6 +183,12 @@ async fn a_cancelled_task_stops_but_what_was_computed_is_reported() {
     assert!(!journal.compute(task(0), &result(1)).await.expect("writes"));
     assert!(journal.enter(task(1), Phase::Uploaded).await.expect("writes"));
     assert!(!journal.decline(task(0), "policy", "stopped").await.expect("writes"), "nobody is told twice");
+
+    // Given again it is another assignment; told of twice it is the same.
+    assert_eq!(journal.receive(5, &mail(0)).await.expect("taken"), Received::Assigned(task(0)));
+    assert_eq!(journal.receive(6, &mail(0)).await.expect("taken"), Received::Assigned(task(0)));
+    let again = journal.row(task(0)).await.expect("reads").expect("there");
+    assert_eq!((again.phase, again.assigned_seq), (Phase::Accepted, 5));
 }
 
 #[tokio::test]
