@@ -248,6 +248,9 @@ async fn log(source: &Source<'_>, task: TaskId, content: Option<Content>, path: 
 
 /// A settled task's manifest, as soon as its scheduler knows what the chain says.
 async fn told(client: &SchedulerClient, task: TaskId, digest: ResultDigest) -> Result<Proven, ClientError> {
-    let knows = |answer: &Result<Proven, ClientError>| !matches!(answer, Err(ClientError::Refused(problem)) if problem.code == "not-settled");
+    let knows = |answer: &Result<Proven, ClientError>| match answer {
+        Err(ClientError::Refused(problem)) => problem.code != "not-settled",
+        Ok(_) | Err(_) => true,
+    };
     until(async || client.manifest(task.get(), digest.get()).await, knows).await
 }
