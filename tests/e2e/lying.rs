@@ -118,8 +118,7 @@ impl Truth {
 fn job(image: &str) -> eyre::Result<Job> {
     let image = Image { reference: IMAGE.to_owned(), config: Some(image.parse()?), manifest: None };
     let args = ["sh", "-c", "echo stolen"].map(str::to_owned).to_vec();
-    let none = Job { image: Some(image), args, env: Default::default(), ..Job::default() };
-    Ok(none)
+    Ok(Job { image: Some(image), args, ..Job::default() })
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::World;
 use alloy::primitives::B256;
 use berth_wire::units::Sha256;
-use eyre::{WrapErr as _, ensure};
+use eyre::{ensure, eyre};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     fs,
@@ -84,8 +84,18 @@ impl World {
     /// It is not there.
     pub fn lose_blob(&self, name: Sha256) -> eyre::Result<()> {
         let name = name.to_string();
-        let path = self.devnet().join("data").join("store").join(&name[..2]).join(&name);
-        fs::remove_file(&path).wrap_err_with(|| format!("the store has no {}", path.display()))
+        let mut folders = vec![self.devnet().join("data").join("store")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.to_string_lossy().contains(&name) {
+                    return Ok(fs::remove_file(path)?);
+                }
+            }
+        }
+        Err(eyre!("the store has no {name}"))
     }
 
     /// Makes a liar of a worker that has been stopped: what it has computed is another result in its journal.

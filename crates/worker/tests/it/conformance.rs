@@ -113,7 +113,7 @@ async fn standard_input_is_handed_over_whole(kind: RuntimeKind) {
 
 async fn a_flood_of_words_is_counted_and_its_head_kept(kind: RuntimeKind) {
     // In lines as short as they come, each a message of its own to an engine, and, where there are more, in one longer than
-    // any buffer. (A serial port is slow, and one emulated twice says 1 KB a second: it stays below what is kept.)
+    // any buffer. (A serial port is slow, and one emulated twice slower still: it stays below what is kept.)
     let (stdout, stderr) = if kind == RuntimeKind::Virtualbox { (60_000, 1_000) } else { (20_000_000, 3_000_000) };
     let (lines, words) = (stdout.min(2_000_000), stderr.min(1_000_000));
     let script = format!(
